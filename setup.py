@@ -1,0 +1,15 @@
+"""Maps the root folders envs/, agents/ and tasks/ into the package.
+
+Their names are too general for site-packages (another published package installs a top-level
+``agents``), so they are installed and imported as ``plasticity_bench.envs``, ``.agents`` and ``.tasks``.
+"""
+
+from setuptools import find_packages, setup
+
+FOLDERS = ("envs", "agents", "tasks")
+
+packages = find_packages(include=["plasticity_bench", "plasticity_bench.*"])
+for folder in FOLDERS:
+    packages += [f"plasticity_bench.{name}" for name in find_packages(include=[folder, f"{folder}.*"])]
+
+setup(packages=packages, package_dir={f"plasticity_bench.{folder}": folder for folder in FOLDERS})
