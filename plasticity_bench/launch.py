@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity_bench.errors import InputError, RunFailed
+from plasticity_bench.locks import locked
 from plasticity_bench.plan import Planned, plan_jobs, tidy
-from plasticity_bench.records import locked
 from plasticity_bench.worker import Job, find_device, run_job, start_worker
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any
 
 from plasticity_bench.cells import CellPlan, configuration, method_folder, stream_folder
 from plasticity_bench.errors import InputError
-from plasticity_bench.files import remove_leftovers, write_text
-from plasticity_bench.records import TUNING, Cell, open_cell
+from plasticity_bench.files import remove_leftovers
+from plasticity_bench.records import Cell, open_cell
 from plasticity_bench.specs import NetworkSpec, layer_shapes
 from plasticity_bench.worker import Job, checkpoint_path, checkpoint_seeds
 
@@ -63,13 +63,10 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
         if plan.tuning and (both := sorted({*json.loads(plan.tuning)["seeds"]}.intersection(chosen_seeds))):
             raise InputError(f"seed {both[0]} was used to tune {plan.method}: choose other --seeds")
         prepared.append((plan, folders, configuration(stream, method), chosen_seeds))
-    planned = [
-        Planned(plan, open_cell(runs, *folders, config), wanted) for plan, folders, config, wanted in prepared
+    return [
+        Planned(plan, open_cell(runs, *folders, config, plan.tuning), wanted)
+        for plan, folders, config, wanted in prepared
     ]
-    for item in planned:
-        if item.plan.tuning:
-            write_text(item.cell.path / TUNING, item.plan.tuning)
-    return planned
 
 
 def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) -> list[Job]:

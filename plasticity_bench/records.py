@@ -3,7 +3,7 @@
     runs/<stream>-v<n>/<method>-<hash8>/config.json      what was run: stream, method, every setting
                                        /seed-000.csv     one row per task; the same bits at every rerun
                                        /seed-000.json    how it was run: versions, hardware, training time
-                                       /tuning.json      where a sweep chose the settings: its table
+            /<method>-<hash8>-tuned/tuning.json          where a sweep chose the settings: its table
                                        /seed-000.*       where the agent acts: its rollouts and final policy
                                        /checkpoint-*.pt  while a stack of seeds is unfinished
 
@@ -17,8 +17,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.files import sha256, write_bytes, write_json
+from plasticity_bench.files import sha256, write_bytes, write_json, write_text
 from plasticity_bench.untrusted import Refused, parse_object, parse_table
 
 #: Raised when the meaning of a record changes (columns, metrics, random streams).
@@ -73,8 +72,8 @@ ROLLOUT_COLUMNS = ("task", "steps", "episodes", "return", "length")
 #: Suffixes of what is kept beside a table where the agent acts: its rollouts, and its final policy.
 ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
-#: Where the settings come from a sweep: its whole table, beside config.json.
-TUNING = "tuning.json"
+#: Where the settings come from a sweep: its whole table, beside config.json, in a folder of this ending.
+TUNING, TUNED = "tuning.json", "-tuned"
 
 #: Columns of whole numbers.
 WHOLE = frozenset({"task", "steps", "episodes"})
@@ -87,10 +86,15 @@ Table = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cell:
-    """One (stream, method, settings): a folder of seeds. ``config`` is all that the scores depend on."""
+    """One (stream, method, settings): a folder of seeds. ``config`` is all that the scores depend on.
+
+    ``tuning``: the table of the sweep that chose the settings; None where they are the defaults or
+    somebody's choice.
+    """
 
     path: Path
     config: Mapping[str, Any] = field(hash=False)
+    tuning: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def stream(self) -> str:
@@ -99,6 +103,11 @@ class Cell:
 
     @property
     def method(self) -> str:
+        """What the scores call it: ``configuration``, or ``l2 (tuned)``, whatever settings a sweep chose."""
+        return f"{self.tuning['method']} (tuned)" if self.tuning else self.configuration
+
+    @property
+    def configuration(self) -> str:
         """The method as a user writes it, with the settings that differ: ``l2:strength=0.01``."""
         return str(self.config["method"]["label"])
 
@@ -116,11 +125,6 @@ class Cell:
     def columns(self) -> Mapping[str, str]:
         """The tables' columns: ``COLUMNS``, and where the agent acts ``CONTROL_COLUMNS``."""
         return {**COLUMNS, **CONTROL_COLUMNS} if "ppo" in self.config else COLUMNS
-
-    def tuning(self) -> dict[str, Any] | None:
-        """The sweep that chose the settings; None where they are the defaults or somebody's choice."""
-        path = self.path / TUNING
-        return _read_json(path, "delete it: it only describes") if path.exists() else None
 
     def table_path(self, seed: int) -> Path:
         """Where the table of ``seed`` is or will be."""
@@ -192,16 +196,20 @@ class Cell:
         write_json(path.with_suffix(".json"), {**provenance, "seed": seed, "sha256": sha256(data)})
 
 
-def open_cell(runs: Path, stream_folder: str, method_folder: str, config: Mapping[str, Any]) -> Cell:
-    """The cell's folder, made with its config.json where missing.
+def open_cell(
+    runs: Path, stream_folder: str, method_folder: str, config: Mapping[str, Any], tuning: str = ""
+) -> Cell:
+    """The cell's folder, made with its config.json where missing; ``tuning``: the text of its tuning.json.
 
-    Raises InputError where a folder of that name holds another configuration or protocol version.
+    Raises InputError where a folder of that name holds another configuration, sweep or protocol version.
     """
-    path = runs / stream_folder / method_folder
+    path = runs / stream_folder / f"{method_folder}{TUNED if tuning else ''}"
     config = {"protocol": PROTOCOL, **config}
     if (path / "config.json").exists():
         found = read_cell(path)
         differing = _differences(found.config, json.loads(json.dumps(config)))
+        if tuning and found.tuning != json.loads(tuning):
+            differing.append(TUNING)
         if differing:
             raise InputError(
                 f"{path} was recorded with another configuration ({', '.join(differing)} differ); "
@@ -210,22 +218,31 @@ def open_cell(runs: Path, stream_folder: str, method_folder: str, config: Mappin
         return found
     if path.exists() and any(path.glob("seed-*.json")):
         raise InputError(f"{path} holds records but no config.json; move it away or restore the file")
+    if tuning:
+        write_text(path / TUNING, tuning)
     write_json(path / "config.json", config)
     return read_cell(path)
 
 
 def read_cell(path: Path) -> Cell:
-    """Reads a cell's config.json. Raises InputError where it is damaged or of another protocol."""
+    """Reads a cell's config.json and tuning.json. Raises InputError where one is damaged, or the cell of
+    another protocol."""
     mend = "move the folder away and run again"
     config = _read_json(path / "config.json", mend)
+    tuning = _read_json(path / TUNING, mend) if path.name.endswith(TUNED) else None
     if config.get("protocol") != PROTOCOL:
         raise InputError(
             f"{path} follows protocol {config.get('protocol')}, this version reads protocol {PROTOCOL}; "
             "use a version that wrote it, or choose another --runs folder"
         )
     try:
-        cell = Cell(path, config)
-        _ = (cell.method, cell.tasks, *(config["stream"][key] for key in ("chance", "score", "warmup_tasks")))
+        cell = Cell(path, config, tuning)
+        _ = (
+            cell.method,
+            cell.configuration,
+            cell.tasks,
+            *(config["stream"][key] for key in ("chance", "score", "warmup_tasks")),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path / 'config.json'} is damaged: {error!r}; {mend}") from error
     return cell
@@ -243,31 +260,6 @@ def find_cells(runs: Path) -> list[Cell]:
             f"make some with `python -m plasticity_bench run --method syre --runs {runs}`"
         )
     return found
-
-
-@contextmanager
-def locked(cells: Sequence[Cell]) -> Iterator[None]:
-    """Holds every cell's lock. Raises InputError where another process holds one."""
-    from contextlib import ExitStack
-
-    from filelock import FileLock, Timeout
-
-    with ExitStack() as stack:
-        for cell in cells:
-            lock = FileLock(cell.path / ".lock", timeout=0)
-            try:
-                stack.enter_context(lock)
-            except Timeout:
-                raise InputError(
-                    f"{cell.path} is being written by another process; "
-                    "wait for it, or choose another --runs folder"
-                ) from None
-            except (OSError, NotImplementedError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise InputError(
-                    f"cannot lock {cell.path}: {reason}; choose another --runs folder"
-                ) from error
-        yield
 
 
 def to_csv(head: Iterable[str], rows: Iterable[Sequence[float | None]]) -> bytes:

@@ -72,7 +72,7 @@ def summarise(
         rows.append(
             {
                 "settings": dict(settings),
-                "label": item.cell.method,
+                "label": item.cell.configuration,
                 "cell": item.cell.path.name,
                 "score": _or_none(float(np.mean(values))),
                 "per_seed": [_or_none(value) for value in values],

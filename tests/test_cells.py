@@ -12,8 +12,9 @@ from plasticity_bench.cells import CellPlan, configuration, method_folder, strea
 from plasticity_bench.cli import main
 from plasticity_bench.files import write_json
 from plasticity_bench.launch import train
+from plasticity_bench.locks import locked
 from plasticity_bench.plan import Planned, open_cells
-from plasticity_bench.records import COLUMNS, locked
+from plasticity_bench.records import COLUMNS
 from plasticity_bench.registry import choose_method, choose_stream
 
 ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"task": i} for i in range(3)]

@@ -16,7 +16,8 @@ import pytest
 from plasticity_bench import records
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import sha256, write_bytes, write_json
-from plasticity_bench.records import COLUMNS, PROTOCOL, Cell, find_cells, locked, open_cell, read_cell
+from plasticity_bench.locks import locked
+from plasticity_bench.records import COLUMNS, PROTOCOL, Cell, find_cells, open_cell, read_cell
 
 STREAM = {
     "name": "s",
@@ -242,7 +243,8 @@ def test_no_records(tmp_path: Path) -> None:
 
 def test_a_lock_held_by_another_process(cell: Cell) -> None:
     code = (
-        "import sys, pathlib; from plasticity_bench.records import locked, read_cell\n"
+        "import sys, pathlib; from plasticity_bench.locks import locked\n"
+        "from plasticity_bench.records import read_cell\n"
         "with locked([read_cell(pathlib.Path(sys.argv[1]))]): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

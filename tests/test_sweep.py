@@ -114,9 +114,11 @@ def test_run_with_the_tuned_settings(tmp_path: Path, capsys: Any) -> None:
     chosen = table["configurations"][table["chosen"]]
     assert main([*run, str(out), "--seeds", "1"]) == 0
     (cell,) = find_cells(runs)
-    assert cell.method == chosen["label"]
+    assert cell.configuration == chosen["label"]
+    assert cell.method == "l2 (tuned)"
+    assert cell.path.name.endswith("-tuned")
     assert cell.seeds() == [0]
-    assert cell.tuning() == table
+    assert cell.tuning == table
     assert main([*run, str(out), "--seeds", f"{FIRST_SEED + 1}-{FIRST_SEED + 1}"]) == 2
     assert "was used to tune" in capsys.readouterr().err
     assert main([*run, str(out), "--set", "strength=1"]) == 2
@@ -130,7 +132,7 @@ def test_nan_is_never_chosen(tmp_path: Path, capsys: Any, monkeypatch: pytest.Mo
 
     def broken(cell: Any) -> Any:
         measured = real(cell)
-        if "lr" in cell.method:
+        if "lr" in cell.configuration:
             return measured
         measured.curves["performance"][:] = np.nan
         return measured

@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(args: argparse.Namespace, planned: list) -> None:
     import json
+    import shlex
     import sys
 
     from plasticity_bench.report import make_console, print_scores, to_json
@@ -127,7 +128,7 @@ def _print(args: argparse.Namespace, planned: list) -> None:
     folder = f" --runs {args.runs}"
     runs = folder if args.runs != Path("runs") else ""
     command = "python -m plasticity_bench"
-    method = planned[-1].cell.method
+    method = shlex.quote(planned[-1].cell.method)
     other = "reset" if method == "none" else "none"
     console.print(f"records: {args.runs}/ (one table per seed, one row per task)", highlight=False)
     console.print("next:", highlight=False)
