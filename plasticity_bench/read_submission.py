@@ -8,8 +8,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from plasticity_bench.files import sha256
-from plasticity_bench.records import DESCRIPTIONS, ROLLOUT_COLUMNS, ROLLOUTS, WHOLE, Cell, Table
-from plasticity_bench.submission import METHOD, RECORDS, SCHEMA, SCORES, SOURCE, Evidence, Submission
+from plasticity_bench.records import (
+    DESCRIPTIONS,
+    ROLLOUT_COLUMNS,
+    ROLLOUTS,
+    TUNED,
+    TUNING,
+    WHOLE,
+    Cell,
+    Table,
+)
+from plasticity_bench.submission import (
+    METHOD,
+    RECORDS,
+    SCORES,
+    SOURCE,
+    Evidence,
+    Submission,
+    method_of_cell,
+)
 from plasticity_bench.untrusted import (
     MAX_JSON,
     MAX_SOURCE,
@@ -24,25 +41,14 @@ from plasticity_bench.untrusted import (
     same_json,
 )
 from plasticity_bench.verify_config import Wrong, differences, expected_config, network_changes
+from plasticity_bench.verify_documents import check_shape
 from plasticity_bench.verify_tables import check_origin, check_table
+from plasticity_bench.verify_tuning import check_tuning
 
 #: Most seeds of one cell.
 MAX_SEEDS = 10_000
-#: Entries of method.json -> their type.
-METHOD_ENTRIES: Mapping[str, type] = {
-    "schema": int,
-    "protocol": int,
-    "name": str,
-    "method": dict,
-    "tuned": bool,
-    "search_space": dict,
-    "submitter": dict,
-    "streams": dict,
-    "environments": list,
-    "files": dict,
-}
 _CELL = re.compile(
-    rf"{RECORDS}/([^/]+)/([^/]+)/(config\.json|seed-\d{{3,6}}(?:\.csv|\.json|\.rollouts\.csv))"
+    rf"{RECORDS}/([^/]+)/([^/]+)/(config\.json|tuning\.json|seed-\d{{3,6}}(?:\.csv|\.json|\.rollouts\.csv))"
 )
 _SEED = re.compile(r"seed-(\d{3}|[1-9]\d{3,5})\.(csv|json|rollouts\.csv)")
 
@@ -77,7 +83,8 @@ class Reader:
     def read(self) -> Submission | None:
         """The submission, with those of its cells that are sound; None where there are none."""
         method, scores = self._document(METHOD), self._document(SCORES)
-        self._check_shape(method)
+        for reason in check_shape(method) if method else ():
+            self._problem(METHOD, reason)
         return self.read_records(method, scores)
 
     def read_records(self, method: Mapping[str, Any], scores: Mapping[str, Any]) -> Submission | None:
@@ -116,22 +123,6 @@ class Reader:
             self._problem(name, str(error))
             return {}
 
-    def _check_shape(self, method: Mapping[str, Any]) -> None:
-        if not method:
-            return
-        if type(method.get("schema")) is not int or method["schema"] != SCHEMA:
-            self._problem(METHOD, f"has another schema than {SCHEMA}, the one that this version reads")
-        for key, kind in METHOD_ENTRIES.items():
-            if type(method.get(key)) is not kind:
-                self._problem(METHOD, f"{key} is missing or of another type than {kind.__name__}")
-                return
-        submitter, space = method["submitter"], method["search_space"]
-        if set(submitter) != {"name", "link"} or not all(isinstance(v, str) for v in submitter.values()):
-            self._problem(METHOD, "submitter does not hold exactly a name and a link")
-        for key, values in space.items():
-            if not (isinstance(values, list) and all(type(v) in (int, float, bool, str) for v in values)):
-                self._problem(METHOD, f"search_space.{as_name(key)} is not a list of values")
-
     def _cells(self) -> dict[tuple[str, str], list[str]]:
         """(stream's folder, cell's folder) -> names of its files; everything else is a problem."""
         cells: dict[tuple[str, str], list[str]] = {}
@@ -156,6 +147,11 @@ class Reader:
         except (Refused, Wrong) as error:
             self._unsound(config_name, str(error))
             return None
+        if TUNING in names:
+            cell_folder += TUNED
+        elif folder == f"{cell_folder}{TUNED}":
+            wrong.append(f"{TUNING} is missing beside it, the table of the sweep that chose the settings")
+            cell_folder = folder
         if (stream, folder) != (stream_folder, cell_folder):
             wrong.append(f"belongs into {RECORDS}/{stream_folder}/{cell_folder}")
         for reason in wrong:
@@ -164,11 +160,27 @@ class Reader:
             return None
         if changed and config["method"]["source"] != "builtin":
             self.notes.append(Note(self.folder, f"{stream}: changes the network's {', '.join(changed)}"))
-        cell = Cell(self.folder / where, config)
+        tuning = self._tuning(f"{where}/{TUNING}", config, stream) if TUNING in names else None
+        if TUNING in names and tuning is None:
+            return None
+        cell = Cell(self.folder / where, config, tuning)
         tables, origins = self._seeds(cell, where, names)
         if dirty := sum(str(origin["git"]).endswith("+") for origin in origins.values()):
             self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
+        if both := sorted(set(tables) & set(tuning["seeds"] if tuning else ())):
+            self._unsound(f"{where}/seed-{both[0]:03d}.csv", "was used to tune; reported seeds are others")
         return Evidence(cell, tables, origins) if tables else None
+
+    def _tuning(self, name: str, config: Mapping[str, Any], stream: str) -> dict[str, Any] | None:
+        """A sweep's table, None where it is not sound."""
+        before = len(self.problems)
+        try:
+            tuning = parse_object(self._read(name, MAX_JSON))
+            for reason in check_tuning(tuning, config, stream):
+                self._unsound(name, reason)
+        except (Refused, Wrong) as error:
+            self._unsound(name, str(error))
+        return tuning if len(self.problems) == before else None
 
     def _seeds(
         self, cell: Cell, where: str, names: Iterable[str]
@@ -179,7 +191,7 @@ class Reader:
         for name in names:
             if match := _SEED.fullmatch(name):
                 kinds.setdefault(int(match[1]), set()).add(match[2])
-            elif name != "config.json":
+            elif name not in ("config.json", TUNING):
                 self._unsound(f"{where}/{name}", "unexpected file")
         if not kinds:
             self._unsound(where, "holds no seed")
@@ -231,12 +243,13 @@ class Reader:
             self._unsound(name, str(error))
 
     def _check_method(self, submission: Submission) -> None:
-        """One configuration on every stream, and name and label that say the same everywhere."""
+        """One configuration on every stream, or everywhere one that a sweep of the method chose; and name and
+        label that say the same everywhere."""
         first = {
             key: value for key, value in submission.recorded.items() if key not in DESCRIPTIONS - {"source"}
         }
         for stream, evidence in submission.streams.items():
-            other = evidence.cell.config["method"]
+            other = method_of_cell(evidence.cell)
             for key, value in first.items():
                 if not same_json(other[key], value):
                     where = f"{RECORDS}/{stream}/{evidence.cell.path.name}/config.json"

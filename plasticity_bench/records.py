@@ -104,7 +104,7 @@ class Cell:
     @property
     def method(self) -> str:
         """What the scores call it: ``configuration``, or ``l2 (tuned)``, whatever settings a sweep chose."""
-        return f"{self.tuning['method']} (tuned)" if self.tuning else self.configuration
+        return tuned_label(str(self.tuning["method"])) if self.tuning else self.configuration
 
     @property
     def configuration(self) -> str:
@@ -194,6 +194,11 @@ class Cell:
             write_bytes(path.with_suffix(suffix), content)
         write_bytes(path, data)
         write_json(path.with_suffix(".json"), {**provenance, "seed": seed, "sha256": sha256(data)})
+
+
+def tuned_label(method: str) -> str:
+    """What scores call a tuned method, from the label of what its sweep began from."""
+    return f"{method} (tuned)"
 
 
 def open_cell(

@@ -65,6 +65,7 @@ def configurations(
     number = int(sha256(f"{seed} {method.cls.info.name}".encode())[:8], 16)
     sampler = qmc.Sobol(max(1, len(names)), scramble=True, rng=np.random.default_rng(number))
     found: list[dict[str, str]] = [{}]
+    known: set[tuple[str, ...]] = set()
     tried = 0
     while len(found) < budget:
         if tried > 100 * budget:
@@ -73,7 +74,8 @@ def configurations(
         tried += len(points)
         for point in points:
             candidate = {name: _value(space[name], u) for name, u in zip(names, point, strict=True)}
-            if candidate not in found and len(found) < budget:
+            if (values := tuple(candidate.values())) not in known and len(found) < budget:
+                known.add(values)
                 found.append(candidate)
     return found
 
@@ -89,14 +91,37 @@ def _default(method: Chosen, name: str) -> Any:
 
 def _value(values: Sequence[Any], u: np.floating[Any]) -> str:
     """The value at ``u`` in [0, 1)."""
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in values)
-    if not numbers or values[-1] < INTERPOLATED * values[0]:
+    if not _interpolated(values):
         return _text(values[int(u * len(values))])
     low, high = values[0], values[-1]
     between = float(low * (high / low) ** u)
     if all(isinstance(v, int) for v in values):
         return str(round(between))
-    return f"{float(f'{between:.{DIGITS}g}'):g}"
+    return f"{_rounded(between):g}"
+
+
+def may_be_tried(values: Sequence[Any], text: str) -> bool:
+    """Whether a sweep over ``values``, in ascending order, may try the one written so."""
+    if not _interpolated(values):
+        return text in [_text(value) for value in values]
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    low, high = values[0], values[-1]
+    if not min(low, _rounded(low)) <= value <= max(high, _rounded(high)):
+        return False
+    return text == (str(int(value)) if all(isinstance(v, int) for v in values) else f"{value:g}")
+
+
+def _interpolated(values: Sequence[Any]) -> bool:
+    """Whether values between the declared ones are searched too."""
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in values)
+    return numbers and bool(values[-1] >= INTERPOLATED * values[0])
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _text(value: Any) -> str:

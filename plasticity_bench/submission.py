@@ -1,8 +1,9 @@
-"""A submission: one method configuration with everything recorded of it, in a folder of plain text.
+"""A submission: one method, at one configuration or at those that its sweeps chose, with everything
+recorded of it, in a folder of plain text.
 
     leaderboard/submissions/<name>/method.json   what was run, by whom, on which streams and seeds
                                   /scores.json   every metric, as it follows from the tables
-                                  /records/      the tables, laid out as in runs/
+                                  /records/      the tables, laid out as in runs/, sweeps' tables beside them
                                   /source/*.py   the file of a plug-in method
 
 Both .json files follow from the rest: equal records give equal bytes.
@@ -24,7 +25,7 @@ from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measure
 from plasticity_bench.untrusted import MAX_JSON, Refused, parse_object, read_file
 
 #: Raised when the meaning of method.json or scores.json changes.
-SCHEMA = 1
+SCHEMA = 2
 METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "source"
 #: Of a seed's .json, what method.json says of how the submission was run.
 ENVIRONMENT = ("device", "hardware", "versions")
@@ -78,10 +79,18 @@ class Submission:
 
     @property
     def recorded(self) -> Mapping[str, Any]:
-        """The method as its first config.json has it."""
-        first = self.streams[min(self.streams)]
-        method: Mapping[str, Any] = first.cell.config["method"]
-        return method
+        """The method as its first cell has it: see ``method_of_cell``."""
+        return method_of_cell(self.streams[min(self.streams)].cell)
+
+    @property
+    def label(self) -> str:
+        """What the leaderboard calls it: ``l2:strength=0.01``, ``l2 (tuned)``."""
+        return str(self.recorded["label"])
+
+    @property
+    def tuned(self) -> bool:
+        """Whether its settings come from sweeps."""
+        return any(evidence.cell.tuning for evidence in self.streams.values())
 
 
 def read_evidence(cell: Cell, seeds: Sequence[int] | None = None) -> Evidence:
@@ -92,6 +101,33 @@ def read_evidence(cell: Cell, seeds: Sequence[int] | None = None) -> Evidence:
     )
 
 
+def method_of_cell(cell: Cell) -> dict[str, Any]:
+    """What is the same on all streams of a submission: the method of config.json; of a tuned one under the
+    label of its scores, without the settings that were searched."""
+    method = dict(cell.config["method"])
+    if cell.tuning:
+        searched = cell.tuning["space"]
+        kept = {name: value for name, value in method["settings"].items() if name not in searched}
+        method |= {"label": cell.method, "settings": kept}
+    return method
+
+
+def _stream_entry(evidence: Evidence) -> dict[str, Any]:
+    """What method.json says of one stream; of a tuned one also what was chosen, and what that cost."""
+    cell = evidence.cell
+    entry: dict[str, Any] = {"cell": cell.path.name, "seeds": sorted(evidence.tables)}
+    if cell.tuning:
+        settings, rows = cell.config["method"]["settings"], cell.tuning["configurations"]
+        entry["settings"] = {name: settings[name] for name in cell.tuning["space"]}
+        entry["tuning"] = {
+            "objective": cell.tuning["objective"],
+            "budget": cell.tuning["budget"],
+            "seeds": len(cell.tuning["seeds"]),
+            "seconds": round(math.fsum(row["seconds"] for row in rows), 3),
+        }
+    return entry
+
+
 def method_document(
     name: str,
     streams: Streams,
@@ -100,7 +136,7 @@ def method_document(
     submitter: Submitter,
 ) -> dict[str, Any]:
     """method.json. ``digests``: the SHA-256 of every other file but scores.json, by its relative name."""
-    method = dict(streams[min(streams)].cell.config["method"])
+    first = streams[min(streams)].cell
     environments = {
         json.dumps({key: origin.get(key) for key in ENVIRONMENT}, sort_keys=True)
         for evidence in streams.values()
@@ -110,14 +146,11 @@ def method_document(
         "schema": SCHEMA,
         "protocol": PROTOCOL,
         "name": name,
-        "method": method,
-        "tuned": method["label"] != method["name"],  # settings other than the defaults
+        "method": method_of_cell(first),
+        "tuned": first.tuning is not None,  # whether sweeps chose the settings
         "search_space": {key: list(values) for key, values in search_space.items()},
         "submitter": {"name": submitter.name, "link": submitter.link},
-        "streams": {
-            stream: {"cell": evidence.cell.path.name, "seeds": sorted(evidence.tables)}
-            for stream, evidence in streams.items()
-        },
+        "streams": {stream: _stream_entry(evidence) for stream, evidence in streams.items()},
         "environments": [json.loads(text) for text in sorted(environments)],
         "files": dict(digests),
     }
@@ -153,7 +186,7 @@ def scores_document(
 
 def references_of(streams: Streams, others: Mapping[str, Streams]) -> dict[str, Streams]:
     """The references for these streams: among ``others`` (submission's name -> evidence), or itself."""
-    label = str(streams[min(streams)].cell.config["method"]["label"])
+    label = streams[min(streams)].cell.method
     found = {name: others[name] for name in REFERENCE_NAMES if name in others}
     return found | ({label: streams} if label in REFERENCE_NAMES else {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -14,7 +15,9 @@ from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import write_bytes
 from plasticity_bench.plan import Planned
 from plasticity_bench.read_submission import Reader, source_name
+from plasticity_bench.records import TUNED, TUNING, tuned_label
 from plasticity_bench.registry import Chosen, choose_method
+from plasticity_bench.settings import LEARNING_RATE
 from plasticity_bench.submission import (
     METHOD,
     RECORDS,
@@ -32,14 +35,17 @@ from plasticity_bench.untrusted import is_name, parse_object, same_json
 from plasticity_bench.verify import taken_names
 
 
-def submission_name(method: Chosen) -> str:
-    """The method's name where it has its default settings, else with the hash of its configuration."""
+def submission_name(method: Chosen, tuned: bool = False) -> str:
+    """The method's name where it has its default settings, else with the hash of its configuration; of a
+    ``tuned`` one with ``-tuned`` behind it."""
     own = method.label == method.cls.info.name
-    return (method.cls.info.name if own else method_folder(method)).lower().replace(".", "-")
+    name = (method.cls.info.name if own else method_folder(method)).lower().replace(".", "-")
+    return f"{name}{TUNED if tuned else ''}"
 
 
-def find_submission(out: Path, name: str, method: Chosen) -> Submission | None:
-    """The submission of this name that ``out`` holds already, None where there is none.
+def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -> Submission | None:
+    """The submission of this name that ``out`` holds already, None where there is none. Where it is
+    ``tuned``, ``method`` is what its sweeps began from.
 
     Raises InputError where it is damaged or of another configuration, where the name cannot be one, and where
     the method is submitted under another name.
@@ -48,16 +54,20 @@ def find_submission(out: Path, name: str, method: Chosen) -> Submission | None:
         raise InputError(f'"{name}" cannot name a submission: use small letters, digits, + _ and - (--name)')
     folder = out / name
     _recover(folder)
-    taken = taken_names(out).get(method.label)
+    label = tuned_label(method.label) if tuned else method.label
+    taken = taken_names(out).get(label)
     if taken not in (None, name):
-        raise InputError(f"{method.label} is submitted already as {out / str(taken)}; give it another name")
+        raise InputError(f"{label} is submitted already as {out / str(taken)}; give it another name")
     if not folder.exists():
         return None
     reader = Reader(folder)
     found = reader.read()
     if reader.problems or found is None:
         raise InputError(f"{reader.problems[0]}; mend or move away what is in {folder}, then submit again")
-    for key, value in _identity(method).items():
+    if found.tuned != tuned:
+        others = "the choice of sweeps (--tuned)" if found.tuned else "no sweep's choice"
+        raise InputError(f"{folder} holds settings that are {others}; choose another name with --name")
+    for key, value in _identity(method, tuned).items():
         if not same_json(found.recorded[key], value):
             raise InputError(
                 f"{folder} holds another configuration (method.{key} differs); "
@@ -66,10 +76,21 @@ def find_submission(out: Path, name: str, method: Chosen) -> Submission | None:
     return found
 
 
-def missing(found: Submission | None, stream: str, seeds: Sequence[int]) -> tuple[int, ...]:
-    """Those of ``seeds`` on the stream (its folder's name) that are not submitted yet."""
-    recorded = found.streams[stream].tables if found and stream in found.streams else {}
-    return tuple(seed for seed in seeds if seed not in recorded)
+def missing(found: Submission | None, stream: str, seeds: Sequence[int], tuning: str = "") -> tuple[int, ...]:
+    """Those of ``seeds`` on the stream (its folder's name) that are not submitted yet. ``tuning``: the table
+    of the sweep that chose the settings, as JSON.
+
+    Raises InputError where another sweep's choice is submitted there.
+    """
+    if not found or stream not in found.streams:
+        return tuple(seeds)
+    evidence = found.streams[stream]
+    if tuning and not same_json(json.loads(tuning), evidence.cell.tuning):
+        raise InputError(
+            f"{found.folder} holds the choice of another sweep on {stream}, which stays: submit with the "
+            "table of that sweep, or move the folder away"
+        )
+    return tuple(seed for seed in seeds if seed not in evidence.tables)
 
 
 def write_submission(
@@ -173,30 +194,32 @@ def _references(out: Path) -> dict[str, Streams]:
     """The evidence of `none` and `reset` among the submissions in ``out``."""
     folders = {name: out / name for name in REFERENCE_NAMES if (out / name).is_dir()}
     read = {name: Reader(folder).read_records({}, {}) for name, folder in folders.items()}
-    return {name: found.streams for name, found in read.items() if found}
+    return {name: found.streams for name, found in read.items() if found and found.label == name}
 
 
-def _identity(method: Chosen) -> dict[str, object]:
-    """What is the same in every config.json of the configuration."""
+def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
+    """What is the same on every stream of the submission."""
     info = method.cls.info
+    searched = {*info.search_space, LEARNING_RATE} if tuned else set()
     return {
         "name": info.name,
         "version": info.version,
-        "settings": dict(method.settings),
+        "settings": {name: value for name, value in method.settings.items() if name not in searched},
         "source": method.source,
         "digest": method.digest,
     }
 
 
 def _copy(item: Planned, draft: Path) -> None:
-    """Copies a cell's config.json and the tables of its planned seeds. Raises InputError where they differ
-    from what was submitted of the same seeds."""
+    """Copies a cell's config.json, the table of its sweep and the tables of its planned seeds. Raises
+    InputError where tables differ from what was submitted of the same seeds."""
     cell = item.cell
     target = draft / RECORDS / cell.stream / cell.path.name
     target.mkdir(parents=True, exist_ok=True)
     tables = [cell.table_path(seed) for seed in item.seeds]
     records = [*tables, *(path.with_suffix(".json") for path in tables)]
-    for path in (cell.path / "config.json", *records):
+    sweep = [cell.path / TUNING] if cell.tuning else []
+    for path in (cell.path / "config.json", *sweep, *records):
         if not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)
         elif path.suffix == ".csv" and _differs(path, target / path.name):

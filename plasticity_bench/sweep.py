@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from plasticity_bench.cells import CellPlan, stream_folder
+from plasticity_bench.cells import CellPlan, method_folder, stream_folder
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import write_json
 from plasticity_bench.plan import Planned
@@ -79,21 +79,27 @@ def summarise(
                 "seconds": round(sum(seconds[seed] for seed in seeds), 3),
             }
         )
-    scores = [-np.inf if row["score"] is None else float(str(row["score"])) for row in rows]
-    if max(scores) == -np.inf:
+    chosen = best([row["score"] for row in rows])
+    if chosen is None:
         raise InputError(f"{plan.method} on {plan.stream}: every configuration ends in nan, none to choose")
     return {
         "schema": SCHEMA,
         "stream": planned[0].cell.stream,
-        "method": plan.method,
+        "method": planned[0].cell.configuration,
         "objective": OBJECTIVE,
         "budget": len(rows),
         "design": design,
         "seeds": list(seeds),
         "space": {name: list(values) for name, values in plan.space.items()},
-        "chosen": int(np.argmax(scores)),
+        "chosen": chosen,
         "configurations": rows,
     }
+
+
+def best(scores: Sequence[float | None]) -> int | None:
+    """Index of the highest score, the first where several are; None where all of them are None."""
+    known = [-np.inf if score is None else score for score in scores]
+    return None if max(known) == -np.inf else int(np.argmax(known))
 
 
 def write(out: Path, found: Mapping[str, Any]) -> Path:
@@ -118,7 +124,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
 
 
 def table_path(out: Path, stream: str, method: str) -> Path:
-    """Where the table of a method on a stream (its folder's name) is or will be."""
+    """Where the table of a method (its label) on a stream (its folder's name) is or will be."""
     return out / stream / f"{method.replace(':', '_').replace('/', '_').replace(',', '_')}.sweep.json"
 
 
@@ -142,7 +148,7 @@ def tuned(out: Path, stream: str, method: str) -> dict[str, Any]:
 
     Raises InputError where there is none.
     """
-    path = table_path(out, stream_folder(choose_stream(stream)), method)
+    path = table_path(out, stream_folder(choose_stream(stream)), choose_method(method).label)
     if not path.exists():
         raise InputError(
             f"no sweep of {method} on {stream} in {out}; make one with "
@@ -152,10 +158,19 @@ def tuned(out: Path, stream: str, method: str) -> dict[str, Any]:
 
 
 def tuned_plan(out: Path, stream: str, method: str) -> CellPlan:
-    """What to run for the configuration that the sweep in ``out`` chose. Raises InputError without one."""
+    """What to run for the configuration that the sweep in ``out`` chose.
+
+    Raises InputError where there is no sweep, or one of another version of the method.
+    """
     found = tuned(out, stream, method)
-    settings = found["configurations"][found["chosen"]]["settings"]
-    return CellPlan(stream, method, dict(settings), json.dumps(found, indent=1) + "\n")
+    chosen = found["configurations"][found["chosen"]]
+    plan = CellPlan(stream, method, dict(chosen["settings"]), json.dumps(found, indent=1) + "\n")
+    if chosen["cell"] != method_folder(plan.chosen()[1]):
+        raise InputError(
+            f"the sweep of {method} on {stream} in {out} is of another version of the method; move it away "
+            "and sweep again"
+        )
+    return plan
 
 
 def _or_none(value: float) -> float | None:

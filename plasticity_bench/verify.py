@@ -14,6 +14,7 @@ from typing import Any
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.read_submission import Note, Reader, as_name
+from plasticity_bench.records import DESCRIPTIONS, Cell
 from plasticity_bench.submission import (
     METHOD,
     REFERENCE_NAMES,
@@ -34,6 +35,7 @@ from plasticity_bench.untrusted import (
     read_file,
     same_json,
 )
+from plasticity_bench.verify_tuning import within_space
 
 #: Share by which a recomputed score may differ from the one submitted, and the least difference that counts:
 #: they are written with nine digits, and libraries round sums differently.
@@ -128,6 +130,9 @@ def _check_documents(
     )
     for where, found, wanted in _unequal(given, made):
         yield METHOD, _differs(where, found, wanted, "the records say")
+    for stream, evidence in submission.streams.items():
+        if evidence.cell.tuning and not within_space(evidence.cell.tuning, space):
+            yield METHOD, f"search_space is not the one of the sweep on {stream}, less the learning rate"
     references = references_of(submission.streams, _beside(submission, known))
     try:
         taken = _references_given(submission)
@@ -169,18 +174,20 @@ def _beside(submission: Submission, known: dict[Path, Submission | None]) -> dic
             sound = folder.is_dir() and not folder.is_symlink()
             known[folder] = Reader(folder).read() if sound else None
         reference = known[folder]
-        if reference and reference.streams and reference.recorded["label"] == name:
+        if reference and reference.streams and reference.label == name:
             found[name] = reference.streams
     return found
 
 
 def _compare(report: Report) -> None:
-    """What no submission shows by itself: a label taken twice, the same tables under two names."""
+    """What no submission shows by itself: a label taken twice, the same tables of two configurations, sweeps
+    of another size."""
     labels: dict[str, Submission] = {}
     tables: dict[tuple[str, str], tuple[Submission, int]] = {}
     copies: dict[tuple[Path, str, str], int] = {}
+    sweeps: dict[str, tuple[str, str]] = {}
     for submission in report.submissions:
-        label = str(submission.recorded["label"])
+        label = submission.label
         if label in labels:
             taken = printable(labels[label].name)
             report.problems.append(
@@ -191,14 +198,29 @@ def _compare(report: Report) -> None:
             )
         labels.setdefault(label, submission)
         for stream, evidence in submission.streams.items():
+            if tuning := evidence.cell.tuning:
+                size = f"{tuning['budget']} configurations and {len(tuning['seeds'])} tuning seeds"
+                other, theirs = sweeps.setdefault(stream, (submission.name, size))
+                if size != theirs:
+                    reason = f"{stream}: tuned with {size}, {other} with {theirs}"
+                    report.notes.append(Note(submission.folder, reason))
             for seed, origin in evidence.origins.items():
                 first, _ = tables.setdefault((stream, str(origin.get("sha256"))), (submission, seed))
-                if first is not submission:
+                if not _same_configuration(first.streams[stream].cell, evidence.cell):
                     key = (submission.folder, stream, first.name)
                     copies[key] = copies.get(key, 0) + 1
     for (folder, stream, other), count in copies.items():
         reason = f"{count} tables of {stream} are, byte for byte, those of {other}"
         report.notes.append(Note(folder, reason))
+
+
+def _same_configuration(left: Cell, right: Cell) -> bool:
+    """Whether the same records are due: a sweep may choose what is submitted untuned as well."""
+    ours, theirs = (
+        {key: value for key, value in cell.config["method"].items() if key not in DESCRIPTIONS - {"source"}}
+        for cell in (left, right)
+    )
+    return same_json(ours, theirs)
 
 
 def _unequal(found: Any, wanted: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

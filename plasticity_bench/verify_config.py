@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records import DESCRIPTIONS, PROTOCOL
+from plasticity_bench.records import DESCRIPTIONS, PROTOCOL, tuned_label
 from plasticity_bench.settings import LEARNING_RATE
 from plasticity_bench.untrusted import printable, same_json
 
@@ -46,25 +46,22 @@ def expected_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], str, str
     from plasticity_bench.registry import METHODS, STREAMS, choose_method, choose_stream
 
     if type(config.get("protocol")) is not int or config["protocol"] != PROTOCOL:
-        raise Wrong(
-            f"protocol is {_shown(config.get('protocol'))}; this version verifies protocol {PROTOCOL}"
-        )
+        raise Wrong(f"protocol is {shown(config.get('protocol'))}; this version verifies protocol {PROTOCOL}")
     stream, method = config.get("stream"), config.get("method")
     if not isinstance(stream, dict) or not isinstance(stream.get("settings"), dict):
         raise Wrong("stream is missing or holds no settings")
     _check_method(method)
     assert isinstance(method, dict)
     if not isinstance(stream.get("name"), str) or stream["name"] not in STREAMS:
-        raise Wrong(f"stream.name is {_shown(stream.get('name'))}, which is no stream of this version")
-    builtin, settings = method["source"] == "builtin", _texts(method["settings"], "method")
+        raise Wrong(f"stream.name is {shown(stream.get('name'))}, which is no stream of this version")
+    builtin, settings = method["source"] == "builtin", as_texts(method["settings"], "method")
     parts = method["name"].split("+")
     if builtin and not set(parts) <= METHODS.keys():
-        raise Wrong(f"method.name is {_shown(method['name'])}, which is no built-in method")
+        raise Wrong(f"method.name is {shown(method['name'])}, which is no built-in method")
     if not builtin and set(parts) <= METHODS.keys():
-        raise Wrong(f"method.name is {_shown(method['name'])}, the name of a built-in method")
+        raise Wrong(f"method.name is {shown(method['name'])}, the name of a built-in method")
     try:
-        inline = ",".join(f"{key}={value}" for key, value in _texts(stream["settings"], "stream").items())
-        chosen_stream = choose_stream(f"{stream['name']}:{inline}" if inline else stream["name"])
+        chosen_stream = choose_stream(stream_text(stream))
         if builtin:
             chosen_method = choose_method(method["name"], settings)
         else:
@@ -78,6 +75,12 @@ def expected_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], str, str
     if not builtin:
         made["method"] = method
     return made, stream_folder(chosen_stream), recorded_folder(made["method"])
+
+
+def stream_text(stream: Mapping[str, Any]) -> str:
+    """A config.json's stream as ``choose_stream`` reads it. Raises Wrong where a setting is none."""
+    inline = ",".join(f"{key}={value}" for key, value in as_texts(stream["settings"], "stream").items())
+    return f"{stream['name']}:{inline}" if inline else str(stream["name"])
 
 
 def differences(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
@@ -98,7 +101,7 @@ def differences(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Itera
                 yield _difference(f"{part}.{key}", theirs.get(key), ours.get(key))
         for key in sorted({*ours, *theirs} & DESCRIPTIONS):
             if not isinstance(theirs.get(key), str):
-                yield f"{part}.{key} is {_shown(theirs.get(key))}, not a text"
+                yield f"{part}.{key} is {shown(theirs.get(key))}, not a text"
 
 
 def network_changes(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -121,7 +124,7 @@ def network_changes(config: Mapping[str, Any], expected: Mapping[str, Any]) -> l
         else:
             fits = type(value) is type(defaults[key])
         if not fits:
-            raise Wrong(f"network.{key} is {_shown(value)}, which no network has")
+            raise Wrong(f"network.{key} is {shown(value)}, which no network has")
     wanted = expected["network"]
     if lacking := sorted({"inputs", "outputs", "hidden"} - network.keys()):
         raise Wrong(f"network has no {', '.join(lacking)}")
@@ -133,11 +136,13 @@ def _check_method(method: object) -> None:
         raise Wrong(f"method does not have exactly the entries {', '.join(METHOD_KEYS)}")
     for key, kind in METHOD_KEYS.items():
         if type(method[key]) is not kind:
-            raise Wrong(f"method.{key} is {_shown(method[key])}, not a {kind.__name__}")
+            raise Wrong(f"method.{key} is {shown(method[key])}, not a {kind.__name__}")
     if not re.fullmatch(_NAME, method["name"]) or len(method["name"]) > 80:
-        raise Wrong(f"method.name is {_shown(method['name'])}: only letters, digits and . _ + - make a name")
-    if not method["label"].startswith(method["name"].split("+")[0]):
-        raise Wrong(f"method.label {_shown(method['label'])} does not begin with the method's name")
+        raise Wrong(f"method.name is {shown(method['name'])}: only letters, digits and . _ + - make a name")
+    if not is_label(method["label"], method["name"]):
+        raise Wrong(
+            f"method.label {shown(method['label'])} does not begin with the method's name, or is a sweep's"
+        )
     if LEARNING_RATE not in method["settings"]:
         raise Wrong(f"method.settings has no {LEARNING_RATE}")
     if method["source"] == "builtin":
@@ -146,17 +151,24 @@ def _check_method(method: object) -> None:
         return
     origins = method["source"].split("+")
     if not all(origin == "builtin" or re.fullmatch(_ORIGIN, origin) for origin in origins):
-        raise Wrong(f"method.source is {_shown(method['source'])}, not file.py:Class or package.module:Class")
+        raise Wrong(f"method.source is {shown(method['source'])}, not file.py:Class or package.module:Class")
     if not re.fullmatch(r"[0-9a-f]{64}", method["digest"]):
         raise Wrong("method.digest is not a SHA-256")
 
 
-def _texts(settings: Mapping[str, Any], what: str) -> dict[str, str]:
+def is_label(label: str, method: str) -> bool:
+    """Whether the method of this name may be called so: its name or its first part's, alone or with settings
+    or other parts behind it, and not as what a sweep chose."""
+    first = re.escape(method.split("+")[0])
+    return bool(re.match(rf"{first}(?:[:+]|\Z)", label)) and not label.endswith(tuned_label(""))
+
+
+def as_texts(settings: Mapping[str, Any], what: str) -> dict[str, str]:
     """Settings as a user would write them; those that are not set are left out."""
     texts = {}
     for key, value in settings.items():
         if not isinstance(value, (bool, int, float, str, type(None))) or not re.fullmatch(r"[\w.+-]+", key):
-            raise Wrong(f"{what}.settings: {printable(key, 60)} is {_shown(value)}, which is no setting")
+            raise Wrong(f"{what}.settings: {printable(key, 60)} is {shown(value)}, which is no setting")
         if value is not None:
             texts[key] = str(value).lower() if isinstance(value, bool) else str(value)
     return texts
@@ -167,8 +179,9 @@ def _is_side(value: object) -> bool:
 
 
 def _difference(where: str, found: object, wanted: object) -> str:
-    return f"{printable(where, 60)} is {_shown(found)}; its stream and method make it {_shown(wanted)}"
+    return f"{printable(where, 60)} is {shown(found)}; its stream and method make it {shown(wanted)}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value that somebody else chose, fit to print."""
     return printable(json.dumps(value), 80)

@@ -12,10 +12,12 @@ import numpy as np
 from plasticity_bench.agents.diagnostics import is_measured
 from plasticity_bench.cells import CellPlan
 from plasticity_bench.files import sha256
-from plasticity_bench.plan import open_cells
+from plasticity_bench.plan import Planned, open_cells
 from plasticity_bench.records import Cell
+from plasticity_bench.registry import choose_method
 from plasticity_bench.submission import Submitter
-from plasticity_bench.submit import find_submission, submission_name, write_submission
+from plasticity_bench.submit import find_submission, missing, submission_name, write_submission
+from plasticity_bench.sweep import plan_sweep, summarise, tuned_plan, tuning_seeds, write
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
@@ -45,24 +47,43 @@ def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
     return rows
 
 
-def record(runs: Path, method: str, seeds: Sequence[int], stream: str = STREAM) -> None:
-    """Fills the cell of ``method`` in ``runs`` with made-up numbers."""
-    (item,) = open_cells(runs, [CellPlan(stream, method)], seeds)
-    for seed in item.missing:
-        item.cell.write_seed(seed, possible_rows(item.cell, seed), ORIGIN)
+def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[Planned]:
+    """Fills the cells of ``plans`` in ``runs`` with made-up numbers."""
+    planned = open_cells(runs, plans, seeds)
+    for item in planned:
+        for seed in item.missing:
+            item.cell.write_seed(seed, possible_rows(item.cell, seed), ORIGIN)
+    return planned
+
+
+def sweep(out: Path, method: str, budget: int = 4, streams: Sequence[str] = (STREAM,), design: int = 0) -> Path:
+    """``out`` with a sweep of the method on every stream, made of made-up records."""
+    for stream in streams:
+        plan, seeds = plan_sweep(stream, method, budget, design), tuning_seeds(2)
+        write(out, summarise(plan, record(out, plan.cells(), seeds), seeds, design))
+    return out
 
 
 def submit(
-    out: Path, runs: Path, method: str, seeds: int = 2, streams: Sequence[str] = (STREAM,), **who: str
+    out: Path,
+    runs: Path,
+    method: str,
+    seeds: int = 2,
+    streams: Sequence[str] = (STREAM,),
+    tuned: Path | None = None,
+    **who: str,
 ) -> Path:
     """The submission's folder, made by the code that the command uses, of made-up records."""
-    plans = [CellPlan(stream, method) for stream in streams]
-    for stream in streams:
-        record(runs, method, range(seeds), stream)
-    _, chosen = plans[0].chosen()
-    name = submission_name(chosen)
-    found = find_submission(out, name, chosen)
-    write_submission(out, name, chosen, open_cells(runs, plans, range(seeds)), found, Submitter(**who))
+    plans = [
+        tuned_plan(tuned, stream, method) if tuned else CellPlan(stream, method) for stream in streams
+    ]
+    chosen = choose_method(method)
+    name = submission_name(chosen, tuned is not None)
+    found = find_submission(out, name, chosen, tuned is not None)
+    planned = record(runs, plans, range(seeds))
+    for item in planned:
+        missing(found, item.cell.stream, item.seeds, item.plan.tuning)
+    write_submission(out, name, chosen, planned, found, Submitter(**who))
     return out / name
 
 

@@ -32,9 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do not train {' and '.join(REFERENCES)} beside the method",
     )
-    parser.add_argument(
-        "--tuned", type=Path, metavar="DIR", help="with the settings that `sweep --out DIR` chose"
-    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -52,7 +49,7 @@ def add_streams(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The option that sets the methods' hyperparameters."""
+    """The options that set the methods' hyperparameters."""
     parser.add_argument(
         "--set",
         action="extend",
@@ -61,6 +58,20 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the methods, such as strength=1e-3",
     )
+    parser.add_argument(
+        "--tuned", type=Path, metavar="DIR", help="with the settings that `sweep --out DIR` chose"
+    )
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, str]:
+    """What ``--set`` gives. Raises InputError where ``--tuned`` is given too."""
+    from plasticity_bench.errors import InputError
+    from plasticity_bench.settings import parse_settings
+
+    settings = parse_settings(args.set)
+    if settings and args.tuned:
+        raise InputError("--set and --tuned both choose the settings; leave one out")
+    return settings
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
@@ -83,17 +94,13 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench import launch
     from plasticity_bench.cells import CellPlan
-    from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import suite_streams
-    from plasticity_bench.settings import parse_settings
     from plasticity_bench.sweep import tuned_plan
 
     workers, devices = launch.workers(args.jobs, args.device)
     streams = args.stream or suite_streams(args.suite or "quick")
-    settings = parse_settings(args.set)
-    if settings and args.tuned:
-        raise InputError("--set and --tuned both choose the settings; leave one out")
+    settings = given_settings(args)
     # References first: an unfinished run can then be scored already.
     references = () if args.no_references else REFERENCES
     plans = [CellPlan(stream, method) for stream in streams for method in references]

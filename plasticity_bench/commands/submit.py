@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from plasticity_bench.plan import Planned
-    from plasticity_bench.registry import Chosen
 
 SUMMARY = "run what is missing of a method and write its submission for the leaderboard"
 
@@ -40,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench import launch
     from plasticity_bench.cells import CellPlan, stream_folder
+    from plasticity_bench.commands.run import given_settings
     from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import choose_method, choose_stream, suite_streams
-    from plasticity_bench.settings import parse_settings
     from plasticity_bench.submission import Submitter
     from plasticity_bench.submit import find_submission, missing, submission_name, write_submission
+    from plasticity_bench.sweep import tuned_plan
 
     if args.seeds is not None and not 1 <= args.seeds <= 10_000:
         raise InputError(f"--seeds {args.seeds}: write how many, from 1 to 10000")
@@ -54,22 +54,23 @@ def run(args: argparse.Namespace) -> int:
         if not text.isprintable() or len(text) > 200:
             raise InputError(f"--{option}: one line of at most 200 characters")
     streams = args.stream or suite_streams(args.suite or "quick")
-    settings = parse_settings(args.set)
+    settings, tuned = given_settings(args), args.tuned is not None
     method = choose_method(args.method, settings)
-    name = args.name or submission_name(method)
-    found = find_submission(args.out, name, method)
+    name = args.name or submission_name(method, tuned)
+    found = find_submission(args.out, name, method, tuned)
     workers, devices = launch.workers(args.jobs, args.device)
     planned: list[Planned] = []
     for text in streams:
         stream = choose_stream(text)
         wanted = range(args.seeds or stream.cls.info.seeds)
-        if seeds := missing(found, stream_folder(stream), wanted):
-            planned += open_cells(args.runs, [CellPlan(text, args.method, settings)], seeds)
+        plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
+        if seeds := missing(found, stream_folder(stream), wanted, plan.tuning):
+            planned += open_cells(args.runs, [plan], seeds)
     launch.train(planned, workers, devices, Console(stderr=True))
     given = found.method["submitter"] if found else {"name": "", "link": ""}
     submitter = Submitter(args.by or given["name"], args.link or given["link"])
     done = write_submission(args.out, name, method, planned, found, submitter)
-    _tell(args, args.out / name, done, method)
+    _tell(args, args.out / name, done)
     return 0
 
 
@@ -85,7 +86,7 @@ def _options(args: argparse.Namespace) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def _tell(args: argparse.Namespace, folder: Path, done: str, method: Chosen) -> None:
+def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
     """What was written, what it lacks, and what comes next."""
     import json
 
@@ -101,12 +102,13 @@ def _tell(args: argparse.Namespace, folder: Path, done: str, method: Chosen) -> 
     for stream, entry in document["streams"].items():
         metric = scores["streams"][stream]["metrics"]["retained_plasticity"]
         score = "unknown" if metric["point"] is None else f"{metric['point']:.3f}"
-        print(f"  {stream}: {len(entry['seeds'])} seeds, retained plasticity {score}")
+        best = f"; best of {entry['tuning']['budget']} configurations" if "tuning" in entry else ""
+        print(f"  {stream}: {len(entry['seeds'])} seeds, retained plasticity {score}{best}")
     lacking = {
         reference
         for stream, entry in document["streams"].items()
         for reference, seeds in scores["streams"][stream]["references"].items()
-        if set(entry["seeds"]) - set(seeds) and reference != method.label
+        if set(entry["seeds"]) - set(seeds) and reference != document["method"]["label"]
     }
     command = "python -m plasticity_bench"
     for reference in sorted(lacking):
