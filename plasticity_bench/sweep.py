@@ -113,9 +113,10 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
         same = all(
             before.get(key) == found[key] for key in ("stream", "method", "design", "space", "objective")
         )
-        tried = [row["settings"] for row in found["configurations"]]
+        tried = [(row["settings"], row["cell"]) for row in found["configurations"]]
+        earlier = [(row["settings"], row["cell"]) for row in before["configurations"]]
         grown = set(before.get("seeds", ())) <= set(found["seeds"])
-        if not (same and grown and all(row["settings"] in tried for row in before["configurations"])):
+        if not (same and grown and all(row in tried for row in earlier)):
             raise InputError(
                 f"{path} is another sweep, not overwritten; move it away or choose another --out"
             )
@@ -134,6 +135,7 @@ def read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
         chosen = found["configurations"][found["chosen"]]
         _ = (found["stream"], found["method"], found["seeds"], chosen["settings"], chosen["label"])
+        _ = [(row["settings"], row["cell"]) for row in found["configurations"]]
         if found["schema"] != SCHEMA:
             raise InputError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}")
     except OSError as error:

@@ -56,7 +56,9 @@ def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[
     return planned
 
 
-def sweep(out: Path, method: str, budget: int = 4, streams: Sequence[str] = (STREAM,), design: int = 0) -> Path:
+def sweep(
+    out: Path, method: str, budget: int = 4, streams: Sequence[str] = (STREAM,), design: int = 0
+) -> Path:
     """``out`` with a sweep of the method on every stream, made of made-up records."""
     for stream in streams:
         plan, seeds = plan_sweep(stream, method, budget, design), tuning_seeds(2)
@@ -74,9 +76,7 @@ def submit(
     **who: str,
 ) -> Path:
     """The submission's folder, made by the code that the command uses, of made-up records."""
-    plans = [
-        tuned_plan(tuned, stream, method) if tuned else CellPlan(stream, method) for stream in streams
-    ]
+    plans = [tuned_plan(tuned, stream, method) if tuned else CellPlan(stream, method) for stream in streams]
     chosen = choose_method(method)
     name = submission_name(chosen, tuned is not None)
     found = find_submission(out, name, chosen, tuned is not None)
