@@ -207,6 +207,7 @@ def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
         "settings": {name: value for name, value in method.settings.items() if name not in searched},
         "source": method.source,
         "digest": method.digest,
+        **({"label": tuned_label(method.label)} if tuned else {}),
     }
 
 

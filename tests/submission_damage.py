@@ -203,7 +203,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         edit("scores.json", **{f"streams__{FOLDER}__references": ["none", "reset"]}),
         "does not say which seeds of the references",
     ),
-    "schema": (edit("method.json", schema=2), "method.json: has another schema than 1"),
+    "schema": (edit("method.json", schema=1), "method.json: has another schema than 2"),
     "name": (edit("method.json", name="l3"), "name is 'l3'; the records say 'l2'"),
     "summary": (edit("method.json", method__summary="the best"), "method.summary is 'the best'"),
     "tuned": (edit("method.json", tuned=True), "tuned is True; the records say False"),

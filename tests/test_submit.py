@@ -257,6 +257,14 @@ def test_rescoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rescore([out / "l2"]) == [out / "l2"]
     assert rescore([out / "l2"]) == []
     assert json.loads((out / "l2" / "method.json").read_text())["submitter"]["name"] == "A"
+    # What an earlier version wrote is brought to this one's form; until then it is not extended.
+    current = tree(out / "l2")
+    edit_json(out / "l2" / "method.json", schema=1, tuned=True)
+    edit_json(out / "l2" / "scores.json", schema=1)
+    with pytest.raises(InputError, match="leaderboard --rescore writes it anew"):
+        submit(out, tmp_path / "runs", "l2")
+    assert rescore([out / "l2"]) == [out / "l2"]
+    assert tree(out / "l2") == current
     (out / "l2" / "scores.json").write_text("{}")
     assert main(["leaderboard", "--rescore", str(out)]) == 0
     assert f"wrote {out}/l2/method.json and scores.json" in capsys.readouterr().out

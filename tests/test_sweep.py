@@ -13,7 +13,7 @@ from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records import find_cells
 from plasticity_bench.registry import METHODS, choose_method
-from plasticity_bench.search import configurations, search_space
+from plasticity_bench.search import configurations, may_be_tried, search_space
 from plasticity_bench.seed_metrics import measure
 from plasticity_bench.sweep import FIRST_SEED, plan_sweep, read, table_path, tuning_seeds
 
@@ -41,6 +41,7 @@ def test_every_method_gets_as_many_valid_configurations(name: str) -> None:
         for key, values in space.items():
             value = choose_method(name, settings).settings[key]
             assert min(values) <= value <= max(values)
+            assert key not in settings or may_be_tried(values, settings[key])
 
 
 def test_the_design_is_seeded_and_grows() -> None:
@@ -62,6 +63,20 @@ def test_values_that_cannot_be_interpolated_are_taken_from_the_list() -> None:
     declared = chosen.cls.info.search_space
     for key in ("weight_decay", "beta"):  # with a zero; too narrow to interpolate
         assert {float(settings[key]) for settings in found[1:]} == set(declared[key])
+
+
+def test_what_a_sweep_may_try() -> None:
+    values = (0.00123, 0.1)
+    assert [may_be_tried(values, text) for text in ("0.0012", "0.05", "0.1")] == [True] * 3
+    wrong = ("0.0011", "0.11", "5e-2", "0.050", "nan", "inf", "x", "", "-0.05", "0.05 ")
+    assert not any(may_be_tried(values, text) for text in wrong)
+    assert may_be_tried((1, 100), "7")
+    assert not may_be_tried((1, 100), "7.5")
+    assert may_be_tried((0.0, 0.9), "0")
+    assert not may_be_tried((0.0, 0.9), "0.5")
+    assert may_be_tried(("a", "b"), "b")
+    assert may_be_tried((False, True), "true")
+    assert not may_be_tried((False, True), "1")
 
 
 def test_inline_settings_are_kept() -> None:

@@ -20,7 +20,6 @@ from plasticity_bench.extras import extras
 from plasticity_bench.files import sha256
 from plasticity_bench.records import find_cells
 from plasticity_bench.replay import plan_of
-from plasticity_bench.search import may_be_tried
 from plasticity_bench.submission import read_submitters
 from plasticity_bench.submit import rescore
 from plasticity_bench.sweep import FIRST_SEED, table_path
@@ -161,6 +160,23 @@ def test_more_seeds_and_streams_extend_it_and_another_sweep_does_not(tmp_path: P
     assert {path.name for path in out.iterdir()} == {"l2-tuned"}
 
 
+def test_what_sweeps_began_from_is_the_same_on_every_stream(tmp_path: Path) -> None:
+    """Settings given inline are part of the method that was tuned."""
+    sweeps, places = tmp_path / "sweeps", ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    submit(tmp_path / "out", tmp_path / "runs", "l2", tuned=sweep(sweeps, "l2"))
+    before = tree(tmp_path)
+    sweep(sweeps, "l2:strength=0.5", streams=(OTHER,))
+    command = ["submit", "l2:strength=0.5", "--stream", OTHER, "--tuned", str(sweeps), "--name", "l2-tuned"]
+    assert main([*command, *places]) == 2
+    # Nothing is made where one of two sweeps is missing.
+    more = ["submit", "syre", "--stream", STREAM, OTHER, "--tuned", str(sweep(sweeps, "syre"))]
+    assert main([*more, *places]) == 2
+    assert {name: data for name, data in tree(tmp_path).items() if not name.startswith("sweeps")} == {
+        name: data for name, data in before.items() if not name.startswith("sweeps")
+    }
+    assert not list((tmp_path / "runs").rglob("syre*"))
+
+
 def test_a_sweep_that_chose_the_default_repeats_the_untuned_tables(tmp_path: Path) -> None:
     """The same records are due then; two other methods with the same tables stay noted."""
     out, runs = tmp_path / "out", tmp_path / "runs"
@@ -205,20 +221,6 @@ def test_settings_given_inline_are_kept(tmp_path: Path) -> None:
             settings = evidence.cell.config["method"]["settings"]
             assert dict(plan_of(submission, stream).chosen()[1].settings) == settings
             assert {0.0123456789, 0.25} & set(settings.values())
-
-
-def test_what_a_sweep_may_try() -> None:
-    values = (0.00123, 0.1)
-    assert [may_be_tried(values, text) for text in ("0.0012", "0.05", "0.1")] == [True] * 3
-    wrong = ("0.0011", "0.11", "5e-2", "0.050", "nan", "inf", "x", "", "-0.05", "0.05 ")
-    assert not any(may_be_tried(values, text) for text in wrong)
-    assert may_be_tried((1, 100), "7")
-    assert not may_be_tried((1, 100), "7.5")
-    assert may_be_tried((0.0, 0.9), "0")
-    assert not may_be_tried((0.0, 0.9), "0.5")
-    assert may_be_tried(("a", "b"), "b")
-    assert may_be_tried((False, True), "true")
-    assert not may_be_tried((False, True), "1")
 
 
 def test_the_leaderboard_of_tuned_and_untuned(

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from plasticity_bench.plan import Planned
 
 SUMMARY = "run what is missing of a method and write its submission for the leaderboard"
 
@@ -59,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or submission_name(method, tuned)
     found = find_submission(args.out, name, method, tuned)
     workers, devices = launch.workers(args.jobs, args.device)
-    planned: list[Planned] = []
+    wanted: list[tuple[CellPlan, tuple[int, ...]]] = []
     for text in streams:
         stream = choose_stream(text)
-        wanted = range(args.seeds or stream.cls.info.seeds)
+        seeds = range(args.seeds or stream.cls.info.seeds)
         plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
-        if seeds := missing(found, stream_folder(stream), wanted, plan.tuning):
-            planned += open_cells(args.runs, [plan], seeds)
+        wanted.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
+    planned = [item for plan, lacking in wanted if lacking for item in open_cells(args.runs, [plan], lacking)]
     launch.train(planned, workers, devices, Console(stderr=True))
     given = found.method["submitter"] if found else {"name": "", "link": ""}
     submitter = Submitter(args.by or given["name"], args.link or given["link"])
