@@ -28,20 +28,18 @@ from plasticity_bench.bibtex import citations
 from plasticity_bench.families import FAMILIES, family_of
 from plasticity_bench.files import write_text
 from plasticity_bench.page_curves import finite, grids
+from plasticity_bench.ranking import Place, groups
 from plasticity_bench.registry import SUITES
-from plasticity_bench.report import ties
+from plasticity_bench.score_notes import loses_plasticity
 from plasticity_bench.scoring import (
     AggregateRow,
     CellScores,
     Scores,
     StreamScores,
-    aggregate_difference,
     aggregate_streams,
-    loses_plasticity,
-    verdict,
 )
 from plasticity_bench.seed_metrics import METRICS
-from plasticity_bench.stats import Difference, Interval
+from plasticity_bench.stats import Interval
 
 SCHEMA = 1
 #: Name of the page in a leaderboard's folder.
@@ -199,18 +197,18 @@ def _stream(
         "settings": config["settings"],
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
-        "grids": grids(stream.rows),
+        "grids": grids([row for group in stream.groups for row in group.rows]),
         "rows": [
-            _row(row, index, above, first, places, out)
-            for index, (row, above) in enumerate(zip(stream.rows, ties(stream.rows), strict=True), start=1)
+            _row(row, place, first, places, out)
+            for group in stream.groups
+            for row, place in zip(group.rows, group.places, strict=True)
         ],
     }
 
 
 def _row(
     row: CellScores,
-    rank: int,
-    above: tuple[Difference, int] | None,
+    place: Place,
     first: Mapping[str, CellScores],
     places: Mapping[str, int],
     out: Path | None,
@@ -218,8 +216,8 @@ def _row(
     own, usual = (_settings(cell.cell.config["method"]) for cell in (row, first[row.method]))
     return {
         "method": places[row.method],
-        "rank": _rank(rank, row.summary["retained_plasticity"]),
-        "tied": _tied(above),
+        "rank": place.rank,
+        "tied": place.shared,
         "seeds": list(row.seeds),
         "summary": {name: _bounds(row.summary[name]) for name in METRICS},
         "values": {name: _per_seed(row, name) for name in METRICS},
@@ -242,18 +240,18 @@ def _overall(
 ) -> dict[str, Any]:
     names = {stream.name: index for index, stream in enumerate(streams)}
     found = []
-    for index, row in enumerate(rows):
-        above = aggregate_difference(row, rows[index - 1]) if index else None
-        found.append(
-            {
-                "method": places[row.method],
-                "rank": _rank(index + 1, row.summary),
-                "tied": _tied(above),
-                "streams": [names[name] for name in row.streams],
-                "seeds": list(row.seeds),
-                "summary": {"retained_plasticity": _bounds(row.summary), "cost": costs[row.method]},
-            }
-        )
+    for group in groups(rows):
+        for row, place in zip(group.rows, group.places, strict=True):
+            found.append(
+                {
+                    "method": places[row.method],
+                    "rank": place.rank,
+                    "tied": place.shared,
+                    "streams": [names[name] for name in row.streams],
+                    "seeds": list(row.seeds),
+                    "summary": {"retained_plasticity": _bounds(row.summary), "cost": costs[row.method]},
+                }
+            )
     return {"rows": found, "notes": list(notes)}
 
 
@@ -262,14 +260,6 @@ def _cost(label: str, streams: Sequence[StreamScores]) -> float | None:
     rows = [row for stream in streams if (row := stream.row(label))]
     known = [cost for row in rows if not np.isnan(cost := row.summary["cost"].point)]
     return finite(float(np.median(known))) if known else None
-
-
-def _rank(rank: int, retained: Interval) -> int | None:
-    return None if np.isnan(retained.point) else rank
-
-
-def _tied(above: tuple[Difference, int] | None) -> bool:
-    return above is not None and verdict(above[0]) == "tied"
 
 
 def _bounds(interval: Interval) -> list[float | None]:

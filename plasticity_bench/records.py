@@ -74,6 +74,8 @@ ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
 #: Where the settings come from a sweep: its whole table, beside config.json, in a folder of this ending.
 TUNING, TUNED = "tuning.json", "-tuned"
+#: Ends the label of a method whose settings come from a sweep.
+TUNED_MARK = " (tuned)"
 
 #: Columns of whole numbers.
 WHOLE = frozenset({"task", "steps", "episodes"})
@@ -104,7 +106,7 @@ class Cell:
     @property
     def method(self) -> str:
         """What the scores call it: ``configuration``, or ``l2 (tuned)``, whatever settings a sweep chose."""
-        return tuned_label(str(self.tuning["method"])) if self.tuning else self.configuration
+        return f"{self.tuning['method']}{TUNED_MARK}" if self.tuning else self.configuration
 
     @property
     def configuration(self) -> str:
@@ -194,11 +196,6 @@ class Cell:
             write_bytes(path.with_suffix(suffix), content)
         write_bytes(path, data)
         write_json(path.with_suffix(".json"), {**provenance, "seed": seed, "sha256": sha256(data)})
-
-
-def tuned_label(method: str) -> str:
-    """What scores call a tuned method, from the label of what its sweep began from."""
-    return f"{method} (tuned)"
 
 
 def open_cell(

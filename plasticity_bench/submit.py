@@ -15,7 +15,7 @@ from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import write_bytes
 from plasticity_bench.plan import Planned
 from plasticity_bench.read_submission import Reader, source_name
-from plasticity_bench.records import TUNED, TUNING, tuned_label
+from plasticity_bench.records import TUNED, TUNED_MARK, TUNING
 from plasticity_bench.registry import Chosen, choose_method
 from plasticity_bench.settings import LEARNING_RATE
 from plasticity_bench.submission import (
@@ -54,7 +54,7 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
         raise InputError(f'"{name}" cannot name a submission: use small letters, digits, + _ and - (--name)')
     folder = out / name
     _recover(folder)
-    label = tuned_label(method.label) if tuned else method.label
+    label = f"{method.label}{TUNED_MARK}" if tuned else method.label
     taken = taken_names(out).get(label)
     if taken not in (None, name):
         raise InputError(f"{label} is submitted already as {out / str(taken)}; give it another name")
@@ -207,7 +207,7 @@ def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
         "settings": {name: value for name, value in method.settings.items() if name not in searched},
         "source": method.source,
         "digest": method.digest,
-        **({"label": tuned_label(method.label)} if tuned else {}),
+        **({"label": f"{method.label}{TUNED_MARK}"} if tuned else {}),
     }
 
 

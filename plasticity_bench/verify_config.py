@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records import DESCRIPTIONS, PROTOCOL, tuned_label
+from plasticity_bench.records import DESCRIPTIONS, PROTOCOL, TUNED_MARK
 from plasticity_bench.settings import LEARNING_RATE
 from plasticity_bench.untrusted import printable, same_json
 
@@ -160,7 +160,7 @@ def is_label(label: str, method: str) -> bool:
     """Whether the method of this name may be called so: its name or its first part's, alone or with settings
     or other parts behind it, and not as what a sweep chose."""
     first = re.escape(method.split("+")[0])
-    return bool(re.match(rf"{first}(?:[:+]|\Z)", label)) and not label.endswith(tuned_label(""))
+    return bool(re.match(rf"{first}(?:[:+]|\Z)", label)) and not label.endswith(TUNED_MARK)
 
 
 def as_texts(settings: Mapping[str, Any], what: str) -> dict[str, str]:
