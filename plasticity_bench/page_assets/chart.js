@@ -29,7 +29,7 @@ function resolved(variable, alpha = 1) {
 
 // [mean, low, high] in the quantity's own units.
 function decoded(grid, curve) {
-  const [mean, below, above] = curve;
+  const [mean, below, above] = curve.map(unpacked);
   const value = (whole) => (whole === null ? null : grid.low + grid.step * whole);
   const bound = (side, sign) => mean.map((m, i) => (m === null || side[i] === null ? null : value(m + sign * side[i])));
   return [mean.map(value), bound(below, -1), bound(above, 1)];

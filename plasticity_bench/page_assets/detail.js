@@ -20,9 +20,11 @@ function detailParts(method, index) {
   return [
     el('header', {}, el('h2', { id: 'detail-title' }, method.label), close),
     el('p', { class: 'lead' }, method.summary),
-    ...about(method, found),
+    about(method),
+    ...hyperparameters(method, found),
     el('h3', {}, 'By stream'),
     byStream(found),
+    ...sweeps(found),
     el('h3', {}, 'Every seed'),
     ...found.map(({ stream, row }) => perSeed(stream, row)),
     el('h3', {}, method.cited.length > 1 ? 'Citations' : 'Citation'),
@@ -35,64 +37,67 @@ function pairs(entries) {
   return el('dl', {}, ...entries.flatMap(([name, ...value]) => [el('dt', {}, name), el('dd', {}, ...value)]));
 }
 
-function about(method, found) {
-  const shown = (settings) => Object.entries(settings).map(([name, value]) => [el('code', {}, name), JSON.stringify(value)]);
-  const own = shown(method.settings);
-  const others = found.filter(({ row }) => row.settings);
-  return [
-    pairs([
-      ['family', method.family],
-      ['task boundaries', method.told ? 'is told when the task changes' : 'is not told when the task changes'],
-      ['version', String(method.version)],
-      ...(method.source === 'builtin' ? [] : [['source', method.source]]),
-      ...(method.extra.submitter ? [['submitted by', method.extra.submitter]] : []),
-      ...(method.extra.link ? [['submission', link(method.extra.link, method.extra.link)]] : []),
-    ]),
-    el('h3', {}, 'Hyperparameters'),
-    own.length ? pairs(own) : el('p', { class: 'about' }, 'It has none.'),
-    ...others.flatMap(({ stream, row }) => [el('p', { class: 'about' }, `On ${stream.name}:`), pairs(shown(row.settings))]),
-  ];
+function about(method) {
+  const other = DATA.methods.find((one) => one.base === method.base && one.tuned !== method.tuned);
+  return pairs([
+    ['settings', method.tuned ? 'chosen by a sweep, for every stream apart' : 'the same on every stream',
+      ...(other ? [' (', el('a', { href: hashOf(other.label) }, other.tuned ? 'tuned' : 'default'), ')'] : [])],
+    ['family', method.family],
+    ['task boundaries', method.told ? 'is told when the task changes' : 'is not told when the task changes'],
+    ['version', String(method.version)],
+    ...(method.source === 'builtin' ? [] : [['source', method.source]]),
+    ...(method.extra.submitter ? [['submitted by', method.extra.submitter]] : []),
+    ...(method.extra.link ? [['submission', link(method.extra.link, method.extra.link)]] : []),
+  ]);
 }
 
 function byStream(found) {
   const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
   const rest = Object.keys(METRIC_TITLES).slice(1);
-  const head = ['stream', '#', 'n', 'retained plasticity', ...rest.map((name) => METRIC_TITLES[name]), 'evidence'];
-  const rows = found.map(({ stream, row }) =>
-    el(
-      'tr',
-      {},
-      el('th', { scope: 'row', class: 'pinned' }, stream.name),
-      el('td', { class: 'number' }, rankCell(row), el('span', { class: 'faint' }, ` of ${stream.rows.length}`)),
-      el('td', { class: 'number' }, String(row.seeds.length)),
-      el('td', { class: 'number' }, retainedCell(row, axis)),
-      ...rest.map((name) =>
-        el('td', { class: 'number', title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),
-      el('td', {}, row.records ? link(row.records, 'records') : ''),
-    ),
-  );
-  const titles = head.map((title, i) => el('th', { scope: 'col', class: i && title !== 'evidence' ? 'number' : false }, title));
-  return el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': 'Results by stream' },
-    el('table', {}, el('thead', {}, el('tr', {}, ...titles)), el('tbody', {}, ...rows)));
+  const head = ['stream', '#', 'n', 'retained plasticity', ...rest.map((name) => METRIC_TITLES[name]), ''];
+  const rows = found.map(({ stream, row }) => [
+    stream.name,
+    rankCell(row),
+    String(row.seeds.length),
+    retainedCell(row, axis),
+    ...rest.map((name) => el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),
+    row.records ? link(row.records, 'records') : '',
+  ]);
+  return wideTable('Results by stream', head, rows, head.map((title, i) => i).slice(1, -1));
 }
 
 // Filled when it is opened: with many streams and seeds it is most of the panel.
 function perSeed(stream, row) {
   const names = Object.keys(METRIC_TITLES);
-  const holder = el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': `Seeds on ${stream.name}` });
-  const fill = (event) => {
-    if (!event.target.open || holder.childElementCount) return;
-    const head = ['seed', ...names.map((name) => METRIC_TITLES[name])];
-    const body = row.seeds.map((seed, i) =>
-      el('tr', {}, el('th', { scope: 'row', class: 'pinned' }, String(seed)),
-        ...names.map((name) => el('td', { class: 'number' }, metricText(name, row.values[name][i])))));
-    holder.append(el('table', {},
-      el('thead', {}, el('tr', {}, ...head.map((title, i) => el('th', { scope: 'col', class: i ? 'number' : false }, title)))),
-      el('tbody', {}, ...body)));
-  };
   const count = `${row.seeds.length} ${row.seeds.length === 1 ? 'seed' : 'seeds'}`;
-  return el('details', { toggle: fill },
-    el('summary', {}, stream.name, ' ', el('span', { class: 'faint' }, count)), holder);
+  return opened([`${stream.name} `, el('span', { class: 'faint' }, count)], () => {
+    const values = names.map((name) => seedValues(row, name));
+    const rows = row.seeds.map((seed, i) => [
+      String(seed),
+      ...names.map((name, place) => metricText(name, values[place][i])),
+      row.records ? link(`${row.records}/seed-${String(seed).padStart(3, '0')}.csv`, 'every task') : '',
+    ]);
+    const head = ['seed', ...names.map((name) => METRIC_TITLES[name]), ''];
+    return wideTable(`Seeds on ${stream.name}`, head, rows, names.map((name, i) => i + 1));
+  });
+}
+
+// A part that is made when it is opened.
+function opened(title, make) {
+  const holder = el('div');
+  const fill = (event) => event.target.open && !holder.childElementCount && holder.append(make());
+  return el('details', { toggle: fill }, el('summary', {}, ...title), holder);
+}
+
+// A table that scrolls by itself; the first column names the rows, `numbers` are the columns set to the right.
+function wideTable(name, head, rows, numbers = []) {
+  const side = (i) => (numbers.includes(i) ? 'number' : false);
+  const titles = head.map((title, i) => (title === '' ? el('td') : el('th', { scope: 'col', class: side(i) }, title)));
+  const body = rows.map(([first, ...cells]) =>
+    el('tr', {}, el('th', { scope: 'row', class: 'pinned' }, first),
+      ...cells.map((cell, i) => el('td', { class: side(i + 1) }, ...[cell].flat()))));
+  return el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': name },
+    el('table', {}, el('thead', {}, el('tr', {}, ...titles)), el('tbody', {}, ...body)));
 }
 
 function citation(cited) {

@@ -29,6 +29,36 @@ function metricText(name, value) {
   return name === 'cost' ? `${value.toFixed(2)}\u00d7` : number(value);
 }
 
+// Whole numbers as page_packing.py packs them: Base64 VLQ of differences, null for a dot.
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const DIGIT = new Map([...DIGITS].map((digit, value) => [digit, value]));
+const PER_ONE = 10000;
+
+function unpacked(text) {
+  const found = [];
+  let last = 0, code = 0, shift = 0;
+  for (const character of text) {
+    if (character === '.') {
+      found.push(null);
+      continue;
+    }
+    const digit = DIGIT.get(character);
+    code += (digit & 31) << shift;
+    shift += 5;
+    if (digit & 32) continue;
+    last += code & 1 ? -(code >> 1) : code >> 1;
+    found.push(last);
+    code = shift = 0;
+  }
+  return found;
+}
+
+// A metric's value for every seed.
+function seedValues(row, name) {
+  const values = row.values[name];
+  return typeof values === 'string' ? unpacked(values).map((whole) => (whole === null ? null : whole / PER_ONE)) : values;
+}
+
 function words(name) {
   return name.replaceAll('_', ' ');
 }

@@ -1,15 +1,22 @@
 // The page's state, its filters, and what is drawn from them.
 
 const DATA = JSON.parse(byId('data').textContent);
+const HAS_TUNED = DATA.methods.some((method) => method.tuned);
+// A report of no more rows than these shows all streams at once.
+const OPEN_ROWS = 60;
+const SETTINGS = { tuned: 'tuned', default: 'default', all: 'tuned and default' };
 const state = {
   suite: '', stream: -1, family: '', search: '',
+  settings: '', // of SETTINGS; until one is chosen: tuned where the view has it
   chosen: new Map(), // label -> place among the colours
+  picked: false, // whether the reader chose what the chart shows
   chartStream: 0, quantity: 'performance',
   orders: new Map(), // table -> {key, down}
   open: new Set(),
 };
 
 function choose(label, shown) {
+  state.picked = true;
   if (!shown) state.chosen.delete(label);
   else if (!state.chosen.has(label)) {
     const taken = new Set([...state.chosen].filter(([name]) => name !== 'none' && name !== 'reset').map(([, place]) => place));
@@ -26,12 +33,12 @@ function choose(label, shown) {
 }
 
 function chooseDefaults() {
-  const ranked = (scopeRows().length ? scopeRows() : DATA.streams[0]?.rows ?? []).map((row) => DATA.methods[row.method]);
+  const rows = scopeRows().length ? scopeRows() : DATA.streams[state.chartStream]?.rows ?? [];
+  const ranked = rows.map((row) => DATA.methods[row.method]).filter((method) => hasSettings(method, settingsShown()));
   const best = ranked.filter((method) => method.family !== 'references').slice(0, 3);
-  const references = ranked.filter((method) => method.family === 'references');
+  state.picked = false;
   state.chosen.clear();
-  references.sort((a, b) => a.label.localeCompare(b.label));
-  for (const method of references) state.chosen.set(method.label, 0);
+  for (const label of ['none', 'reset']) if (ranked.some((method) => method.label === label)) state.chosen.set(label, 0);
   best.forEach((method, place) => state.chosen.set(method.label, place));
 }
 
@@ -58,8 +65,20 @@ function scopeRows() {
   return streams.length === 1 ? DATA.streams[streams[0]].rows : [];
 }
 
+// What is shown of tuned and default rows in the present view.
+function settingsShown() {
+  const rows = aggregated() ? overall().rows : scopeStreams().flatMap((index) => DATA.streams[index].rows);
+  return state.settings || (rows.some((row) => DATA.methods[row.method].tuned) ? 'tuned' : 'default');
+}
+
+// The references belong to every view.
+function hasSettings(method, settings) {
+  return settings === 'all' || method.tuned === (settings === 'tuned') || (!method.tuned && method.family === 'references');
+}
+
 function matches(row) {
   const method = DATA.methods[row.method];
+  if (!hasSettings(method, settingsShown())) return false;
   if (state.family && method.family !== state.family) return false;
   const text = [method.label, method.summary, method.family, ...method.cited.map((cited) => cited.text)].join(' ').toLowerCase();
   return state.search.toLowerCase().split(/\s+/).every((word) => text.includes(word));
@@ -110,7 +129,8 @@ function drawRanking() {
   drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking);
   const notes = together ? overall().notes : streams.length === 1 ? DATA.streams[streams[0]].notes : ['No ranking over these streams: it needs two with a retained plasticity. See each below.'];
   byId('ranking-notes').replaceChildren(...notes.map((note) => el('li', {}, note)));
-  byId('count').textContent = `${shown.length} of ${rows.length} methods`;
+  const all = rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
+  byId('count').textContent = `${shown.length} of ${all.length} methods`;
 }
 
 function drawTable(id, key, caption, columns, rows, again) {
@@ -133,8 +153,9 @@ function drawStreams() {
     const stream = DATA.streams[index];
     const inside = el('div');
     const open = state.stream === index || state.open.has(index);
-    const best = stream.rows.find((row) => row.rank !== null && DATA.methods[row.method].family !== 'references');
-    const facts = [`${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${stream.rows.length} methods`];
+    const rows = stream.rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
+    const best = rows.find((row) => row.rank !== null && DATA.methods[row.method].family !== 'references');
+    const facts = [`${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${rows.length} methods`];
     if (best) facts.push(`best: ${DATA.methods[best.method].label} ${number(point(best, 'retained_plasticity'))}`);
     const node = el(
       'details',
@@ -183,6 +204,7 @@ function drawFilters() {
   );
   byId('stream').value = String(state.stream);
   byId('suite').value = state.suite;
+  byId('settings').value = settingsShown();
   byId('family').value = state.family;
   byId('search').value = state.search;
 }
@@ -199,6 +221,7 @@ function filter(changes) {
   if (!suiteStreams().includes(state.stream)) state.stream = -1;
   if (state.stream >= 0) state.chartStream = state.stream;
   else if (!suiteStreams().includes(state.chartStream)) state.chartStream = suiteStreams()[0];
+  if (!state.picked) chooseDefaults();
   render();
 }
 
@@ -239,6 +262,19 @@ function startFilters() {
   filters.addEventListener('submit', (event) => event.preventDefault());
 }
 
+function describeRuns() {
+  const { runs } = DATA;
+  if (!runs) return;
+  const where = runs.link ? link(runs.link, runs.folder) : runs.folder;
+  const parts = [el('span', {}, 'Records: ', where, `, ${counted(runs.seeds, 'run')} (seeds) of ${counted(runs.cells, 'method')} on ${counted(DATA.streams.length, 'stream')}.`)];
+  if (runs.unfinished.length) parts.push(` No finished seed yet: ${runs.unfinished.map(({ stream, method }) => `${method} on ${stream}`).join(', ')}.`);
+  byId('runs').replaceChildren(...parts);
+}
+
+function counted(count, name) {
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
+}
+
 function start() {
   const families = DATA.families.filter((family) => DATA.methods.some((method) => method.family === family));
   byId('family').append(el('option', { value: '' }, 'all'), ...families.map((name) => el('option', { value: name }, name)));
@@ -246,12 +282,17 @@ function start() {
   byId('suite').addEventListener('change', (event) => filter({ suite: event.target.value, stream: -1 }));
   byId('stream').addEventListener('change', (event) => filter({ stream: Number(event.target.value) }));
   byId('family').addEventListener('change', (event) => filter({ family: event.target.value }));
+  byId('settings').append(...Object.entries(SETTINGS).map(([value, text]) => el('option', { value }, text)));
+  byId('settings').addEventListener('change', (event) => filter({ settings: event.target.value }));
+  byId('settings-label').hidden = !HAS_TUNED;
   byId('search').addEventListener('input', (event) => { state.search = event.target.value; drawRanking(); drawStreams(); });
-  byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', search: '' }));
+  byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', settings: '', search: '' }));
   const columns = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': 'rank by retained plasticity. = : the interval of the paired difference to the row above includes 0. Ties do not add up: a row tied with the one above can still differ from the one two above.', ...DATA.metrics };
   byId('definitions').append(...Object.entries(columns).flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
     el('dt', {}, 'window'), el('dd', {}, 'the first or last 10% of the tasks. Chance: what guessing scores, by stream.'));
-  if (DATA.streams.length) state.open.add(0);
+  const few = DATA.runs && DATA.streams.reduce((sum, stream) => sum + stream.rows.length, 0) <= OPEN_ROWS;
+  DATA.streams.slice(0, few ? undefined : 1).forEach((stream, index) => state.open.add(index));
+  describeRuns();
   startTheme();
   startFilters();
   startChart();

@@ -68,9 +68,11 @@ function hashOf(label) {
   return `#method=${encodeURIComponent(label)}`;
 }
 
+// Where there are tuned methods, a mark beside the name says which settings these are.
 function methodCell(method) {
-  const long = method.label.length > 22 ? ' long' : '';
-  return el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary }, method.label);
+  const long = method.base.length > 22 ? ' long' : '';
+  const name = el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary, 'aria-label': method.label }, method.base);
+  return HAS_TUNED ? [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, method.tuned ? 'tuned' : 'default')] : name;
 }
 
 function rankCell(row) {
