@@ -26,6 +26,23 @@ EXACT_SEEDS = 11
 PATTERNS = 1999
 
 
+def mean_of_streams(count: int) -> Statistic:
+    """The mean over ``count`` streams of the interquartile mean over seeds, of all streams' values in a row,
+    as many of each: (..., count * seeds) -> (...).
+
+    A stream weighs the same whatever happens on it: one on which no method differs shrinks all differences
+    alike, and one on which a method fails cannot be trimmed away, as it can from the interquartile mean of
+    all values together.
+    """
+
+    def statistic(values: np.ndarray) -> np.ndarray:
+        per_stream = values.reshape(*values.shape[:-1], count, -1)
+        means: np.ndarray = interquartile_mean(per_stream).mean(axis=-1)
+        return means
+
+    return statistic
+
+
 def permutation_test(
     a: Sequence[np.ndarray] | np.ndarray,
     b: Sequence[np.ndarray] | np.ndarray,
@@ -135,16 +152,20 @@ def _shares(drawn: np.ndarray, n: int) -> np.ndarray:
     return (drawn[:, :, None] == np.arange(n)).mean(axis=1)
 
 
-def simultaneous_p_values(values: np.ndarray, permutations: int = PATTERNS, rng_seed: int = 0) -> np.ndarray:
-    """(methods, methods): two-sided p-values of equal means for all pairs, valid for all of them at once.
+def pairwise_p_values(
+    values: np.ndarray, permutations: int = PATTERNS, rng_seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(methods, methods) twice: two-sided p-values of equal means for every pair by itself, and values that
+    are valid for all pairs at once.
 
-    ``values``: (methods, seeds), nan where a method lacks a seed. Westfall and Young's max-T (1993): under
-    the null a seed's differences are as likely with the other sign, all pairs' together; the adjusted value
-    of a pair is the share of sign patterns in which the largest paired t statistic of any pair is at least
-    the pair's own. The chance of any false rejection in the table stays below the level, as with Holm's
-    correction, but a few seeds can suffice: 2^(1 - n) is the least value that n seeds can give, while Holm's
-    least is that times the number of pairs. Exact with all patterns up to 2^11, else with random ones.
-    1 on the diagonal; nan for pairs with fewer than two common seeds or a statistic that is not a number.
+    ``values``: (methods, seeds), nan where a method lacks a seed. Under the null a seed's differences are as
+    likely with the other sign, all pairs' together. By itself, a pair's value is the share of sign patterns
+    with a paired t statistic of at least its own (Fisher's randomisation test). Valid for all at once
+    (Westfall & Young 1993, max-T): the share in which the largest statistic of any pair is at least its own.
+    The chance of any false rejection in the table then stays below the level, as with Holm's correction, but
+    a few seeds can suffice: 2^(1 - n) is the least value that n seeds can give, while Holm's least is that
+    times the number of pairs. Exact with all patterns up to 2^11, else with random ones. 1 on the diagonal;
+    nan for pairs with fewer than two common seeds or a statistic that is not a number.
     """
     methods, n = values.shape
     first, second = np.triu_indices(methods, 1)
@@ -156,8 +177,7 @@ def simultaneous_p_values(values: np.ndarray, permutations: int = PATTERNS, rng_
     squares = (d**2).sum(axis=1)
     # A pair of equal methods has no difference under any signs; rounding must not make one.
     varies = squares > 0
-    exact = n <= EXACT_SEEDS
-    if exact:
+    if n <= EXACT_SEEDS:
         patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) % 2)
     else:
         rng = np.random.default_rng(rng_seed)
@@ -168,14 +188,18 @@ def simultaneous_p_values(values: np.ndarray, permutations: int = PATTERNS, rng_
         spread = np.maximum(squares / count - mean**2, 1e-12 * squares / count) / np.maximum(count - 1, 1)
         return np.divide(np.abs(mean), np.sqrt(spread), out=np.zeros_like(mean), where=varies)
 
-    adjusted = np.full((methods, methods), np.nan)
-    np.fill_diagonal(adjusted, 1.0)
+    single, joint = np.full((2, methods, methods), np.nan)
+    for table in (single, joint):
+        np.fill_diagonal(table, 1.0)
     if len(d):
-        found = statistic(np.ones((1, n)))[0]
-        largest = np.concatenate([statistic(part).max(axis=1) for part in np.array_split(patterns, 64)])
-        largest.sort()
         # At least as large, up to rounding.
-        below = np.searchsorted(largest, found * (1 - 1e-9), side="left")
-        p = 1 - below / len(largest)
-        adjusted[first[kept], second[kept]] = adjusted[second[kept], first[kept]] = p
-    return adjusted
+        found = statistic(np.ones((1, n)))[0] * (1 - 1e-9)
+        largest, reached = [], np.zeros(len(d))
+        for part in np.array_split(patterns, 64):
+            under = statistic(part)
+            largest.append(under.max(axis=1, initial=0))
+            reached += (under >= found).sum(axis=0)
+        below = np.searchsorted(np.sort(np.concatenate(largest)), found, side="left")
+        for table, p in ((single, reached / len(patterns)), (joint, 1 - below / len(patterns))):
+            table[first[kept], second[kept]] = table[second[kept], first[kept]] = p
+    return single, joint

@@ -25,15 +25,11 @@ import numpy as np
 from plasticity_bench.families import COMBINATIONS, FAMILIES, OTHER
 from plasticity_bench.files import write_text
 from plasticity_bench.page_curves import finite
-from plasticity_bench.page_rows import bounds, is_tied, link, method_data, rank_or_none, stream_data
+from plasticity_bench.page_packing import packed
+from plasticity_bench.page_rows import bounds, link, method_data, place_data, stream_data
+from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Group, groups
 from plasticity_bench.registry import SUITES
-from plasticity_bench.scoring import (
-    AggregateRow,
-    Scores,
-    StreamScores,
-    aggregate_difference,
-    aggregate_streams,
-)
+from plasticity_bench.scoring import AggregateRow, Scores, StreamScores, aggregate_streams
 from plasticity_bench.seed_metrics import METRICS
 
 #: 2: curves and seeds' values are packed, rows say which settings a sweep chose.
@@ -113,11 +109,18 @@ def page_data(
     places = {label: index for index, label in enumerate(labels)}
     suites = recorded_suites(streams)
     costs = {label: _cost(label, streams) for label in labels}
-    overall = _overall(scores.aggregate, scores.notes, streams, places, costs)
+    overall = _overall(scores.groups, scores.notes, streams, places, costs)
+
+    def suite_overall(members: Sequence[int]) -> dict[str, Any]:
+        rows, notes = aggregate_streams([streams[i] for i in members])
+        return _overall(groups(rows), notes, streams, places, costs)
+
     return {
         "schema": SCHEMA,
         "runs": _runs(runs, streams, out) if runs else None,
         "metrics": dict(METRICS),
+        "level": LEVEL,
+        "few_seeds": FEW_SEEDS,
         "families": [*FAMILIES, COMBINATIONS, OTHER],
         "methods": [method_data(first[label], (extras or {}).get(label, Extra())) for label in labels],
         "suites": {
@@ -126,9 +129,7 @@ def page_data(
         "streams": [stream_data(stream, first, places, out) for stream in streams],
         "overall": overall,
         "by_suite": {
-            name: overall
-            if len(members) == len(streams)
-            else _overall(*aggregate_streams([streams[i] for i in members]), streams, places, costs)
+            name: overall if len(members) == len(streams) else suite_overall(members)
             for name, members in suites.items()
         },
     }
@@ -219,7 +220,7 @@ def _runs(runs: Runs, streams: Sequence[StreamScores], out: Path | None) -> dict
 
 
 def _overall(
-    rows: Sequence[AggregateRow],
+    compared: Sequence[Group[AggregateRow]],
     notes: Sequence[str],
     streams: Sequence[StreamScores],
     places: Mapping[str, int],
@@ -227,18 +228,20 @@ def _overall(
 ) -> dict[str, Any]:
     names = {stream.name: index for index, stream in enumerate(streams)}
     found = []
-    for index, row in enumerate(rows):
-        above = aggregate_difference(row, rows[index - 1]) if index else None
-        found.append(
-            {
-                "method": places[row.method],
-                "rank": rank_or_none(index + 1, row.summary),
-                "tied": is_tied(above),
-                "streams": [names[name] for name in row.streams],
-                "seeds": list(row.seeds),
-                "summary": {"retained_plasticity": bounds(row.summary), "cost": costs[row.method]},
-            }
-        )
+    for group in compared:
+        for row, place in zip(group.rows, group.places, strict=True):
+            lowest, value = row.lowest
+            found.append(
+                {
+                    "method": places[row.method],
+                    **place_data(place, places),
+                    "streams": [names[name] for name in row.streams],
+                    "seeds": packed([row.seeds])[0],
+                    "summary": {"retained_plasticity": bounds(row.summary), "cost": costs[row.method]},
+                    "pooled": bounds(row.pooled),
+                    "lowest": [names[lowest], finite(value)],
+                }
+            )
     return {"rows": found, "notes": list(notes)}
 
 

@@ -15,8 +15,8 @@ import numpy as np
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 #: Stands for a number that is not known.
 GAP = "."
-#: Seeds' values are kept to so many decimals, one more than the page shows ...
-DECIMALS = 4
+#: Seeds' values are kept to as many decimals as the page shows at most ...
+DECIMALS = 3
 #: ... where none of them is larger; else they stand as they are.
 LARGEST = 10_000
 

@@ -14,15 +14,20 @@ from plasticity_bench.bibtex import citations
 from plasticity_bench.errors import InputError
 from plasticity_bench.families import family_of
 from plasticity_bench.page_curves import finite, grids
-from plasticity_bench.page_packing import packed_curves, packed_values
+from plasticity_bench.page_packing import packed, packed_curves, packed_values
+from plasticity_bench.ranking import Comparison, Place
 from plasticity_bench.records import TUNING, Cell
-from plasticity_bench.report import ties
-from plasticity_bench.scoring import CellScores, StreamScores, loses_plasticity, verdict
+from plasticity_bench.score_notes import loses_plasticity
+from plasticity_bench.scoring import CellScores, StreamScores
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.stats import Difference, Interval
 
 if TYPE_CHECKING:
     from plasticity_bench.page import Extra
+
+
+#: Significant digits of scores; leaderboard.csv has more.
+DIGITS = 6
 
 
 def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
@@ -62,27 +67,40 @@ def stream_data(
         "settings": config["settings"],
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
-        "grids": packed_curves(grids(stream.rows)),
+        "grids": packed_curves(grids([row for group in stream.groups for row in group.rows])),
         "rows": [
-            _row(row, index, above, first, places, out)
-            for index, (row, above) in enumerate(zip(stream.rows, ties(stream.rows), strict=True), start=1)
+            _row(row, place, first, places, out)
+            for group in stream.groups
+            for row, place in zip(group.rows, group.places, strict=True)
         ],
     }
 
 
-def bounds(interval: Interval) -> list[float | None]:
-    """[point, low, high]"""
-    return [finite(value) for value in interval]
+def bounds(interval: Interval | Difference) -> list[float | None]:
+    """[point, low, high], more exact than the page shows them."""
+    return [finite(value, DIGITS) for value in interval[:3]]
 
 
-def rank_or_none(rank: int, retained: Interval) -> int | None:
-    """The rank, None where there is nothing to rank by."""
-    return None if np.isnan(retained.point) else rank
+def place_data(place: Place, places: Mapping[str, int]) -> dict[str, Any]:
+    """A row's rank, or why it has none, and how it compares to the row above and to `none`."""
+    return {
+        "rank": place.rank,
+        "shared": place.shared,
+        **({"why": place.why} if place.why else {}),
+        **({"above": _comparison(place.above, places)} if place.above else {}),
+        **({"none": _comparison(place.none, places)} if place.none else {}),
+    }
 
 
-def is_tied(above: tuple[Difference, int] | None) -> bool:
-    """Whether a row is not separated from the one above."""
-    return above is not None and verdict(above[0]) == "tied"
+def _comparison(found: Comparison, places: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "other": places[found.other],
+        "difference": bounds(found.difference),
+        "seeds": found.seeds,
+        "p": finite(found.p, 4),
+        "holm": finite(found.holm, 4),
+        "improvement": [finite(value, 4) for value in found.improvement],
+    }
 
 
 def link(path: Path, out: Path) -> str:
@@ -97,21 +115,20 @@ def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row(
     row: CellScores,
-    rank: int,
-    above: tuple[Difference, int] | None,
+    place: Place,
     first: Mapping[str, CellScores],
     places: Mapping[str, int],
     out: Path | None,
 ) -> dict[str, Any]:
+    """A method on a stream; ``summary`` and ``values`` hold an entry per metric, in the order of METRICS."""
     own, usual = (_settings(cell.cell.config["method"]) for cell in (row, first[row.method]))
     values = [np.where(row.defined[name], row.values[name], np.nan) for name in METRICS]
     return {
         "method": places[row.method],
-        "rank": rank_or_none(rank, row.summary["retained_plasticity"]),
-        "tied": is_tied(above),
-        "seeds": list(row.seeds),
-        "summary": {name: bounds(row.summary[name]) for name in METRICS},
-        "values": dict(zip(METRICS, packed_values(values), strict=True)),
+        **place_data(place, places),
+        "seeds": packed([row.seeds])[0],
+        "summary": [bounds(row.summary[name]) for name in METRICS],
+        "values": packed_values(values),
         **({"settings": own} if own != usual else {}),
         **({"records": link(row.cell.path, out)} if out else {}),
         **({"tuning": _tuning(row.cell)} if row.cell.tuning else {}),
@@ -132,15 +149,10 @@ def _tuning(cell: Cell) -> dict[str, Any]:
             "objective": str(table["objective"]),
             "names": names,
             "chosen": range(len(tried))[table["chosen"]],
-            "configurations": [
-                {
-                    "settings": [entry["settings"].get(name) for name in names],
-                    "score": _number(entry["score"], 6),
-                    "seeds": [_number(value, 4) for value in entry["per_seed"]],
-                    "seconds": _number(entry["seconds"], 4),
-                }
-                for entry in tried
-            ],
+            "settings": [[entry["settings"].get(name) for name in names] for entry in tried],
+            "scores": [_number(entry["score"]) for entry in tried],
+            "per_seed": [[_number(value) for value in entry["per_seed"]] for entry in tried],
+            "seconds": [_number(entry["seconds"]) for entry in tried],
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
@@ -149,5 +161,5 @@ def _tuning(cell: Cell) -> dict[str, Any]:
         ) from error
 
 
-def _number(value: Any, digits: int) -> float | None:
-    return None if value is None else finite(float(value), digits)
+def _number(value: Any) -> float | None:
+    return None if value is None else finite(float(value), 4)

@@ -74,6 +74,8 @@ ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
 #: Where the settings come from a sweep: its whole table, beside config.json, in a folder of this ending.
 TUNING, TUNED = "tuning.json", "-tuned"
+#: Ends the label of a method whose settings come from a sweep.
+TUNED_MARK = " (tuned)"
 
 #: Columns of whole numbers.
 WHOLE = frozenset({"task", "steps", "episodes"})
@@ -104,7 +106,7 @@ class Cell:
     @property
     def method(self) -> str:
         """What the scores call it: ``configuration``, or ``l2 (tuned)``, whatever settings a sweep chose."""
-        return f"{self.tuning['method']} (tuned)" if self.tuning else self.configuration
+        return f"{self.tuning['method']}{TUNED_MARK}" if self.tuning else self.configuration
 
     @property
     def configuration(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,18 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plasticity_bench.ranking import Comparison, Group, Place
 from plasticity_bench.records import Cell
-from plasticity_bench.scoring import (
-    AggregateRow,
-    CellScores,
-    Scores,
-    StreamScores,
-    aggregate_difference,
-    difference,
-    loses_plasticity,
-    score,
-    verdict,
-)
+from plasticity_bench.score_notes import loses_plasticity
+from plasticity_bench.scoring import AggregateRow, CellScores, Scores, StreamScores, score
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.stats import Difference, Interval
 
@@ -55,12 +48,15 @@ def print_scores(cells: Iterable[Cell], console: Console) -> None:
 def print_tables(scores: Scores, console: Console) -> None:
     """Prints a ranked table per stream, and the aggregate over streams where there is one."""
     for stream in scores.streams:
-        _print_table(_title(stream), _stream_table(stream, _metrics_that_fit(console)), stream.notes, console)
+        table = partial(_stream_table, metrics=_metrics_that_fit(console))
+        _print_tables(_title(stream), stream.groups, table, stream.notes, console)
     if scores.aggregate:
-        title = "retained plasticity over streams (interquartile mean over seeds x streams)"
-        _print_table(title, _aggregate_table(scores.aggregate), scores.notes, console)
-    legend = "interquartile means over seeds, 95% bootstrap intervals; = tied with the row above"
-    console.print(Text(legend, style="dim"))
+        title = "retained plasticity over streams (mean over streams of the interquartile mean over seeds)"
+        _print_tables(title, scores.groups, _aggregate_table, scores.notes, console)
+    legend = "interquartile means over seeds, 95% bootstrap intervals; =: a rank shared by rows that do not"
+    console.print(
+        Text(f"{legend}\ndiffer significantly from its first (paired, all pairs at once)", style="dim")
+    )
 
 
 def make_table(*columns: str) -> Table:
@@ -101,17 +97,6 @@ def metric_text(row: CellScores, metric: str) -> str:
     return f"{value:.1f}" if metric == "effective_rank" else f"{value:.2f}x"
 
 
-def rank_text(rank: int, retained: Interval) -> str:
-    """A row's rank, "-" where its retained plasticity is unknown."""
-    return "-" if math.isnan(retained.point) else str(rank)
-
-
-def ties(rows: Sequence[CellScores]) -> Iterator[tuple[Difference, int] | None]:
-    """For every ranked row its difference in retained plasticity to the row above; None for the first."""
-    for index, row in enumerate(rows):
-        yield difference(row, rows[index - 1], "retained_plasticity") if index else None
-
-
 def to_json(scores: Scores) -> dict[str, Any]:
     """Everything in ``scores``, with every seed's values, as JSON holds it (null for nan)."""
     return {
@@ -122,8 +107,11 @@ def to_json(scores: Scores) -> dict[str, Any]:
                 "streams": list(row.streams),
                 "seeds": list(row.seeds),
                 "retained_plasticity": interval_json(row.summary),
+                "interquartile_mean_of_all": interval_json(row.pooled),
+                **_place_json(place),
             }
-            for row in scores.aggregate
+            for group in scores.groups
+            for row, place in zip(group.rows, group.places, strict=True)
         ],
         "notes": list(scores.notes),
         "metrics": dict(METRICS),
@@ -141,7 +129,11 @@ def _stream_json(stream: StreamScores) -> dict[str, Any]:
         "stream": stream.name,
         "config": stream.rows[0].cell.config["stream"] if stream.rows else None,
         "none_loses_plasticity": loses_plasticity(none) if none else None,
-        "methods": [_row_json(row) for row in stream.rows],
+        "methods": [
+            {**_row_json(row), **_place_json(place)}
+            for group in stream.groups
+            for row, place in zip(group.rows, group.places, strict=True)
+        ],
         "notes": list(stream.notes),
     }
 
@@ -159,6 +151,27 @@ def _row_json(row: CellScores) -> dict[str, Any]:
             }
             for metric in METRICS
         },
+    }
+
+
+def _place_json(place: Place) -> dict[str, Any]:
+    return {
+        "rank": place.rank,
+        "rank_shared": place.shared,
+        "to_row_above": comparison_json(place.above),
+        "to_none": comparison_json(place.none),
+    }
+
+
+def comparison_json(found: Comparison | None) -> dict[str, Any] | None:
+    """A comparison by the names of its fields, null for nan; null where there is none."""
+    return found and {
+        "other": found.other,
+        "difference": interval_json(found.difference),
+        "seeds": found.seeds,
+        "p": _or_none(found.p),
+        "p_holm": _or_none(found.holm),
+        "probability_of_improvement": interval_json(found.improvement),
     }
 
 
@@ -180,34 +193,40 @@ def _metrics_that_fit(console: Console) -> list[str]:
     return [name for name in HEADINGS if not (narrow and name in ("dormant_fraction", "effective_rank"))]
 
 
-def _stream_table(stream: StreamScores, metrics: Sequence[str]) -> Table:
+def _stream_table(group: Group[CellScores], metrics: Sequence[str]) -> Table:
     table = make_table("#", "method", "n", RETAINED, *(HEADINGS[metric] for metric in metrics))
-    for rank, (row, above) in enumerate(zip(stream.rows, ties(stream.rows), strict=True), start=1):
-        tied = "=" if above and verdict(above[0]) == "tied" else ""
+    for row, place in zip(group.rows, group.places, strict=True):
         table.add_row(
-            tied + rank_text(rank, row.summary["retained_plasticity"]),
+            place.text,
             Text(row.method, style="bold" if row.method in ("none", "reset") else ""),
             str(len(row.seeds)),
-            interval_text(row.summary["retained_plasticity"]),
+            interval_text(row.score),
             *(metric_text(row, metric) for metric in metrics),
         )
     return table
 
 
-def _aggregate_table(rows: Sequence[AggregateRow]) -> Table:
-    table = make_table("#", "method", "n", RETAINED, "streams")
-    for rank, row in enumerate(rows, start=1):
-        above = aggregate_difference(row, rows[rank - 2]) if rank > 1 else None
+def _aggregate_table(group: Group[AggregateRow]) -> Table:
+    table = make_table("#", "method", "n", RETAINED, "streams", "lowest of a stream")
+    for row, place in zip(group.rows, group.places, strict=True):
+        stream, lowest = row.lowest
         numbers = [str(len(row.seeds)), interval_text(row.summary), str(len(row.streams))]
-        tied = "=" if above and verdict(above[0]) == "tied" else ""
-        table.add_row(tied + rank_text(rank, row.summary), Text(row.method), *numbers)
+        table.add_row(place.text, Text(row.method), *numbers, f"{number(lowest)} {stream}")
     return table
 
 
-def _print_table(title: str, table: Table, notes: Sequence[str], console: Console) -> None:
+def _print_tables(
+    title: str,
+    groups: Sequence[Group[Any]],
+    make: Callable[[Group[Any]], Table],
+    notes: Sequence[str],
+    console: Console,
+) -> None:
     console.print(Text(title, style="bold"))
-    if table.row_count:
-        console.print(table)
+    for group in groups:
+        if len(groups) > 1:
+            console.print(Text(group.title))
+        console.print(make(group))
     for note in notes:
         console.print(Text(f"note: {note}"))
     console.print()

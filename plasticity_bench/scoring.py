@@ -18,15 +18,20 @@ from functools import cached_property
 import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
+from plasticity_bench.inference import mean_of_streams
+from plasticity_bench.ranking import Group, groups
 from plasticity_bench.records import Cell
+from plasticity_bench.score_notes import notes_on
 from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measure, seed_metrics
-from plasticity_bench.stats import Difference, Interval, paired_bootstrap, stratified_bootstrap
+from plasticity_bench.stats import (
+    Difference,
+    Interval,
+    interquartile_mean,
+    paired_bootstrap,
+    stratified_bootstrap,
+)
 
 RANKED_BY = "retained_plasticity"
-#: Below this many seeds the percentile bootstrap's intervals are clearly too narrow.
-FEW_SEEDS = 5
-
-
 #: Metrics without an interval: seeds that train as one stack share one timing, so they are not a sample.
 TIMINGS = frozenset({"cost"})
 
@@ -35,7 +40,7 @@ TIMINGS = frozenset({"cost"})
 class CellScores:
     """A cell's metrics: ``values[metric]`` and ``defined[metric]`` (bool) of shape (seeds,).
 
-    ``curves``: "performance", "dormant_fraction" and "effective_rank", each (seeds, tasks).
+    ``curves``: "performance" and the diagnostics of ``seed_metrics.DIAGNOSTICS``, each (seeds, tasks).
     """
 
     cell: Cell
@@ -60,6 +65,22 @@ class CellScores:
         found = {name: stratified_bootstrap([self.values[name][self.defined[name]]]) for name in METRICS}
         return found | {name: found[name]._replace(low=np.nan, high=np.nan) for name in TIMINGS}
 
+    @property
+    def score(self) -> Interval:
+        """Retained plasticity."""
+        return self.summary[RANKED_BY]
+
+    @property
+    def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
+        """Seeds for which retained plasticity is defined, and its values as the only stream's column."""
+        values = self.by_seed(RANKED_BY)
+        return tuple(values), (np.array(list(values.values())),)
+
+    @property
+    def coverage(self) -> tuple[str, ...]:
+        """Its stream."""
+        return (self.cell.stream,)
+
 
 @dataclass(frozen=True, eq=False)
 class StreamScores:
@@ -78,16 +99,48 @@ class StreamScores:
         row = self.row(method)
         return row.by_seed(RANKED_BY) if row else {}
 
+    @cached_property
+    def groups(self) -> tuple[Group[CellScores], ...]:
+        """The rows that compete with each other, tuned ones first, with their places."""
+        return groups(self.rows)
+
 
 @dataclass(frozen=True, eq=False)
 class AggregateRow:
-    """A method's retained plasticity over streams; ``columns`` holds one array of ``seeds`` per stream."""
+    """A method's retained plasticity over streams; ``columns`` holds one array of ``seeds`` per stream.
+
+    ``summary``: the mean over streams of the interquartile mean over seeds, by which rows are ranked.
+    ``pooled``: the interquartile mean of all values together, as rliable has it.
+    """
 
     method: str
     streams: tuple[str, ...]
     seeds: tuple[int, ...]
     columns: tuple[np.ndarray, ...]
     summary: Interval
+    pooled: Interval
+
+    @property
+    def score(self) -> Interval:
+        """The aggregate of retained plasticity."""
+        return self.summary
+
+    @property
+    def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
+        """Seeds and columns."""
+        return self.seeds, self.columns
+
+    @property
+    def coverage(self) -> tuple[str, ...]:
+        """Its streams."""
+        return self.streams
+
+    @property
+    def lowest(self) -> tuple[str, float]:
+        """The stream with the lowest interquartile mean, and that: what an aggregate can hide."""
+        means = [float(interquartile_mean(column)) for column in self.columns]
+        worst = int(np.argmin(means))
+        return self.streams[worst], means[worst]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +150,11 @@ class Scores:
     streams: tuple[StreamScores, ...]
     aggregate: tuple[AggregateRow, ...]
     notes: tuple[str, ...]
+
+    @cached_property
+    def groups(self) -> tuple[Group[AggregateRow], ...]:
+        """The aggregate's rows that compete with each other, tuned ones first, with their places."""
+        return groups(self.aggregate)
 
 
 def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
@@ -126,24 +184,20 @@ def score(cells: Iterable[Cell]) -> Scores:
     return Scores(streams, aggregate, notes)
 
 
-def difference(a: CellScores, b: CellScores, metric: str) -> tuple[Difference, int]:
-    """The paired difference a - b with its interval, and the number of common seeds it rests on."""
+def paired_values(a: CellScores, b: CellScores, metric: str) -> list[list[np.ndarray]]:
+    """What both have for the seeds that both have, as paired statistics take it."""
     left, right = a.by_seed(metric), b.by_seed(metric)
     common = sorted(left.keys() & right.keys())
-    columns = [np.array([side[seed] for seed in common]) for side in (left, right)]
-    found = paired_bootstrap(columns[:1], columns[1:])
+    return [[np.array([side[seed] for seed in common])] for side in (left, right)]
+
+
+def difference(a: CellScores, b: CellScores, metric: str) -> tuple[Difference, int]:
+    """The paired difference a - b with its interval, and the number of common seeds it rests on."""
+    left, right = paired_values(a, b, metric)
+    found = paired_bootstrap(left, right)
     if metric in TIMINGS:
         found = Difference(found.point, np.nan, np.nan, np.nan)
-    return found, len(common)
-
-
-def aggregate_difference(a: AggregateRow, b: AggregateRow) -> tuple[Difference, int] | None:
-    """The paired difference a - b and its number of seeds; None where they cover different streams."""
-    if a.streams != b.streams:
-        return None
-    common = sorted(set(a.seeds) & set(b.seeds))
-    left, right = ([column[np.isin(row.seeds, common)] for column in row.columns] for row in (a, b))
-    return paired_bootstrap(left, right), len(common)
+    return found, len(left[0])
 
 
 def verdict(difference: Difference) -> str:
@@ -153,15 +207,6 @@ def verdict(difference: Difference) -> str:
     if difference.low <= 0 <= difference.high:
         return "tied"
     return "higher" if difference.low > 0 else "lower"
-
-
-def loses_plasticity(none: CellScores) -> bool | None:
-    """Whether `none` ends its stream worse than it began: the interval of its loss lies above 0.
-
-    None where there is no interval (a single seed, or a performance of nan).
-    """
-    interval = none.summary["plasticity_loss"]
-    return None if np.isnan(interval.low) else interval.low > 0
 
 
 def _aliases(cell: Cell) -> set[str]:
@@ -185,46 +230,12 @@ def _score_stream(cells: Sequence[Cell]) -> StreamScores:
     ]
     rows.sort(key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
     unfinished = [entry.cell.method for entry in measured if not entry.seeds]
-    return StreamScores(cells[0].stream, tuple(rows), tuple(_notes(rows, unfinished)))
+    return StreamScores(cells[0].stream, tuple(rows), tuple(notes_on(rows, unfinished)))
 
 
 def _descending(interval: Interval) -> float:
     """Sorts the highest first and the unknown last."""
     return float("inf") if np.isnan(interval.point) else -interval.point
-
-
-def _notes(rows: Sequence[CellScores], unfinished: Sequence[str]) -> Iterable[str]:
-    methods = {row.method: row for row in rows}
-    if none := methods.get("none"):
-        loss = "{:.3f} [{:.3f}, {:.3f}]".format(*none.summary["plasticity_loss"])
-        match loses_plasticity(none):
-            case True:
-                yield f"none loses plasticity here: loss {loss}"
-            case False:
-                yield f"none shows no loss of plasticity here (loss {loss}): the ranking says little"
-    for metric, reference in REFERENCES.items():
-        title = metric.replace("_", " ")
-        if rows and reference not in methods:
-            also = " and cost" if reference == "none" else ""
-            yield f"{title}{also} unknown: needs {reference} (run it on this stream with the same seeds)"
-            continue
-        for row in rows:
-            if lacking := (~row.defined[metric]).sum():
-                yield f"{row.method}: {title} without the {lacking} of its seeds that {reference} lacks"
-    for row in rows:
-        failed = np.isnan(row.curves["performance"]).any(axis=1)
-        if failed.any():
-            yield f"{row.method}: performance is nan for {failed.sum()} of {len(row.seeds)} seeds"
-        no_ratio = np.isnan(row.values[RANKED_BY]) & row.defined[RANKED_BY] & ~failed
-        if no_ratio.any():
-            yield f"{row.method}: none is nan or not above chance at the start for {no_ratio.sum()} seeds"
-        if none and (lacking := (~row.defined["cost"]).sum()):
-            yield f"{row.method}: cost without {lacking} seeds: none has no such stack size and device"
-    if few := [row.method for row in rows if len(row.seeds) < FEW_SEEDS]:
-        whom = "all methods" if len(few) == len(rows) else ", ".join(few)
-        yield f"fewer than {FEW_SEEDS} seeds, so intervals too narrow or missing: {whom}"
-    if unfinished:
-        yield f"no finished seed yet: {', '.join(unfinished)}"
 
 
 def _lacks_a_start(stream: StreamScores) -> bool:
@@ -244,7 +255,10 @@ def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) ->
     """
     seeds = sorted(set.intersection(*map(set, per_stream.values())))
     columns = tuple(np.array([values[seed] for seed in seeds]) for values in per_stream.values())
-    return AggregateRow(method, tuple(per_stream), tuple(seeds), columns, stratified_bootstrap(columns))
+    summary = stratified_bootstrap(columns, mean_of_streams(len(columns)))
+    return AggregateRow(
+        method, tuple(per_stream), tuple(seeds), columns, summary, stratified_bootstrap(columns)
+    )
 
 
 def aggregate_streams(streams: Sequence[StreamScores]) -> tuple[tuple[AggregateRow, ...], tuple[str, ...]]:
@@ -265,7 +279,7 @@ def aggregate_streams(streams: Sequence[StreamScores]) -> tuple[tuple[AggregateR
         if any(len(values) != len(rows[-1].seeds) for values in per_stream.values()):
             cut.append(f"{method} ({len(rows[-1].seeds)})")
     if any(len(row.streams) < len(covered) for row in rows):
-        notes.append("methods that cover different streams do not compare; most streams first")
+        notes.append("methods that do not cover every stream have no rank; most streams first")
     if cut:
         notes.append(f"only the seeds that all streams of a method share: {', '.join(cut)}")
     rows.sort(key=lambda row: (-len(row.streams), _descending(row.summary), row.method))

@@ -27,9 +27,13 @@ METRICS: Mapping[str, str] = {
     "over the last window, or at the last task measured.",
     "effective_rank": "exp of the entropy of the normalised singular values of the hidden features (Roy & "
     "Vetterli 2007), mean over hidden layers and the last window, or at the last task measured.",
+    "weight_norm": "L2 norm of all parameters, mean over the last window, or at the last task measured.",
     "cost": "training time of a seed (processor time on a CPU) over the mean training time of `none` with as "
     "many seeds side by side on the same device. 1: as fast as a plain network.",
 }
+
+#: Columns measured at some tasks only, whose late mean is a metric.
+DIAGNOSTICS = ("dormant_fraction", "effective_rank", "weight_norm")
 
 #: Metric -> the method whose record it needs, seed by seed.
 REFERENCES: Mapping[str, str] = {"retained_plasticity": "none", "fresh_gap": "reset"}
@@ -39,7 +43,7 @@ REFERENCES: Mapping[str, str] = {"retained_plasticity": "none", "fresh_gap": "re
 class Measured:
     """What the tables of a cell hold that scores need.
 
-    ``curves``: "performance", "dormant_fraction", "effective_rank", each (seeds, tasks). ``seconds`` is
+    ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds`` is
     (seeds,); ``batches`` holds every seed's (stack size, device, hardware), without which seconds do not
     compare.
     """
@@ -82,11 +86,7 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
     if scored not in COLUMNS:
         known = did_you_mean(str(scored), COLUMNS)
         raise InputError(f"{cell.path} is scored by an unknown column {scored!r}; {known}")
-    columns = {
-        "performance": scored,
-        "dormant_fraction": "dormant_fraction",
-        "effective_rank": "effective_rank",
-    }
+    columns = {"performance": scored, **{name: name for name in DIAGNOSTICS}}
     curves = {
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
         for name, column in columns.items()
@@ -116,14 +116,13 @@ def seed_metrics(
         "trend": np.array([100 * theil_sen(curve) for curve in performance]),
         "average_performance": performance.mean(axis=1),
         "fresh_gap": _first_or_last(own, references.get("reset"), 1) - last,
-        "dormant_fraction": np.array([_late_mean(curve) for curve in own.curves["dormant_fraction"]]),
-        "effective_rank": np.array([_late_mean(curve) for curve in own.curves["effective_rank"]]),
+        **{name: np.array([_late_mean(curve) for curve in own.curves[name]]) for name in DIAGNOSTICS},
         "cost": _cost(own, references.get("none")),
     }
     defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
     for name, method in REFERENCES.items():
         defined[name] = np.isin(own.seeds, references[method].seeds if method in references else ())
-    for name in ("dormant_fraction", "effective_rank", "cost"):
+    for name in (*DIAGNOSTICS, "cost"):
         defined[name] = ~np.isnan(values[name])
     if own.cell.tasks < 2:
         defined["trend"][:] = False

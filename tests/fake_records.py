@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def write_cell(
     seconds: float = 1.0,
     stack: int = 16,
     device: str = "cpu",
+    tuning: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Cell:
     """A cell whose seed s has ``performance[s][t]`` as the online performance of task t.
@@ -58,7 +60,7 @@ def write_cell(
         },
     }
     folder = f"{method.replace(':', '-').replace('=', '-')}-0123abcd"
-    cell = open_cell(runs, f"{stream}-v1", folder, config)
+    cell = open_cell(runs, f"{stream}-v1", folder, config, json.dumps(tuning) if tuning else "")
     for seed, values in performance.items():
         rows: list[dict[str, float]] = [
             {"task": task, "online_performance": value} for task, value in enumerate(values)
@@ -68,6 +70,33 @@ def write_cell(
                 row[name] = value
         cell.write_seed(seed, rows, {"seconds": seconds, "stack": stack, "device": device})
     return cell
+
+
+def tuning_table(method: str, scores: Sequence[float] = (0.3, 0.5), stream: str = "permuted-digits") -> dict:
+    """A sweep's table: the default, then learning rates of 0.01, 0.02, ... with these scores."""
+    rows = [
+        {
+            "settings": {"lr": f"{0.01 * index:g}"} if index else {},
+            "label": f"{method}:lr={0.01 * index:g}" if index else method,
+            "cell": f"{method}-{index:08d}",
+            "score": value,
+            "per_seed": [value - 0.01, value, value + 0.01],
+            "seconds": 5.0,
+        }
+        for index, value in enumerate(scores)
+    ]
+    return {
+        "schema": 1,
+        "stream": f"{stream}-v1",
+        "method": method,
+        "objective": "made up",
+        "budget": len(rows),
+        "design": 0,
+        "seeds": [10_000, 10_001, 10_002],
+        "space": {"lr": [0.0001, 0.01]},
+        "chosen": int(np.argmax(scores)),
+        "configurations": rows,
+    }
 
 
 def learning_curves(

@@ -11,7 +11,7 @@ import numpy as np
 from plasticity_bench.records import Cell
 from plasticity_bench.registry import METHODS, STREAMS
 from plasticity_bench.scoring import CellScores, Scores, StreamScores, aggregate_streams
-from plasticity_bench.seed_metrics import METRICS
+from plasticity_bench.seed_metrics import DIAGNOSTICS, METRICS
 
 
 def fake_scores(
@@ -96,8 +96,9 @@ def _row(
     kept = 0.2 if place == 0 else kept
     path = 0.8 - 0.5 * (1 - kept) * np.linspace(0, 1, tasks)
     performance = path + rng.normal(0, 0.02, (seeds, 1)) + rng.normal(0, 0.02, (seeds, tasks))
-    diagnostics = rng.uniform(0, 1, (2, seeds, tasks))
-    diagnostics[1] *= 60
+    ramp = (1 - kept) * np.linspace(0, 1, tasks)
+    diagnostics = rng.normal(1, 0.1, (3, seeds, tasks))
+    diagnostics *= np.stack([0.05 + 0.5 * ramp, 60 - 40 * ramp, 20 + 30 * ramp])[:, None]
     values = {name: rng.normal(0.1, 0.05, seeds) for name in METRICS}
     values["retained_plasticity"] = performance[:, -6:].mean(axis=1) / 0.8
     name = label.partition(":")[0]
@@ -128,7 +129,7 @@ def _row(
     return CellScores(
         Cell(folder, config),
         tuple(range(seeds)),
-        {"performance": performance, "dormant_fraction": diagnostics[0], "effective_rank": diagnostics[1]},
+        {"performance": performance, **dict(zip(DIAGNOSTICS, diagnostics, strict=True))},
         values,
         {name: np.ones(seeds, dtype=bool) for name in METRICS},
     )

@@ -29,4 +29,4 @@ def seed_values(entry: str | list[float | None]) -> list[float | None]:
     """A metric's value for every seed, from an entry of the page's data."""
     if not isinstance(entry, str):
         return entry
-    return [None if whole is None else whole / 10_000 for whole in unpacked(entry)]
+    return [None if whole is None else whole / 1000 for whole in unpacked(entry)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_records import write_cell, write_suite
+from fake_records import tuning_table, write_cell, write_suite
 
 from plasticity_bench.commands import leaderboard as command
 from plasticity_bench.commands import plot
@@ -43,8 +43,9 @@ def test_ranks_and_links(board: Path) -> None:
     rows = table_rows(text, "permuted-digits-v1")
     scores = score(find_cells(board / "runs")).streams[0]
     assert [row[1] for row in rows] == [f"`{row.method}`" for row in scores.rows]
-    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
-    assert rows[-1][1] == "`none`"
+    assert [row[0] for row in rows] == [place.text for place in scores.groups[0].places]
+    assert rows[0][0].startswith("1")
+    assert [rows[-1][0], rows[-1][1]] == ["5", "`none`"]
     assert {row[1]: row[-2] for row in rows}["`reset`"] == "yes"
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert len(links) > 10
@@ -52,37 +53,60 @@ def test_ranks_and_links(board: Path) -> None:
         assert (board / "board" / link).exists(), link
     assert "arXiv 0000.00000" in text
     assert "--runs runs --out board" in text
-    assert len(table_rows(text, "Over all streams")) == 5
+    assert len(table_rows(text, "All streams")) == 5
 
 
-def test_ties_are_shown_exactly_where_the_interval_includes_zero(board: Path) -> None:
+def test_significant_differences_are_bold(board: Path) -> None:
     rows = table_rows((board / "board" / "README.md").read_text(), "permuted-digits-v1")
-    tied = []
-    for row in rows[1:]:
-        low, high = map(float, re.findall(r"\[(-?[\d.]+), (-?[\d.]+)\]", row[4])[0])
-        assert ("**tied**" in row[4]) == (low <= 0 <= high)
-        tied.append("**tied**" in row[4])
+    stream = score(find_cells(board / "runs")).streams[0]
+    (group,) = stream.groups
+    bold = []
+    for row, place in zip(rows, group.places, strict=True):
+        for text, found in ((row[5], place.above), (row[7], place.none)):
+            assert ("**" in text) == (found is not None and found.significant)
+            bold.append("**" in text)
     # The suite holds both: two methods of the same strength, and others far apart.
-    assert any(tied)
-    assert not all(tied)
+    assert any(bold)
+    assert not all(bold[2:])
 
 
-def test_tie_by_hand(tmp_path: Path) -> None:
+def test_ranks_by_hand(tmp_path: Path) -> None:
     ends = {
-        "none": [0.3] * 4,
-        "l2": [0.5, 0.5, 0.5, 0.5],
-        "syre": [0.45, 0.56, 0.45, 0.56],  # above l2 in the mean, not in every seed
-        "regen": [0.4] * 4,
+        "none": [0.3] * 8,
+        "l2": [0.5] * 8,
+        "syre": [0.45, 0.56] * 4,  # above l2 in the mean, not in every seed
+        "regen": [0.4] * 8,
+        "few": [0.6] * 5,
     }
     for method, values in ends.items():
         write_cell(tmp_path / "runs", method, {s: [0.6] * 5 + [end] * 5 for s, end in enumerate(values)})
     build(tmp_path / "runs", tmp_path / "out")
     rows = table_rows((tmp_path / "out" / "README.md").read_text(), "permuted-digits-v1")
-    assert [row[1] for row in rows] == ["`syre`", "`l2`", "`regen`", "`none`"]
-    assert ["**tied**" in row[4] for row in rows] == [False, True, False, False]
-    assert rows[2][4] == "-0.200 [-0.200, -0.200]"
-    assert rows[2][5] == "0.200 [0.200, 0.200]"
-    assert rows[3][5] == ""
+    assert [row[1] for row in rows] == ["`few`", "`syre`", "`l2`", "`regen`", "`none`"]
+    assert [row[0] for row in rows] == ["-", "1=", "1=", "3", "4"]
+    # 2 of 2^8 sign patterns are as extreme as all seeds higher.
+    assert rows[3][4:6] == ["-0.200 [-0.200, -0.200]", "**0.008**"]
+    assert rows[3][6:9] == ["0.200 [0.200, 0.200]", "**0.008**", "1.000 [1.000, 1.000]"]
+    assert rows[0][4:9] == rows[4][6:9] + [""] * 2 == [""] * 5
+
+
+def test_tuned_and_default_rows_compete_apart(tmp_path: Path) -> None:
+    for method, end in {"none": 0.3, "l2": 0.4, "syre": 0.5}.items():
+        curves = {seed: [0.6] * 5 + [end + seed / 100] * 5 for seed in range(8)}
+        write_cell(tmp_path / "runs", method, curves)
+        curves = {seed: [0.6] * 5 + [end + 0.05 - seed / 200] * 5 for seed in range(8)}
+        write_cell(tmp_path / "runs", f"{method}:lr=0.01", curves, tuning=tuning_table(method))
+    build(tmp_path / "runs", tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    tuned, default = text.split("### permuted-digits-v1: ")[1:3]
+    assert tuned.startswith("tuned, as many configurations for every method")
+    for part, mark in ((tuned, " (tuned)"), (default, "")):
+        lines = [line.split(" | ") for line in part.splitlines() if line.startswith("| ") and "`" in line]
+        body = [line for line in lines if line[1] != "method"]
+        assert [line[1] for line in body] == [f"`{name}{mark}`" for name in ("syre", "l2", "none")]
+        assert [line[0] for line in body] == ["| 1", "| 2", "| 3"]
+    assert "`lr=0.01` | 2 x 3 |" in tuned
+    assert "2 x 3" not in default
 
 
 def test_csv_files(board: Path) -> None:
@@ -144,7 +168,7 @@ def test_single_seed_without_references(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "README.md").read_text()
     assert table_rows(text, "permuted-digits-v1")[0][:4] == ["-", "`l2`", "1", "-"]
     assert "needs none" in text
-    assert "Over all streams" not in text
+    assert "## All streams" not in text
 
 
 def test_commands(board: Path, capsys: pytest.CaptureFixture[str]) -> None:

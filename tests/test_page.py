@@ -48,22 +48,22 @@ def test_numbers_are_the_scores(scores: Scores, data: dict[str, Any]) -> None:
         assert labels == [row["method"] for row in other["methods"]]
         assert stream["notes"] == other["notes"]
         assert stream["loses"] is other["none_loses_plasticity"]
-        assert [row["rank"] for row in stream["rows"]] == list(range(1, len(labels) + 1))
+        assert [row["rank"] for row in stream["rows"]] == [row["rank"] for row in other["methods"]]
         for row, entry in zip(stream["rows"], other["methods"], strict=True):
-            assert row["seeds"] == entry["seeds"]
-            for name, metric in entry["metrics"].items():
-                found = dict(zip(("point", "low", "high"), row["summary"][name], strict=True))
+            assert unpacked(row["seeds"]) == entry["seeds"]
+            for index, (name, metric) in enumerate(entry["metrics"].items()):
+                found = dict(zip(("point", "low", "high"), row["summary"][index], strict=True))
                 for bound, value in found.items():
                     assert value == (
-                        None if metric[bound] is None else pytest.approx(metric[bound], rel=1e-8)
+                        None if metric[bound] is None else pytest.approx(metric[bound], rel=1e-5)
                     )
                 per_seed = list(metric["per_seed"].values())
-                found_values = np.array(seed_values(row["values"][name]), dtype=float)
-                np.testing.assert_allclose(found_values, per_seed, atol=5.1e-5)
+                found_values = np.array(seed_values(row["values"][index]), dtype=float)
+                np.testing.assert_allclose(found_values, per_seed, atol=5.1e-4)
     for row, entry in zip(data["overall"]["rows"], expected["aggregate"], strict=True):
         assert data["methods"][row["method"]]["label"] == entry["method"]
         assert row["summary"]["retained_plasticity"][0] == pytest.approx(
-            entry["retained_plasticity"]["point"]
+            entry["retained_plasticity"]["point"], rel=1e-5
         )
 
 
@@ -73,10 +73,10 @@ def test_ties_and_what_is_unknown(tmp_path: Path) -> None:
     same = replace(two, values={**two.values, "retained_plasticity": one.values["retained_plasticity"] + 0.0})
     unknown = replace(three, values={**three.values, "retained_plasticity": np.full(8, np.nan)})
     (found,) = page_data(Scores((replace(stream, rows=(one, same, unknown)),), (), ()))["streams"]
-    assert [row["tied"] for row in found["rows"]] == [False, True, False]
-    assert [row["rank"] for row in found["rows"]] == [1, 2, None]
-    assert found["rows"][2]["summary"]["retained_plasticity"] == [None, None, None]
-    assert seed_values(found["rows"][2]["values"]["retained_plasticity"]) == [None] * 8
+    assert [row["shared"] for row in found["rows"]] == [True, True, False]
+    assert [row["rank"] for row in found["rows"]] == [1, 1, None]
+    assert found["rows"][2]["summary"][0] == [None, None, None]
+    assert seed_values(found["rows"][2]["values"][0]) == [None] * 8
     assert "records" not in found["rows"][0]
 
 
@@ -131,7 +131,7 @@ def test_suites_aggregate_their_own_streams() -> None:
         rows, notes = aggregate_streams([made.streams[index] for index in sorted(members)])
         found = data["by_suite"][suite]
         assert found["notes"] == list(notes)
-        expected = [(row.method, pytest.approx(row.summary.point)) for row in rows]
+        expected = [(row.method, pytest.approx(row.summary.point, rel=1e-5)) for row in rows]
         assert [
             (data["methods"][row["method"]]["label"], row["summary"]["retained_plasticity"][0])
             for row in found["rows"]

@@ -10,11 +10,10 @@ from fake_records import write_cell
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records import Cell, find_cells, open_cell
+from plasticity_bench.score_notes import loses_plasticity
 from plasticity_bench.scoring import (
     CellScores,
-    aggregate_difference,
     difference,
-    loses_plasticity,
     of_streams,
     score,
     verdict,
@@ -139,7 +138,7 @@ def test_single_seed_has_points_but_no_intervals(tmp_path: Path) -> None:
     assert np.isnan([low, high]).all()
     assert loses_plasticity(stream.rows[1]) is None
     assert verdict(difference(stream.rows[0], stream.rows[1], "retained_plasticity")[0]) == "unknown"
-    assert "fewer than 5 seeds, so intervals too narrow or missing: all methods" in stream.notes
+    assert "fewer than 6 seeds, so no rank, and intervals too narrow or missing: all methods" in stream.notes
 
 
 @pytest.mark.parametrize(("end", "loses"), [(0.4, True), (0.599, False), (0.7, False)])
@@ -173,16 +172,13 @@ def test_ranking_and_aggregate(tmp_path: Path) -> None:
         ("none", 2),
         ("syre", 1),
     ]
-    l2, none, syre = scores.aggregate
-    # Common seeds 0, 1, 2: three times 0.8 and three times 0.4; trimming one at each end keeps the mean.
+    l2, _, _ = scores.aggregate
+    # Common seeds 0, 1, 2: three times 0.8 and three times 0.4.
     assert l2.seeds == (0, 1, 2)
     assert l2.summary.point == pytest.approx(0.6)
-    assert aggregate_difference(l2, syre) is None
-    found = aggregate_difference(l2, none)
-    assert found is not None
-    assert found[0].point == pytest.approx(0.6 - (0.4 + 0.2) / 2)
-    assert found[1] == 3
-    assert "methods that cover different streams do not compare; most streams first" in scores.notes
+    assert l2.pooled.point == pytest.approx(0.6)
+    assert l2.lowest == ("b-v1", pytest.approx(0.4))
+    assert "methods that do not cover every stream have no rank; most streams first" in scores.notes
     assert any("l2 (3)" in note for note in scores.notes)
 
 

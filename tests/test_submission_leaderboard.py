@@ -11,7 +11,8 @@ from submission_bench import FOLDER, edit_json, submit, tree
 
 from plasticity_bench import leaderboard
 from plasticity_bench.cli import main
-from plasticity_bench.leaderboard import build, code, inert
+from plasticity_bench.leaderboard import build
+from plasticity_bench.leaderboard_text import code, inert
 from plasticity_bench.submission import Submitter
 from plasticity_bench.submit import rescore
 from plasticity_bench.verify import verify

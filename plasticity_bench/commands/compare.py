@@ -78,15 +78,25 @@ def _rows(name: str, runs: Path, streams: Sequence[str]) -> dict[str, CellScores
 
 def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     """metric -> the difference a - b, its interval, its number of common seeds, and both sides."""
+    from math import isnan
+
+    from plasticity_bench.inference import permutation_test
     from plasticity_bench.report import interval_json
-    from plasticity_bench.scoring import difference, verdict
+    from plasticity_bench.scoring import TIMINGS, difference, paired_values, verdict
     from plasticity_bench.seed_metrics import METRICS
 
     found: dict[str, Any] = {}
     for metric in METRICS:
         size, seeds = difference(a, b, metric)
+        p_value = float("nan") if metric in TIMINGS else permutation_test(*paired_values(a, b, metric))
         sides = {name: interval_json(row.summary[metric]) for name, row in (("a", a), ("b", b))}
-        found[metric] = {**sides, "difference": interval_json(size), "seeds": seeds, "a_is": verdict(size)}
+        found[metric] = {
+            **sides,
+            "difference": interval_json(size),
+            "seeds": seeds,
+            "p": None if isnan(p_value) else p_value,
+            "a_is": verdict(size),
+        }
     return found
 
 
@@ -103,11 +113,13 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
     console = make_console()
     for stream, metrics in found.items():
         console.print(Text(f"{stream}: {a} minus {b}, on the seeds of both", style="bold"))
-        table = make_table("metric", "A [95% CI]", "B [95% CI]", "A - B [95% CI]", "n", "A is")
+        table = make_table("metric", "A [95% CI]", "B [95% CI]", "A - B [95% CI]", "p", "n", "A is")
         for metric, entry in metrics.items():
             cells = [text(entry[side]) for side in ("a", "b", "difference")]
             name = metric.replace("_performance", "").replace("retained_plasticity", "retained")
-            table.add_row(name.replace("_", " "), *cells, str(entry["seeds"]), entry["a_is"])
+            p_value = "-" if entry["p"] is None else f"{entry['p']:.3f}"
+            table.add_row(name.replace("_", " "), *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
         console.print()
-    console.print(Text("tied: the paired interval includes 0; unknown: no interval", style="dim"))
+    about = "tied: the paired interval includes 0; unknown: no interval; p: of the paired permutation test of"
+    console.print(Text(f"{about}\nequal interquartile means, of this comparison alone", style="dim"))

@@ -22,8 +22,10 @@ function detailParts(method, index) {
     el('p', { class: 'lead' }, method.summary),
     about(method),
     ...hyperparameters(method, found),
+    ...together(index),
     el('h3', {}, 'By stream'),
     byStream(found),
+    ...comparisons(index, found),
     ...sweeps(found),
     el('h3', {}, 'Every seed'),
     ...found.map(({ stream, row }) => perSeed(stream, row)),
@@ -51,13 +53,52 @@ function about(method) {
   ]);
 }
 
+// The aggregate, where the method has one.
+function together(index) {
+  const row = DATA.overall.rows.find((one) => one.method === index);
+  if (!row) return [];
+  const [lowest, value] = row.lowest;
+  return [
+    el('h3', {}, 'All streams together'),
+    pairs([
+      ['rank', rankCell(row), el('span', { class: 'faint' }, row.why ? ` ${row.why}` : amongText(row, DATA.overall.rows))],
+      ['retained plasticity', interval(row.summary.retained_plasticity), el('span', { class: 'faint' }, ` mean over ${counted(row.streams.length, 'stream')} of the interquartile mean over ${counted(row.seeds.length, 'seed')}`)],
+      ['all runs as one', interval(row.pooled), el('span', { class: 'faint' }, ' interquartile mean')],
+      ['lowest', `${number(value)} on ${DATA.streams[lowest].name}`],
+    ]),
+  ];
+}
+
+function amongText(row, rows) {
+  const { tuned } = DATA.methods[row.method];
+  const ranked = rows.filter((one) => one.rank !== null && DATA.methods[one.method].tuned === tuned);
+  return ` of ${ranked.length}${HAS_TUNED ? (tuned ? ' tuned' : ' default') : ''}`;
+}
+
+// Against `none` and against the row above, over all streams and on each.
+function comparisons(index, found) {
+  const whole = DATA.overall.rows.filter((row) => row.method === index).map((row) => ['all streams', row]);
+  const lines = [...whole, ...found.map(({ stream, row }) => [stream.name, row])].flatMap(([name, row]) =>
+    [row.none, row.above].filter((one, i, both) => one && (i === 0 || one.other !== both[0]?.other)).map((one) => [
+      name, el('code', {}, DATA.methods[one.other].label), differenceCell(one, true), pText(one.p), pText(one.holm),
+      interval(one.improvement), String(one.seeds),
+    ]));
+  if (!lines.length) return [];
+  const head = ['stream', 'against', 'difference [95% CI]', 'p, all pairs', 'p, Holm', 'P(better run) [95% CI]', 'n'];
+  return [
+    el('h3', {}, 'Against none and the row above'),
+    el('p', { class: 'about' }, `Differences of retained plasticity on common seeds. * : significant at ${DATA.level}, by a p-value valid for all pairs of the table at once. Holm: the pair by itself, corrected for its column.`),
+    wideTable('Comparisons', head, lines, [2, 3, 4, 5, 6]),
+  ];
+}
+
 function byStream(found) {
   const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
   const rest = Object.keys(METRIC_TITLES).slice(1);
   const head = ['stream', '#', 'n', 'retained plasticity', ...rest.map((name) => METRIC_TITLES[name]), ''];
   const rows = found.map(({ stream, row }) => [
     stream.name,
-    rankCell(row),
+    [rankCell(row), row.rank === null ? '' : el('span', { class: 'faint' }, amongText(row, stream.rows))],
     String(row.seeds.length),
     retainedCell(row, axis),
     ...rest.map((name) => el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),

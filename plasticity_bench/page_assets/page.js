@@ -1,9 +1,10 @@
 // The page's state, its filters, and what is drawn from them.
 
-const DATA = JSON.parse(byId('data').textContent);
+const DATA = named(JSON.parse(byId('data').textContent));
 const HAS_TUNED = DATA.methods.some((method) => method.tuned);
 // A report of no more rows than these shows all streams at once.
 const OPEN_ROWS = 60;
+const TUNED_BASES = new Set(DATA.methods.filter((method) => method.tuned).map((method) => method.base));
 const SETTINGS = { tuned: 'tuned', default: 'default', all: 'tuned and default' };
 const state = {
   suite: '', stream: -1, family: '', search: '',
@@ -15,11 +16,24 @@ const state = {
   open: new Set(),
 };
 
+// The data with rows as the rest reads them: metrics by name, seeds as numbers.
+function named(data) {
+  const metrics = Object.keys(data.metrics);
+  const byName = (list) => Object.fromEntries(metrics.map((name, i) => [name, list[i]]));
+  for (const row of data.streams.flatMap((stream) => stream.rows)) {
+    row.summary = byName(row.summary);
+    row.values = byName(row.values);
+  }
+  const tables = new Set([data.overall, ...Object.values(data.by_suite), ...data.streams]);
+  for (const row of [...tables].flatMap((table) => table.rows)) row.seeds = unpacked(row.seeds);
+  return data;
+}
+
 function choose(label, shown) {
   state.picked = true;
   if (!shown) state.chosen.delete(label);
   else if (!state.chosen.has(label)) {
-    const taken = new Set([...state.chosen].filter(([name]) => name !== 'none' && name !== 'reset').map(([, place]) => place));
+    const taken = new Set([...state.chosen].filter(([name]) => !isReference(name)).map(([, place]) => place));
     let place = 0;
     while (taken.has(place)) place += 1;
     state.chosen.set(label, place);
@@ -38,7 +52,10 @@ function chooseDefaults() {
   const best = ranked.filter((method) => method.family !== 'references').slice(0, 3);
   state.picked = false;
   state.chosen.clear();
-  for (const label of ['none', 'reset']) if (ranked.some((method) => method.label === label)) state.chosen.set(label, 0);
+  for (const base of ['none', 'reset']) {
+    const reference = ranked.find((method) => method.base === base);
+    if (reference) state.chosen.set(reference.label, 0);
+  }
   best.forEach((method, place) => state.chosen.set(method.label, place));
 }
 
@@ -71,9 +88,10 @@ function settingsShown() {
   return state.settings || (rows.some((row) => DATA.methods[row.method].tuned) ? 'tuned' : 'default');
 }
 
-// The references belong to every view.
+// Beside tuned rows stands a reference that nobody tuned.
 function hasSettings(method, settings) {
-  return settings === 'all' || method.tuned === (settings === 'tuned') || (!method.tuned && method.family === 'references');
+  if (settings === 'all' || method.tuned === (settings === 'tuned')) return true;
+  return !method.tuned && method.family === 'references' && !TUNED_BASES.has(method.base);
 }
 
 function matches(row) {
@@ -88,9 +106,10 @@ function commonColumns(stream) {
   const method = (row) => DATA.methods[row.method];
   return {
     show: { key: 'show', title: '', name: 'in the chart', cell: (row) => showCell(method(row)) },
-    rank: { key: 'rank', title: '#', ascending: true, number: true, value: (row) => row.rank, cell: rankCell, hint: '= : not separated from the rank above' },
+    rank: { key: 'rank', title: '#', ascending: true, number: true, value: (row) => row.rank, cell: (row) => rankCell(row, settingsShown()), hint: 'Rank; 3= : shared by rows that do not differ significantly from its first' },
     method: { key: 'method', title: 'method', ascending: true, pinned: true, value: (row) => method(row).label, cell: (row) => methodCell(method(row)) },
     told: { key: 'told', title: 'told', minor: true, value: (row) => Number(method(row).told), cell: (row) => (method(row).told ? 'yes' : 'no'), hint: 'The method is told when the task changes' },
+    none: { key: 'none', title: 'vs none', number: true, value: (row) => row.none?.difference[0] ?? null, cell: (row) => differenceCell(row.none), hint: 'Difference to none (of tuned rows: to none, tuned); * : significant' },
     n: { key: 'n', title: 'n', minor: true, number: true, value: (row) => row.seeds.length, cell: (row) => String(row.seeds.length), hint: 'Seeds' },
   };
 }
@@ -114,20 +133,43 @@ function rankingTitle(streams) {
   return state.suite ? `Suite ${state.suite}` : 'All streams';
 }
 
+function rankingAbout(rows, together) {
+  const what = together
+    ? `Retained plasticity over ${counted(new Set(rows.flatMap((row) => row.streams)).size, 'stream')}: mean over streams of the interquartile mean over seeds, with its 95% interval.`
+    : 'Retained plasticity: interquartile mean over seeds, with its 95% interval.';
+  const apart = settingsShown() === 'all' ? ' Tuned and default rows are ranked apart.' : '';
+  return `${what} Rows that do not differ significantly from the first of a rank share it (3=); * differs significantly from none.${apart}`;
+}
+
+// Why rows have no rank, the commonest reason first.
+function unranked(rows) {
+  const counts = new Map();
+  for (const { why } of rows) if (why) counts.set(why, (counts.get(why) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a).map(([why, count]) => `no rank for ${counted(count, 'method')}: ${why}`);
+}
+
+// Where nothing is ranked over all streams, the page begins with the suite that ranks most.
+function firstSuite() {
+  const ranked = (table) => table.rows.filter((row) => row.rank !== null).length;
+  if (ranked(DATA.overall)) return '';
+  const [suite, count] = Object.entries(DATA.by_suite).map(([name, table]) => [name, ranked(table)])
+    .reduce((best, one) => (one[1] > best[1] ? one : best), ['', 0]);
+  return count ? suite : '';
+}
+
 function drawRanking() {
   const rows = scopeRows(), shown = rows.filter(matches), together = aggregated();
   const streams = scopeStreams();
   const where = rankingTitle(streams);
   byId('ranking-title').textContent = where;
-  byId('ranking-about').textContent = together
-    ? `Retained plasticity over ${new Set(rows.flatMap((row) => row.streams)).size} streams: interquartile mean over seeds and streams, 95% bootstrap interval. = means not separated from the rank above.`
-    : 'Retained plasticity: interquartile mean over seeds, 95% bootstrap interval. = means not separated from the rank above.';
+  byId('ranking-about').textContent = rankingAbout(rows, together);
   const columns = commonColumns();
   const axis = axisOf(shown.map((row) => row.summary.retained_plasticity));
   const count = { key: 'streams', title: 'streams', minor: true, number: true, value: (row) => row.streams.length, cell: (row) => String(row.streams.length) };
-  const list = [columns.show, columns.rank, columns.method, retainedColumn(axis), ...(together ? [count] : []), columns.n, columns.told, { ...metricColumn('cost'), minor: true }];
+  const list = [columns.show, columns.rank, columns.method, retainedColumn(axis), { ...columns.none, minor: true }, ...(together && new Set(rows.map((row) => row.streams.length)).size > 1 ? [count] : []), columns.n, columns.told, { ...metricColumn('cost'), minor: true }];
   drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking);
-  const notes = together ? overall().notes : streams.length === 1 ? DATA.streams[streams[0]].notes : ['No ranking over these streams: it needs two with a retained plasticity. See each below.'];
+  const notes = together ? [...overall().notes] : streams.length === 1 ? [...DATA.streams[streams[0]].notes] : ['No ranking over these streams: it needs two with a retained plasticity. See each below.'];
+  notes.push(...unranked(shown));
   byId('ranking-notes').replaceChildren(...notes.map((note) => el('li', {}, note)));
   const all = rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
   byId('count').textContent = `${shown.length} of ${all.length} methods`;
@@ -183,7 +225,7 @@ function drawStream(index, holder, open) {
   const stream = DATA.streams[index];
   const columns = commonColumns();
   const records = { key: 'records', title: '', name: 'records', cell: (row) => (row.records ? link(row.records, 'records') : '') };
-  const list = [columns.show, columns.rank, columns.method, columns.n, retainedColumn(null), ...Object.keys(METRIC_TITLES).slice(1).map(metricColumn), columns.told, records];
+  const list = [columns.show, columns.rank, columns.method, columns.n, retainedColumn(null), columns.none, ...Object.keys(METRIC_TITLES).slice(1).map(metricColumn), columns.told, records];
   const inside = el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': `Table of ${stream.name}` });
   const again = () => drawTable(inside, stream.name, stream.name, list, stream.rows.filter(matches), again);
   again();
@@ -271,10 +313,6 @@ function describeRuns() {
   byId('runs').replaceChildren(...parts);
 }
 
-function counted(count, name) {
-  return `${count} ${name}${count === 1 ? '' : 's'}`;
-}
-
 function start() {
   const families = DATA.families.filter((family) => DATA.methods.some((method) => method.family === family));
   byId('family').append(el('option', { value: '' }, 'all'), ...families.map((name) => el('option', { value: name }, name)));
@@ -287,8 +325,8 @@ function start() {
   byId('settings-label').hidden = !HAS_TUNED;
   byId('search').addEventListener('input', (event) => { state.search = event.target.value; drawRanking(); drawStreams(); });
   byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', settings: '', search: '' }));
-  const columns = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': 'rank by retained plasticity. = : the interval of the paired difference to the row above includes 0. Ties do not add up: a row tied with the one above can still differ from the one two above.', ...DATA.metrics };
-  byId('definitions').append(...Object.entries(columns).flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
+  const definitions = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': `rank by retained plasticity, of tuned rows among tuned ones and of the others among the others, with ${DATA.few_seeds} seeds or more. Rows that do not differ significantly from the first of a rank share it (3=), which is no proof that they are alike.`, 'vs none': `difference of retained plasticity to none on the seeds of both; tuned rows are compared with none as tuned. * : significant at ${DATA.level}, in a test that is valid for all pairs of the table at once (paired, by sign flips of whole seeds, Westfall and Young\u2019s max-T).`, ...DATA.metrics };
+  byId('definitions').append(...Object.entries(definitions).flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
     el('dt', {}, 'window'), el('dd', {}, 'the first or last 10% of the tasks. Chance: what guessing scores, by stream.'));
   const few = DATA.runs && DATA.streams.reduce((sum, stream) => sum + stream.rows.length, 0) <= OPEN_ROWS;
   DATA.streams.slice(0, few ? undefined : 1).forEach((stream, index) => state.open.add(index));
@@ -296,8 +334,7 @@ function start() {
   startTheme();
   startFilters();
   startChart();
-  chooseDefaults();
-  render();
+  filter({ suite: firstSuite() });
   startDetail();
 }
 

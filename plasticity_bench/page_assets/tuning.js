@@ -30,33 +30,33 @@ function settingText(value) {
 function sweeps(found) {
   const tuned = found.filter(({ row }) => row.tuning);
   if (!tuned.length) return [];
-  const cost = ({ row }) => row.tuning.configurations.reduce((sum, tried) => sum + (tried.seconds ?? 0), 0);
-  const head = ['stream', 'configurations', 'tuning seeds', 'cost', 'chosen', 'its score', 'score of the default'];
+  const cost = ({ row }) => row.tuning.seconds.reduce((sum, seconds) => sum + (seconds ?? 0), 0);
+  const head = ['stream', 'configurations', 'tuning seeds', 'training time', 'chosen', 'its score', 'score of the default'];
   const rows = tuned.map((entry) => {
-    const { tuning } = entry.row, chosen = tuning.configurations[tuning.chosen];
+    const { tuning } = entry.row;
     return [
-      entry.stream.name, String(tuning.configurations.length), String(tuning.seeds.length), duration(cost(entry)),
-      configurationText(tuning, chosen), number(chosen.score), number(tuning.configurations.find(isDefault)?.score),
+      entry.stream.name, String(tuning.scores.length), String(tuning.seeds.length), duration(cost(entry)),
+      configurationText(tuning, tuning.chosen), number(tuning.scores[tuning.chosen]), number(tuning.scores[tuning.settings.findIndex(isDefault)]),
     ];
   });
   const total = tuned.reduce((sum, entry) => sum + cost(entry), 0);
   const objectives = [...new Set(tuned.map(({ row }) => row.tuning.objective))].join('; ');
   return [
     el('h3', {}, 'Sweep'),
-    el('p', { class: 'about' }, `The settings were chosen on seeds of their own, which no result here uses. Score: ${objectives}. Training for the sweep${tuned.length > 1 ? 's' : ''} took ${duration(total)}.`),
+    el('p', { class: 'about' }, `The settings were chosen on seeds of their own, which no result here uses. Score: ${objectives}. Training took ${duration(total)} in all.`),
     wideTable('Sweeps by stream', head, rows, [1, 2, 3, 5, 6]),
     ...tuned.map(sweepDetails),
   ];
 }
 
 function sweepDetails({ stream, row: { tuning } }) {
-  const many = tuning.configurations.length;
-  return opened([`All configurations on ${stream.name} `, el('span', { class: 'faint' }, `${many} on ${seedsText(tuning.seeds)}`)], () => {
-    const head = ['', ...tuning.names.map((name) => el('code', {}, name)), 'score', 'each seed', 'time'];
-    const rows = tuning.configurations.map((tried, i) => [
+  const title = [`All configurations on ${stream.name} `, el('span', { class: 'faint' }, `${tuning.scores.length} on ${seedsText(tuning.seeds)}`)];
+  return opened(title, () => {
+    const head = ['', ...tuning.names.map((name) => el('code', {}, name)), 'score', 'each seed', 'training time'];
+    const rows = tuning.scores.map((score, i) => [
       i === tuning.chosen ? 'chosen' : '',
-      ...tuning.names.map((name, place) => settingText(tried.settings[place] ?? 'default')),
-      number(tried.score), tried.seeds.map(number).join('  '), duration(tried.seconds),
+      ...tuning.settings[i].map((value) => (value === null ? el('span', { class: 'faint' }, 'default') : settingText(value))),
+      number(score), tuning.per_seed[i].map(number).join('\u2002'), duration(tuning.seconds[i]),
     ]);
     const numbers = tuning.names.length + 1;
     const made = wideTable(`Sweep on ${stream.name}`, head, rows, [numbers, numbers + 1, numbers + 2]);
@@ -66,12 +66,12 @@ function sweepDetails({ stream, row: { tuning } }) {
 }
 
 // The default is the configuration that gives no setting.
-function isDefault(tried) {
-  return tried.settings.every((value) => value === null);
+function isDefault(settings) {
+  return settings.every((value) => value === null);
 }
 
-function configurationText(tuning, tried) {
-  const given = tuning.names.map((name, i) => [name, tried.settings[i]]).filter(([, value]) => value !== null);
+function configurationText(tuning, index) {
+  const given = tuning.names.map((name, i) => [name, tuning.settings[index][i]]).filter(([, value]) => value !== null);
   return given.length ? given.map(([name, value]) => `${name}=${settingText(value)}`).join(', ') : 'the default';
 }
 
