@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from plasticity_bench.errors import InputError
 from plasticity_bench.families import COMBINATIONS, FAMILIES, OTHER
 from plasticity_bench.files import write_text
 from plasticity_bench.page_curves import finite
@@ -39,6 +40,8 @@ PAGE = "index.html"
 ASSETS = "page_assets"
 SCRIPTS = ("format.js", "table.js", "chart.js", "tuning.js", "detail.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
+#: What a page says in its head, by which it is known again.
+GENERATOR = '<meta name="generator" content="plasticity_bench">'
 LIBRARY = "uPlot.iife.min.js"
 
 
@@ -143,6 +146,15 @@ def write_page(data: Mapping[str, Any], path: Path) -> None:
     write_text(path, page_text(data))
 
 
+def is_page(path: Path) -> bool:
+    """Whether the file is a page that ``write_page`` wrote. Raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR.encode() in file.read(4000)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
 def page_text(data: Mapping[str, Any]) -> str:
     """The page as text."""
     words = REPORT if data["runs"] else LEADERBOARD
@@ -157,6 +169,7 @@ def page_text(data: Mapping[str, Any]) -> str:
     # The data come last, so that nothing in them is taken for a place to fill.
     for name, value in {
         "policy": policy,
+        "generator": GENERATOR,
         "title": words.title,
         "style": style,
         "heading": words.heading,

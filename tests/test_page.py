@@ -51,7 +51,7 @@ def test_numbers_are_the_scores(scores: Scores, data: dict[str, Any]) -> None:
         assert [row["rank"] for row in stream["rows"]] == [row["rank"] for row in other["methods"]]
         for row, entry in zip(stream["rows"], other["methods"], strict=True):
             assert unpacked(row["seeds"]) == entry["seeds"]
-            for index, (name, metric) in enumerate(entry["metrics"].items()):
+            for index, metric in enumerate(entry["metrics"].values()):
                 found = dict(zip(("point", "low", "high"), row["summary"][index], strict=True))
                 for bound, value in found.items():
                     assert value == (

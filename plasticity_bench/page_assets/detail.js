@@ -53,32 +53,40 @@ function about(method) {
   ]);
 }
 
-// The aggregate, where the method has one.
+// [name, row, all rows] of every table over streams that has the method; a suite that is all there is, once.
+function aggregates(index) {
+  const tables = [['all streams', DATA.overall], ...Object.entries(DATA.by_suite)
+    .filter(([name]) => DATA.suites[name].streams.length < DATA.streams.length)
+    .map(([name, table]) => [`suite ${name}`, table])];
+  return tables.flatMap(([name, { rows }]) => rows.filter((row) => row.method === index).map((row) => [name, row, rows]));
+}
+
 function together(index) {
-  const row = DATA.overall.rows.find((one) => one.method === index);
-  if (!row) return [];
-  const [lowest, value] = row.lowest;
+  const found = aggregates(index);
+  if (!found.length) return [];
+  const axis = axisOf(found.map(([, row]) => row.summary.retained_plasticity));
+  const head = ['', '#', 'streams', 'n', 'retained plasticity', 'all runs as one', 'lowest', 'on stream'];
+  const rows = found.map(([name, row, all]) => [
+    name, rankAmong(row, all), String(row.streams.length), String(row.seeds.length), retainedCell(row, axis),
+    interval(row.pooled), number(row.lowest[1]), DATA.streams[row.lowest[0]].name,
+  ]);
   return [
-    el('h3', {}, 'All streams together'),
-    pairs([
-      ['rank', rankCell(row), el('span', { class: 'faint' }, row.why ? ` ${row.why}` : amongText(row, DATA.overall.rows))],
-      ['retained plasticity', interval(row.summary.retained_plasticity), el('span', { class: 'faint' }, ` mean over ${counted(row.streams.length, 'stream')} of the interquartile mean over ${counted(row.seeds.length, 'seed')}`)],
-      ['all runs as one', interval(row.pooled), el('span', { class: 'faint' }, ' interquartile mean')],
-      ['lowest', `${number(value)} on ${DATA.streams[lowest].name}`],
-    ]),
+    el('h3', {}, 'Streams together'),
+    el('p', { class: 'about' }, 'Retained plasticity: mean over streams of the interquartile mean over seeds. All runs as one: interquartile mean of the runs of all streams. Lowest: of a single stream.'),
+    wideTable('Results over streams', head, rows, [1, 2, 3, 4, 5, 6]),
   ];
 }
 
-function amongText(row, rows) {
+function rankAmong(row, rows) {
+  if (row.rank === null) return rankCell(row);
   const { tuned } = DATA.methods[row.method];
   const ranked = rows.filter((one) => one.rank !== null && DATA.methods[one.method].tuned === tuned);
-  return ` of ${ranked.length}${HAS_TUNED ? (tuned ? ' tuned' : ' default') : ''}`;
+  return [rankCell(row), el('span', { class: 'faint' }, `of ${ranked.length}`)];
 }
 
 // Against `none` and against the row above, over all streams and on each.
 function comparisons(index, found) {
-  const whole = DATA.overall.rows.filter((row) => row.method === index).map((row) => ['all streams', row]);
-  const lines = [...whole, ...found.map(({ stream, row }) => [stream.name, row])].flatMap(([name, row]) =>
+  const lines = [...aggregates(index), ...found.map(({ stream, row }) => [stream.name, row])].flatMap(([name, row]) =>
     [row.none, row.above].filter((one, i, both) => one && (i === 0 || one.other !== both[0]?.other)).map((one) => [
       name, el('code', {}, DATA.methods[one.other].label), differenceCell(one, true), pText(one.p), pText(one.holm),
       interval(one.improvement), String(one.seeds),
@@ -98,7 +106,7 @@ function byStream(found) {
   const head = ['stream', '#', 'n', 'retained plasticity', ...rest.map((name) => METRIC_TITLES[name]), ''];
   const rows = found.map(({ stream, row }) => [
     stream.name,
-    [rankCell(row), row.rank === null ? '' : el('span', { class: 'faint' }, amongText(row, stream.rows))],
+    rankAmong(row, stream.rows),
     String(row.seeds.length),
     retainedCell(row, axis),
     ...rest.map((name) => el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),

@@ -4,11 +4,12 @@ const DATA = named(JSON.parse(byId('data').textContent));
 const HAS_TUNED = DATA.methods.some((method) => method.tuned);
 // A report of no more rows than these shows all streams at once.
 const OPEN_ROWS = 60;
+const MOST_NAMED = 8;
 const TUNED_BASES = new Set(DATA.methods.filter((method) => method.tuned).map((method) => method.base));
 const SETTINGS = { tuned: 'tuned', default: 'default', all: 'tuned and default' };
 const state = {
   suite: '', stream: -1, family: '', search: '',
-  settings: '', // of SETTINGS; until one is chosen: tuned where the view has it
+  settings: '', // of SETTINGS; until one is chosen, settingsShown says which
   chosen: new Map(), // label -> place among the colours
   picked: false, // whether the reader chose what the chart shows
   chartStream: 0, quantity: 'performance',
@@ -48,7 +49,7 @@ function choose(label, shown) {
 
 function chooseDefaults() {
   const rows = scopeRows().length ? scopeRows() : DATA.streams[state.chartStream]?.rows ?? [];
-  const ranked = rows.map((row) => DATA.methods[row.method]).filter((method) => hasSettings(method, settingsShown()));
+  const ranked = ordered(rows).map((row) => DATA.methods[row.method]).filter((method) => hasSettings(method, settingsShown()));
   const best = ranked.filter((method) => method.family !== 'references').slice(0, 3);
   state.picked = false;
   state.chosen.clear();
@@ -85,7 +86,18 @@ function scopeRows() {
 // What is shown of tuned and default rows in the present view.
 function settingsShown() {
   const rows = aggregated() ? overall().rows : scopeStreams().flatMap((index) => DATA.streams[index].rows);
-  return state.settings || (rows.some((row) => DATA.methods[row.method].tuned) ? 'tuned' : 'default');
+  const usual = DATA.runs ? 'all' : rows.some((row) => DATA.methods[row.method].tuned) ? 'tuned' : 'default';
+  return state.settings || usual;
+}
+
+// Tuned and default rows stand among each other where both are shown: those of most streams first, then by score.
+function ordered(rows) {
+  if (settingsShown() !== 'all') return rows;
+  const key = (row) => [-(row.streams?.length ?? 0), -(point(row, 'retained_plasticity') ?? -Infinity)];
+  return [...rows].sort((a, b) => {
+    const [left, right] = [key(a), key(b)];
+    return left[0] - right[0] || (left[1] === right[1] ? 0 : left[1] - right[1]);
+  });
 }
 
 // Beside tuned rows stands a reference that nobody tuned.
@@ -158,7 +170,7 @@ function firstSuite() {
 }
 
 function drawRanking() {
-  const rows = scopeRows(), shown = rows.filter(matches), together = aggregated();
+  const rows = scopeRows(), shown = ordered(rows.filter(matches)), together = aggregated();
   const streams = scopeStreams();
   const where = rankingTitle(streams);
   byId('ranking-title').textContent = where;
@@ -195,7 +207,7 @@ function drawStreams() {
     const stream = DATA.streams[index];
     const inside = el('div');
     const open = state.stream === index || state.open.has(index);
-    const rows = stream.rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
+    const rows = ordered(stream.rows).filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
     const best = rows.find((row) => row.rank !== null && DATA.methods[row.method].family !== 'references');
     const facts = [`${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${rows.length} methods`];
     if (best) facts.push(`best: ${DATA.methods[best.method].label} ${number(point(best, 'retained_plasticity'))}`);
@@ -227,7 +239,7 @@ function drawStream(index, holder, open) {
   const records = { key: 'records', title: '', name: 'records', cell: (row) => (row.records ? link(row.records, 'records') : '') };
   const list = [columns.show, columns.rank, columns.method, columns.n, retainedColumn(null), columns.none, ...Object.keys(METRIC_TITLES).slice(1).map(metricColumn), columns.told, records];
   const inside = el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': `Table of ${stream.name}` });
-  const again = () => drawTable(inside, stream.name, stream.name, list, stream.rows.filter(matches), again);
+  const again = () => drawTable(inside, stream.name, stream.name, list, ordered(stream.rows.filter(matches)), again);
   again();
   const settings = Object.entries(stream.settings).map(([name, value]) => `${name} ${value}`).join(', ');
   const about = `${stream.summary}. Data: ${stream.source}. Scored by ${words(stream.score)}${settings ? `; ${settings}` : ''}.`;
@@ -308,8 +320,10 @@ function describeRuns() {
   const { runs } = DATA;
   if (!runs) return;
   const where = runs.link ? link(runs.link, runs.folder) : runs.folder;
-  const parts = [el('span', {}, 'Records: ', where, `, ${counted(runs.seeds, 'run')} (seeds) of ${counted(runs.cells, 'method')} on ${counted(DATA.streams.length, 'stream')}.`)];
-  if (runs.unfinished.length) parts.push(` No finished seed yet: ${runs.unfinished.map(({ stream, method }) => `${method} on ${stream}`).join(', ')}.`);
+  const parts = [el('span', {}, 'Records: ', where, `: ${counted(DATA.streams.length, 'stream')}, ${counted(DATA.methods.length, 'method')}, ${counted(runs.seeds, 'trained seed')}.`)];
+  const waiting = runs.unfinished.map(({ stream, method }) => `${method} on ${stream}`);
+  const more = waiting.length > MOST_NAMED ? ` and ${waiting.length - MOST_NAMED} more` : '';
+  if (waiting.length) parts.push(` No finished seed yet: ${waiting.slice(0, MOST_NAMED).join(', ')}${more}.`);
   byId('runs').replaceChildren(...parts);
 }
 
@@ -323,6 +337,8 @@ function start() {
   byId('settings').append(...Object.entries(SETTINGS).map(([value, text]) => el('option', { value }, text)));
   byId('settings').addEventListener('change', (event) => filter({ settings: event.target.value }));
   byId('settings-label').hidden = !HAS_TUNED;
+  byId('suite').parentElement.hidden = !Object.keys(DATA.suites).length;
+  byId('stream').parentElement.hidden = DATA.streams.length < 2;
   byId('search').addEventListener('input', (event) => { state.search = event.target.value; drawRanking(); drawStreams(); });
   byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', settings: '', search: '' }));
   const definitions = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': `rank by retained plasticity, of tuned rows among tuned ones and of the others among the others, with ${DATA.few_seeds} seeds or more. Rows that do not differ significantly from the first of a rank share it (3=), which is no proof that they are alike.`, 'vs none': `difference of retained plasticity to none on the seeds of both; tuned rows are compared with none as tuned. * : significant at ${DATA.level}, in a test that is valid for all pairs of the table at once (paired, by sign flips of whole seeds, Westfall and Young\u2019s max-T).`, ...DATA.metrics };
