@@ -165,7 +165,9 @@ def _place_json(place: Place) -> dict[str, Any]:
 
 def comparison_json(found: Comparison | None) -> dict[str, Any] | None:
     """A comparison by the names of its fields, null for nan; null where there is none."""
-    return found and {
+    if found is None:
+        return None
+    return {
         "other": found.other,
         "difference": interval_json(found.difference),
         "seeds": found.seeds,

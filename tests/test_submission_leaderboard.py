@@ -9,7 +9,7 @@ import pytest
 from plugins import GOOD
 from submission_bench import FOLDER, edit_json, submit, tree
 
-from plasticity_bench import leaderboard
+from plasticity_bench import leaderboard, leaderboard_text
 from plasticity_bench.cli import main
 from plasticity_bench.leaderboard import build
 from plasticity_bench.leaderboard_text import code, inert
@@ -101,8 +101,10 @@ def test_markup_in_a_submission_is_shown_and_does_nothing(
     rows = [line for line in text.splitlines() if line.startswith("| ") and "noise" in line]
     assert len({row.count(" | ") for row in rows}) == 1
     assert "javascript:alert(1)" in text  # as words
-    assert "[link](https://example.org/a)" in leaderboard._submitted(Submitter("", "https://example.org/a"))
-    assert "[link]" not in leaderboard._submitted(Submitter("", "https://example.org/a)b"))
+    assert "[link](https://example.org/a)" in leaderboard_text._submitted(
+        Submitter("", "https://example.org/a")
+    )
+    assert "[link]" not in leaderboard_text._submitted(Submitter("", "https://example.org/a)b"))
     assert code("l2:strength=0.5") == "`l2:strength=0.5`"
     assert "`" not in code("a`b")
 

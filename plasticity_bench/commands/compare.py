@@ -88,7 +88,8 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for metric in METRICS:
         size, seeds = difference(a, b, metric)
-        p_value = float("nan") if metric in TIMINGS else permutation_test(*paired_values(a, b, metric))
+        left, right = paired_values(a, b, metric)
+        p_value = float("nan") if metric in TIMINGS else permutation_test(left, right)
         sides = {name: interval_json(row.summary[metric]) for name, row in (("a", a), ("b", b))}
         found[metric] = {
             **sides,

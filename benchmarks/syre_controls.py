@@ -1,0 +1,85 @@
+"""Syre beside its controls: decay to zero, to the initial weights and to syre's offset at the same strengths,
+and syre with offsets of other sizes, 0 included (which is L2).
+
+    python benchmarks/syre_controls.py [--runs runs/syre-controls] [--out docs/data/syre-controls.csv]
+
+Trains what is missing (all of it in about 20 minutes on 4 quiet cores) and writes every seed's scores;
+`benchmarks/findings.py` makes the tables of docs/findings.md from them. The same file at every run on
+the same versions and kind of processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from plasticity_bench import launch
+from plasticity_bench.cells import CellPlan
+from plasticity_bench.files import write_text
+from plasticity_bench.plan import open_cells
+from plasticity_bench.scoring import score
+
+STREAMS = ("permuted-digits", "bit-flip")
+STRENGTHS = ("1e-4", "3e-4", "1e-3", "3e-3", "1e-2", "3e-2")
+SIGMAS = ("0", "0.01", "0.03", "0.1", "0.3", "1")
+DECAYS = ("l2", "l2-init", "syre")
+#: Strengths at which syre's offset is varied.
+VARIED = ("1e-3", "3e-3")
+SEEDS = 16
+COLUMNS = ("retained_plasticity", "average_performance", "dormant_fraction", "effective_rank", "weight_norm")
+
+
+def plans() -> list[CellPlan]:
+    """Every configuration once; the defaults are among them."""
+    settings = [(method, {"strength": strength}) for method in DECAYS for strength in STRENGTHS]
+    settings += [("syre", {"strength": strength, "sigma": sigma}) for strength in VARIED for sigma in SIGMAS]
+    found = [CellPlan(stream, method) for stream in STREAMS for method in ("none", "reset")]
+    for stream in STREAMS:
+        for method, chosen in settings:
+            found.append(CellPlan(stream, method, chosen))
+    unique = {(plan.stream, plan.chosen()[1].label): plan for plan in found}
+    return list(unique.values())
+
+
+def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[list[object]]:
+    """stream, method, strength, sigma, seed, and the scores; trains what is missing."""
+    processes, devices = launch.workers(workers, device)
+    planned = open_cells(runs, plans(), seeds)
+    launch.train(planned, processes, devices, Console(stderr=True))
+    found: list[list[object]] = []
+    for stream in score([item.cell for item in planned]).streams:
+        for row in sorted(stream.rows, key=lambda row: row.method):
+            method = row.cell.config["method"]
+            own = [
+                stream.name,
+                method["name"],
+                *(method["settings"].get(name, "") for name in ("strength", "sigma")),
+            ]
+            for i, seed in enumerate(row.seeds):
+                found.append([*own, seed, *(f"{row.values[name][i]:.9g}" for name in COLUMNS)])
+    return found
+
+
+def main() -> None:
+    """Trains, scores and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs/syre-controls"))
+    parser.add_argument("--out", type=Path, default=Path("docs/data/syre-controls.csv"))
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["stream", "method", "strength", "sigma", "seed", *COLUMNS])
+    writer.writerows(rows(args.runs, range(SEEDS), args.jobs, args.device))
+    write_text(args.out, text.getvalue())
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()
