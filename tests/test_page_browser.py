@@ -55,7 +55,13 @@ def test_it_shows_the_ranking(chromium: Browser, page_file: Path, scores: Scores
         cells = seen.texts("details.stream[open] tbody tr:first-child td.number")
         best = scores.streams[0].rows[0]
         metrics = [minus(metric_text(best, name)).replace("x", "\u00d7") for name in list(METRICS)[1:]]
-        assert cells[3:] == metrics
+        place = scores.streams[0].groups[0].places[0]
+        assert place.none is not None
+        assert cells[0] == place.text
+        assert cells[3] == f"+{place.none.difference.point:.3f}*"
+        assert cells[4:] == metrics
+        ranks = [place.text for place in scores.groups[0].places]
+        assert seen.texts(f"{ROWS} td:nth-child(2)") == [minus(text) for text in ranks]
         seen.page.locator("details.stream summary").nth(1).click()
         assert len(seen.texts("details.stream:nth-child(2) tbody tr")) == 9
         assert "a note on bit-flip-v1" in seen.texts("details.stream:nth-child(2) .notes li")
@@ -183,7 +189,7 @@ def test_a_row_opens_its_method(chromium: Browser, page_file: Path, scores: Scor
         assert page.evaluate("navigator.clipboard.readText()") == page.locator("#detail pre").text_content()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
-        assert "#" not in page.url
+        page.wait_for_function("!location.hash")
         assert page.evaluate("document.activeElement.textContent") == "l2"
         page.locator(f"{ROWS}[data-method=crelu] td.number").first.click()
         page.get_by_role("dialog", name="crelu").wait_for()
@@ -213,17 +219,45 @@ def test_no_records(chromium: Browser, tmp_path: Path) -> None:
         assert seen.page.inner_text("#ranking-title") == "No records yet"
 
 
-def test_many_methods_streams_and_seeds(chromium: Browser, tmp_path: Path) -> None:
-    """40 methods x 12 streams x 50 seeds x 360 tasks: the streams' numbers repeat after the third."""
-    data = page_data(fake_scores(methods=40, streams=3, seeds=50, tasks=360), tmp_path)
-    data["streams"] = [{**data["streams"][i % 3], "name": f"stream-{i}-v1"} for i in range(12)]
-    path = tmp_path / "index.html"
-    write_page(data, path)
-    assert path.stat().st_size < 5_000_000
-    with visit(chromium, path) as seen:
-        assert len(labels(seen)) == 40
-        assert seen.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 20_000
-        assert len(seen.texts("details.stream")) == 12
-        for label in labels(seen)[:20]:
-            seen.page.locator(f"[data-show='{label}']").first.check()
-        seen.page.wait_for_selector("#legend li:nth-child(20)")
+def test_everything_by_keyboard(chromium: Browser, page_file: Path, scores: Scores) -> None:
+    """Filter, sort, show in the chart, move along it, open a row, copy its BibTeX, close: without a mouse."""
+    context: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
+    with visit(chromium, page_file, **context) as seen:
+        page = seen.page
+        name_of = "(({id, ariaLabel, textContent}) => id || ariaLabel || textContent)(document.activeElement)"
+
+        def tab_to(name: str, most: int = 60) -> None:
+            """Tabs on until the focus is on what is called so."""
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                if page.evaluate(name_of) == name:
+                    return
+            raise AssertionError(f"{name} is not to be reached by Tab")
+
+        tab_to("family")
+        page.keyboard.type("architecture")
+        assert sorted(labels(seen)) == ["crelu", "deep-fourier", "layer-norm"]
+        page.keyboard.press("Home")
+        tab_to("search")
+        page.keyboard.type("l2")
+        assert sorted(labels(seen)) == ["l2", "l2-init"]
+        tab_to("cost")
+        page.keyboard.press("Enter")
+        assert page.locator("th[aria-sort=ascending]").inner_text().startswith("cost")
+        chosen = seen.texts("#legend a")
+        tab_to(f"Show {labels(seen)[0]} in the chart")
+        page.keyboard.press("Space")
+        assert len(seen.texts("#legend a")) == len(chosen) - 1, "it was among the best three"
+        tab_to("l2")
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name="l2").wait_for()
+        tab_to("Copy BibTeX")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Copied")
+        assert page.evaluate("navigator.clipboard.readText()").startswith("@misc{author2024,")
+        page.keyboard.press("Escape")
+        page.wait_for_function("!location.hash")
+        tab_to("chart")
+        before = page.inner_text("#at")
+        page.keyboard.press("Home")
+        assert page.inner_text("#at") == "task 1 of 60" != before

@@ -39,7 +39,7 @@ function interval(summary) {
 
 function metricText(name, value) {
   if (value === null || value === undefined) return NONE;
-  if (name === 'effective_rank' || name === 'weight_norm') return value.toFixed(1);
+  if (name === 'effective_rank') return value.toFixed(1);
   return name === 'cost' ? `${value.toFixed(2)}\u00d7` : number(value);
 }
 

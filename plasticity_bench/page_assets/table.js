@@ -68,11 +68,13 @@ function hashOf(label) {
   return `#method=${encodeURIComponent(label)}`;
 }
 
-// Where there are tuned methods, a mark beside the name says which settings these are.
+// Where there are tuned methods, a mark beside the name says which settings these are; a label with settings
+// says so itself.
 function methodCell(method) {
-  const long = method.base.length > 22 ? ' long' : '';
+  const long = method.base.length > (HAS_TUNED ? 16 : 22) ? ' long' : '';
   const name = el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary, 'aria-label': method.label }, method.base);
-  return HAS_TUNED ? [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, method.tuned ? 'tuned' : 'default')] : name;
+  if (!HAS_TUNED || (!method.tuned && method.base.includes(':'))) return name;
+  return [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, method.tuned ? 'tuned' : 'default')];
 }
 
 // Rows are ranked among their like: a reference that stands beside rows of the other kind has no rank there.
