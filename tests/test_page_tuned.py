@@ -154,6 +154,27 @@ def test_the_panel_shows_the_sweep(chromium: Browser, page_file: Path, scores: S
         dialog.wait_for()
 
 
+def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) -> None:
+    """It comes with a submission: names, values and what it says of itself."""
+    attack = "</script><img src=x onerror='window.hacked = 1'>"
+    made = fake_scores(methods=2, streams=1, tuned=2)
+    (stream,) = made.streams
+    first, *others = stream.rows
+    table = sweep_table(attack, attack) | {"objective": attack}
+    table["configurations"][3]["settings"] = {attack: attack}
+    row = replace(first, cell=replace(first.cell, tuning=table))
+    write_page(page_data(Scores((replace(stream, rows=(row, *others)),), (), ())), tmp_path / "a.html")
+    with visit(chromium, tmp_path / "a.html") as seen:
+        seen.page.locator(f"{ROWS} .method", has_text="</script>").click()
+        seen.page.get_by_role("dialog").wait_for()
+        seen.page.locator("#detail summary").first.click()
+        text = seen.page.inner_text("#detail")
+        assert text.count(attack) > 5
+        assert f"{attack}={attack}" in text
+        assert seen.page.locator("img").count() == 0
+        assert seen.page.evaluate("window.hacked") is None
+
+
 def test_differences_to_none_and_to_the_row_above(chromium: Browser, page_file: Path, scores: Scores) -> None:
     """What a pointer over the cell says, and the panel's table, are the ranking's numbers."""
     tuned = scores.streams[0].groups[0]
