@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from fake_scores import fake_scores
 
 from plasticity_bench.page import page_data, write_page
 from plasticity_bench.report import interval_text, metric_text
-from plasticity_bench.scoring import RANKED_BY, Scores
+from plasticity_bench.scoring import RANKED_BY, CellScores, Scores, aggregate_streams
 from plasticity_bench.seed_metrics import METRICS
 
 if TYPE_CHECKING:
@@ -211,6 +212,28 @@ def test_one_stream_with_one_seed(chromium: Browser, tmp_path: Path) -> None:
         assert seen.page.inner_text("#ranking-title") == "permuted-digits-v1"
         assert len(labels(seen)) == 2
         assert seen.page.locator(f"{ROWS} svg .hole").count() == 2
+
+
+def test_it_begins_where_there_are_ranks(chromium: Browser, scores: Scores, tmp_path: Path) -> None:
+    """The third stream has too few seeds to rank by: the page begins with the suite of the other two."""
+
+    def cut(row: CellScores) -> CellScores:
+        parts = {
+            name: {k: v[:4] for k, v in getattr(row, name).items()}
+            for name in ("values", "defined", "curves")
+        }
+        return replace(row, seeds=row.seeds[:4], **parts)
+
+    last = scores.streams[2]
+    streams = (*scores.streams[:2], replace(last, rows=tuple(map(cut, last.rows))))
+    write_page(page_data(Scores(streams, *aggregate_streams(streams))), tmp_path / "index.html")
+    with visit(chromium, tmp_path / "index.html") as seen:
+        assert seen.page.input_value("#suite") == "quick"
+        assert seen.page.inner_text("#ranking-title") == "Suite quick"
+        assert seen.texts(f"{ROWS} td:nth-child(2)")[0] == "1"
+        seen.page.get_by_role("button", name="Clear").click()
+        assert set(seen.texts(f"{ROWS} td:nth-child(2)")) == {"\u2013"}
+        assert "no rank for 9 methods: 4 seeds, at least 6 are needed" in seen.texts("#ranking-notes li")
 
 
 def test_no_records(chromium: Browser, tmp_path: Path) -> None:

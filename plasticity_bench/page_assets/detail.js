@@ -81,7 +81,7 @@ function rankAmong(row, rows) {
   if (row.rank === null) return rankCell(row);
   const { tuned } = DATA.methods[row.method];
   const ranked = rows.filter((one) => one.rank !== null && DATA.methods[one.method].tuned === tuned);
-  return [rankCell(row), el('span', { class: 'faint' }, `of ${ranked.length}`)];
+  return [rankCell(row), el('span', { class: 'faint' }, `\u00a0of ${ranked.length}`)];
 }
 
 // Against `none` and against the row above, over all streams and on each.
