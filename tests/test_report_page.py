@@ -102,6 +102,19 @@ def test_one_seed_of_one_method(chromium: Browser, tmp_path: Path) -> None:
         seen.page.get_by_role("dialog", name="my-method").wait_for()
 
 
+def test_streams_that_do_not_add_up(chromium: Browser, tmp_path: Path) -> None:
+    """Without `none` there is no retained plasticity: the page begins with the first stream."""
+    for stream in ("bit-flip", "permuted-digits"):
+        write_cell(tmp_path / "runs", "syre", {0: [0.5] * 5, 1: [0.6] * 5}, stream=stream)
+    out = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    with visit(chromium, out) as seen:
+        assert seen.page.inner_text("#ranking-title") == "bit-flip-v1"
+        assert seen.texts(f"{ROWS} .method") == ["syre"]
+        seen.page.select_option("#stream", label="all")
+        assert "Nothing to show of these streams together" in seen.page.inner_text("#ranking-table")
+
+
 def test_only_one_stream(page_file: Path, runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "one.html"
     assert main(["report", str(runs), "--stream", "random-labels", "--out", str(out)]) == 0

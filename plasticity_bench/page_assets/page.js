@@ -5,6 +5,7 @@ const HAS_TUNED = DATA.methods.some((method) => method.tuned);
 // A report of no more rows than these shows all streams at once.
 const OPEN_ROWS = 60;
 const MOST_NAMED = 8;
+const NOTHING_TOGETHER = 'Nothing to show of these streams together: that takes two with a retained plasticity. See each below.';
 const TUNED_BASES = new Set(DATA.methods.filter((method) => method.tuned).map((method) => method.base));
 const SETTINGS = { tuned: 'tuned', default: 'default', all: 'tuned and default' };
 const state = {
@@ -160,13 +161,15 @@ function unranked(rows) {
   return [...counts].sort(([, a], [, b]) => b - a).map(([why, count]) => `no rank for ${counted(count, 'method')}: ${why}`);
 }
 
-// Where nothing is ranked over all streams, the page begins with the suite that ranks most.
-function firstSuite() {
+// The filters to begin with: where nothing is ranked over all streams, the suite that ranks most; where
+// nothing adds up over streams, the first stream.
+function firstView() {
+  if (!DATA.overall.rows.length) return { stream: DATA.streams.length > 1 ? 0 : -1 };
   const ranked = (table) => table.rows.filter((row) => row.rank !== null).length;
-  if (ranked(DATA.overall)) return '';
+  if (ranked(DATA.overall)) return {};
   const [suite, count] = Object.entries(DATA.by_suite).map(([name, table]) => [name, ranked(table)])
     .reduce((best, one) => (one[1] > best[1] ? one : best), ['', 0]);
-  return count ? suite : '';
+  return count ? { suite } : {};
 }
 
 function drawRanking() {
@@ -179,15 +182,15 @@ function drawRanking() {
   const axis = axisOf(shown.map((row) => row.summary.retained_plasticity));
   const count = { key: 'streams', title: 'streams', minor: true, number: true, value: (row) => row.streams.length, cell: (row) => String(row.streams.length) };
   const list = [columns.show, columns.rank, columns.method, retainedColumn(axis), { ...columns.none, minor: true }, ...(together && new Set(rows.map((row) => row.streams.length)).size > 1 ? [count] : []), columns.n, columns.told, { ...metricColumn('cost'), minor: true }];
-  drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking);
-  const notes = together ? [...overall().notes] : streams.length === 1 ? [...DATA.streams[streams[0]].notes] : ['No ranking over these streams: it needs two with a retained plasticity. See each below.'];
+  drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking, rows.length || !streams.length ? undefined : NOTHING_TOGETHER);
+  const notes = together ? [...overall().notes] : streams.length === 1 ? [...DATA.streams[streams[0]].notes] : [];
   notes.push(...unranked(shown));
   byId('ranking-notes').replaceChildren(...notes.map((note) => el('li', {}, note)));
   const all = rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
   byId('count').textContent = `${shown.length} of ${all.length} methods`;
 }
 
-function drawTable(id, key, caption, columns, rows, again) {
+function drawTable(id, key, caption, columns, rows, again, empty = 'No method fits these filters.') {
   const holder = typeof id === 'string' ? byId(id) : id;
   const pressed = holder.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const changed = (order) => {
@@ -197,7 +200,7 @@ function drawTable(id, key, caption, columns, rows, again) {
   holder.replaceChildren(
     rows.length
       ? table(caption, columns, rows, state.orders.get(key), changed, (row) => DATA.methods[row.method])
-      : el('p', { class: 'nothing' }, 'No method fits these filters.'),
+      : el('p', { class: 'nothing' }, empty),
   );
   if (pressed) holder.querySelector(`[data-key="${pressed}"]`)?.focus();
 }
@@ -350,7 +353,7 @@ function start() {
   startTheme();
   startFilters();
   startChart();
-  filter({ suite: firstSuite() });
+  filter(firstView());
   startDetail();
 }
 
