@@ -13,7 +13,7 @@ from plasticity_bench.errors import InputError, RunFailed
 
 #: Every command is a module of plasticity_bench.commands with SUMMARY, configure(parser) and run(args).
 COMMANDS = (
-    *("run", "sweep", "list", "score", "compare", "plot", "watch"),
+    *("run", "sweep", "list", "score", "compare", "plot", "report", "watch"),
     *("new", "check", "submit", "leaderboard", "doctor"),
 )
 
@@ -22,6 +22,7 @@ EPILOG = """first steps:
   python -m plasticity_bench run --method syre          train, score and compare with the references
   python -m plasticity_bench list methods               what there is to run
   python -m plasticity_bench compare syre l2            paired differences on common seeds
+  python -m plasticity_bench report                     everything recorded as one web page: report.html
   python -m plasticity_bench new my-method              a file to begin a method of your own with
   python -m plasticity_bench submit syre                write its submission for the leaderboard
   python -m plasticity_bench leaderboard --runs runs --out DIR     tables and figures of your own runs

@@ -1,4 +1,4 @@
-"""The leaderboard as one web page: ``index.html``, which asks nothing of any server and opens from disk.
+"""The leaderboard, or a report of somebody's own runs, as one web page, which asks nothing of any server.
 
 ``page_data`` turns scores into plain data; ``write_page`` puts them with the page's own files
 (``page_assets/``) into one file. Whatever the data hold cannot act: they lie in a JSON script element in
@@ -14,40 +14,72 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from plasticity_bench.bibtex import citations
-from plasticity_bench.families import FAMILIES, family_of
+from plasticity_bench.errors import InputError
+from plasticity_bench.families import COMBINATIONS, FAMILIES, OTHER
 from plasticity_bench.files import write_text
-from plasticity_bench.page_curves import finite, grids
-from plasticity_bench.ranking import Place, groups
+from plasticity_bench.page_curves import finite
+from plasticity_bench.page_packing import packed
+from plasticity_bench.page_rows import bounds, link, method_data, place_data, stream_data
+from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Group, groups
 from plasticity_bench.registry import SUITES
-from plasticity_bench.score_notes import loses_plasticity
-from plasticity_bench.scoring import (
-    AggregateRow,
-    CellScores,
-    Scores,
-    StreamScores,
-    aggregate_streams,
-)
+from plasticity_bench.scoring import AggregateRow, Scores, StreamScores, aggregate_streams
 from plasticity_bench.seed_metrics import METRICS
-from plasticity_bench.stats import Interval
 
-SCHEMA = 1
+#: 2: curves and seeds' values are packed, rows say which settings a sweep chose.
+SCHEMA = 2
 #: Name of the page in a leaderboard's folder.
 PAGE = "index.html"
 ASSETS = "page_assets"
-SCRIPTS = ("format.js", "table.js", "chart.js", "detail.js", "page.js")
+SCRIPTS = ("format.js", "table.js", "chart.js", "tuning.js", "detail.js", "page.js")
 STYLES = ("uPlot.min.css", "page.css")
+#: What a page says in its head, by which it is known again.
+GENERATOR = '<meta name="generator" content="plasticity_bench">'
 LIBRARY = "uPlot.iife.min.js"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page says of itself before its data, as HTML."""
+
+    title: str
+    heading: str
+    lead: str
+    without_script: str
+
+
+RETAINED = (
+    "<b>Retained plasticity</b>, the ranking column, is what a method still learns per task at the end of a "
+    "stream over what a plain network learned at its start: at 1, nothing was lost."
+)
+LEADERBOARD = Words(
+    "Loss of plasticity: leaderboard",
+    "Loss of plasticity",
+    "How much of its ability to learn does a network keep when it is trained on one task after another? "
+    + RETAINED,
+    'The same numbers: <a href="README.md">README.md</a>, <a href="leaderboard.csv">leaderboard.csv</a>.',
+)
+REPORT = Words(
+    "Loss of plasticity: report of runs",
+    "Report of runs",
+    RETAINED.replace("the ranking column", "by which methods are ordered"),
+    "The same numbers in a terminal: <code>python -m plasticity_bench score</code>.",
+)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a report is of: somebody's own records."""
+
+    folder: str  # as the user named it
+    unfinished: Sequence[tuple[str, str]] = ()  # (stream, method) without a finished seed
 
 
 @dataclass(frozen=True)
@@ -61,13 +93,18 @@ class Extra:
 
 
 def page_data(
-    scores: Scores, out: Path | None = None, extras: Mapping[str, Extra] | None = None
+    scores: Scores,
+    out: Path | None = None,
+    extras: Mapping[str, Extra] | None = None,
+    runs: Runs | None = None,
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON holds it (None for nan).
 
     ``out``: the folder that the page is for, to which links to records are relative; without it there are
-    none. ``extras``: method's label -> what its submission adds. Streams without a recorded seed are left
-    out. Curves are means with pointwise 95% intervals; see ``page_curves.grids`` for their coding.
+    none. ``extras``: method's label -> what its submission adds. ``runs``: for a report instead of a
+    leaderboard. Streams without a recorded seed are left out. Curves are means with pointwise 95% intervals;
+    see ``page_curves.grids`` and ``page_packing`` for their coding. Raises InputError where a sweep's table
+    is damaged.
     """
     streams = [stream for stream in scores.streams if stream.rows]
     first = {row.method: row for stream in reversed(streams) for row in reversed(stream.rows)}
@@ -75,18 +112,27 @@ def page_data(
     places = {label: index for index, label in enumerate(labels)}
     suites = recorded_suites(streams)
     costs = {label: _cost(label, streams) for label in labels}
+    overall = _overall(scores.groups, scores.notes, streams, places, costs)
+
+    def suite_overall(members: Sequence[int]) -> dict[str, Any]:
+        rows, notes = aggregate_streams([streams[i] for i in members])
+        return _overall(groups(rows), notes, streams, places, costs)
+
     return {
         "schema": SCHEMA,
+        "runs": _runs(runs, streams, out) if runs else None,
         "metrics": dict(METRICS),
-        "families": [*FAMILIES, "combinations", "other"],
-        "methods": [_method(first[label], (extras or {}).get(label, Extra())) for label in labels],
+        "level": LEVEL,
+        "few_seeds": FEW_SEEDS,
+        "families": [*FAMILIES, COMBINATIONS, OTHER],
+        "methods": [method_data(first[label], (extras or {}).get(label, Extra())) for label in labels],
         "suites": {
             name: {"summary": SUITES[name].summary, "streams": members} for name, members in suites.items()
         },
-        "streams": [_stream(stream, first, places, out) for stream in streams],
-        "overall": _overall(scores.aggregate, scores.notes, streams, places, costs),
+        "streams": [stream_data(stream, first, places, out) for stream in streams],
+        "overall": overall,
         "by_suite": {
-            name: _overall(*aggregate_streams([streams[i] for i in members]), streams, places, costs)
+            name: overall if len(members) == len(streams) else suite_overall(members)
             for name, members in suites.items()
         },
     }
@@ -100,8 +146,18 @@ def write_page(data: Mapping[str, Any], path: Path) -> None:
     write_text(path, page_text(data))
 
 
+def is_page(path: Path) -> bool:
+    """Whether the file is a page that ``write_page`` wrote. Raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR.encode() in file.read(4000)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
 def page_text(data: Mapping[str, Any]) -> str:
     """The page as text."""
+    words = REPORT if data["runs"] else LEADERBOARD
     style = "\n".join(asset(name) for name in STYLES)
     script = "(() => {\n'use strict';\n" + "\n".join(asset(name) for name in SCRIPTS) + "})();\n"
     library = asset(LIBRARY)
@@ -113,7 +169,12 @@ def page_text(data: Mapping[str, Any]) -> str:
     # The data come last, so that nothing in them is taken for a place to fill.
     for name, value in {
         "policy": policy,
+        "generator": GENERATOR,
+        "title": words.title,
         "style": style,
+        "heading": words.heading,
+        "lead": words.lead,
+        "without_script": words.without_script,
         "library": library,
         "script": script,
         "data": script_json(data),
@@ -160,79 +221,19 @@ def _sorted_label(label: str) -> tuple[str, ...]:
     return (name, *sorted(filter(None, settings.split(","))))
 
 
-def _method(row: CellScores, extra: Extra) -> dict[str, Any]:
-    method = row.cell.config["method"]
+def _runs(runs: Runs, streams: Sequence[StreamScores], out: Path | None) -> dict[str, Any]:
+    seeds = [len(row.seeds) for stream in streams for row in stream.rows]
     return {
-        "label": row.method,
-        "name": method["name"],
-        "family": family_of(method["name"]),
-        "summary": method["summary"],
-        "told": bool(method["task_boundaries"]),
-        "version": method.get("version", 1),
-        "source": method["source"],
-        "settings": _settings(method),
-        "cited": [{"text": c.text, "url": c.url, "bibtex": c.bibtex} for c in citations(method["paper"])],
-        "extra": {name: value for name, value in vars(extra).items() if value},
+        "folder": runs.folder,
+        "link": link(Path(runs.folder), out) if out else None,
+        "cells": len(seeds),
+        "seeds": sum(seeds),
+        "unfinished": [{"stream": stream, "method": method} for stream, method in runs.unfinished],
     }
-
-
-def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
-    """A learning rate of null is the stream's own."""
-    return {name: value for name, value in method["settings"].items() if not (name == "lr" and value is None)}
-
-
-def _stream(
-    stream: StreamScores, first: Mapping[str, CellScores], places: Mapping[str, int], out: Path | None
-) -> dict[str, Any]:
-    config, none = stream.rows[0].cell.config["stream"], stream.row("none")
-    unit = config.get("unit", "performance")
-    return {
-        "name": stream.name,
-        "summary": config["summary"],
-        "source": config["source"],
-        "unit": {"R2": "R²"}.get(unit, unit),
-        "score": config["score"],
-        "tasks": config["tasks"],
-        "chance": finite(float(config["chance"])),
-        "settings": config["settings"],
-        "loses": loses_plasticity(none) if none else None,
-        "notes": list(stream.notes),
-        "grids": grids([row for group in stream.groups for row in group.rows]),
-        "rows": [
-            _row(row, place, first, places, out)
-            for group in stream.groups
-            for row, place in zip(group.rows, group.places, strict=True)
-        ],
-    }
-
-
-def _row(
-    row: CellScores,
-    place: Place,
-    first: Mapping[str, CellScores],
-    places: Mapping[str, int],
-    out: Path | None,
-) -> dict[str, Any]:
-    own, usual = (_settings(cell.cell.config["method"]) for cell in (row, first[row.method]))
-    return {
-        "method": places[row.method],
-        "rank": place.rank,
-        "tied": place.shared,
-        "seeds": list(row.seeds),
-        "summary": {name: _bounds(row.summary[name]) for name in METRICS},
-        "values": {name: _per_seed(row, name) for name in METRICS},
-        **({"settings": own} if own != usual else {}),
-        **({"records": _link(row.cell.path, out)} if out else {}),
-    }
-
-
-def _per_seed(row: CellScores, metric: str) -> list[float | None]:
-    values = np.where(row.defined[metric], row.values[metric], np.nan)
-    return [finite(value, 4) for value in values.tolist()]
 
 
 def _overall(
-    rows: Sequence[AggregateRow],
+    compared: Sequence[Group[AggregateRow]],
     notes: Sequence[str],
     streams: Sequence[StreamScores],
     places: Mapping[str, int],
@@ -240,16 +241,18 @@ def _overall(
 ) -> dict[str, Any]:
     names = {stream.name: index for index, stream in enumerate(streams)}
     found = []
-    for group in groups(rows):
+    for group in compared:
         for row, place in zip(group.rows, group.places, strict=True):
+            lowest, value = row.lowest
             found.append(
                 {
                     "method": places[row.method],
-                    "rank": place.rank,
-                    "tied": place.shared,
+                    **place_data(place, places),
                     "streams": [names[name] for name in row.streams],
-                    "seeds": list(row.seeds),
-                    "summary": {"retained_plasticity": _bounds(row.summary), "cost": costs[row.method]},
+                    "seeds": packed([row.seeds])[0],
+                    "summary": {"retained_plasticity": bounds(row.summary), "cost": costs[row.method]},
+                    "pooled": bounds(row.pooled),
+                    "lowest": [names[lowest], finite(value)],
                 }
             )
     return {"rows": found, "notes": list(notes)}
@@ -260,11 +263,3 @@ def _cost(label: str, streams: Sequence[StreamScores]) -> float | None:
     rows = [row for stream in streams if (row := stream.row(label))]
     known = [cost for row in rows if not np.isnan(cost := row.summary["cost"].point)]
     return finite(float(np.median(known))) if known else None
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [finite(value) for value in interval]
-
-
-def _link(path: Path, out: Path) -> str:
-    return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())

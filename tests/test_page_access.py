@@ -46,7 +46,7 @@ LOWEST_CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "index.html"
-    write_page(page_data(fake_scores(methods=9, streams=3), path.parent), path)
+    write_page(page_data(fake_scores(methods=9, streams=3, tuned=9), path.parent), path)
     return path
 
 
@@ -156,8 +156,10 @@ def test_text_has_contrast(chromium: Browser, page_file: Path, scheme: Any) -> N
     with visit(chromium, page_file, color_scheme=scheme) as seen:
         ratio, where = seen.page.evaluate(LOWEST_CONTRAST)
         assert 4.5 <= ratio < 21, where
-        seen.page.evaluate("location.hash = '#method=l2'")
+        seen.page.evaluate("location.hash = '#method=l2%20(tuned)'")
         seen.page.get_by_role("dialog").wait_for()
+        for details in seen.page.locator("#detail details summary").all():
+            details.click()
         ratio, where = seen.page.evaluate(LOWEST_CONTRAST)
         assert 4.5 <= ratio < 21, where
 
@@ -216,7 +218,9 @@ def test_by_keyboard_and_by_name(chromium: Browser, page_file: Path) -> None:
         for _ in range(10):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
-        assert reached[:7] == ["Skip to the ranking", "theme", "suite", "stream", "family", "search", "clear"]
+        assert reached[:8] == [
+            *("Skip to the scores", "theme", "suite", "stream", "family", "settings", "search", "clear")
+        ]
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Shift+Tab")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from fake_scores import fake_scores
 
 from plasticity_bench.page import page_data, write_page
 from plasticity_bench.report import interval_text, metric_text
-from plasticity_bench.scoring import RANKED_BY, Scores
+from plasticity_bench.scoring import RANKED_BY, CellScores, Scores, aggregate_streams
 from plasticity_bench.seed_metrics import METRICS
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ def test_it_shows_the_ranking(chromium: Browser, page_file: Path, scores: Scores
         cells = seen.texts("details.stream[open] tbody tr:first-child td.number")
         best = scores.streams[0].rows[0]
         metrics = [minus(metric_text(best, name)).replace("x", "\u00d7") for name in list(METRICS)[1:]]
-        assert cells[3:] == metrics
+        place = scores.streams[0].groups[0].places[0]
+        assert place.none is not None
+        assert cells[0] == place.text
+        assert cells[3] == f"+{place.none.difference.point:.3f}*"
+        assert cells[4:] == metrics
+        ranks = [place.text for place in scores.groups[0].places]
+        assert seen.texts(f"{ROWS} td:nth-child(2)") == [minus(text) for text in ranks]
         seen.page.locator("details.stream summary").nth(1).click()
         assert len(seen.texts("details.stream:nth-child(2) tbody tr")) == 9
         assert "a note on bit-flip-v1" in seen.texts("details.stream:nth-child(2) .notes li")
@@ -183,7 +190,7 @@ def test_a_row_opens_its_method(chromium: Browser, page_file: Path, scores: Scor
         assert page.evaluate("navigator.clipboard.readText()") == page.locator("#detail pre").text_content()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
-        assert "#" not in page.url
+        page.wait_for_function("!location.hash")
         assert page.evaluate("document.activeElement.textContent") == "l2"
         page.locator(f"{ROWS}[data-method=crelu] td.number").first.click()
         page.get_by_role("dialog", name="crelu").wait_for()
@@ -207,23 +214,73 @@ def test_one_stream_with_one_seed(chromium: Browser, tmp_path: Path) -> None:
         assert seen.page.locator(f"{ROWS} svg .hole").count() == 2
 
 
+def test_it_begins_where_there_are_ranks(chromium: Browser, scores: Scores, tmp_path: Path) -> None:
+    """The third stream has too few seeds to rank by: the page begins with the suite of the other two."""
+
+    def cut(row: CellScores) -> CellScores:
+        parts = {
+            name: {k: v[:4] for k, v in getattr(row, name).items()}
+            for name in ("values", "defined", "curves")
+        }
+        return replace(row, seeds=row.seeds[:4], **parts)
+
+    last = scores.streams[2]
+    streams = (*scores.streams[:2], replace(last, rows=tuple(map(cut, last.rows))))
+    write_page(page_data(Scores(streams, *aggregate_streams(streams))), tmp_path / "index.html")
+    with visit(chromium, tmp_path / "index.html") as seen:
+        assert seen.page.input_value("#suite") == "quick"
+        assert seen.page.inner_text("#ranking-title") == "Suite quick"
+        assert seen.texts(f"{ROWS} td:nth-child(2)")[0] == "1"
+        seen.page.get_by_role("button", name="Clear").click()
+        assert set(seen.texts(f"{ROWS} td:nth-child(2)")) == {"\u2013"}
+        assert "no rank for 9 methods: 4 seeds, at least 6 are needed" in seen.texts("#ranking-notes li")
+
+
 def test_no_records(chromium: Browser, tmp_path: Path) -> None:
     write_page(page_data(Scores((), (), ())), tmp_path / "index.html")
     with visit(chromium, tmp_path / "index.html", wait="#ranking-table .nothing") as seen:
         assert seen.page.inner_text("#ranking-title") == "No records yet"
 
 
-def test_many_methods_streams_and_seeds(chromium: Browser, tmp_path: Path) -> None:
-    """40 methods x 12 streams x 50 seeds x 360 tasks: the streams' numbers repeat after the third."""
-    data = page_data(fake_scores(methods=40, streams=3, seeds=50, tasks=360), tmp_path)
-    data["streams"] = [{**data["streams"][i % 3], "name": f"stream-{i}-v1"} for i in range(12)]
-    path = tmp_path / "index.html"
-    write_page(data, path)
-    assert path.stat().st_size < 5_000_000
-    with visit(chromium, path) as seen:
-        assert len(labels(seen)) == 40
-        assert seen.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 20_000
-        assert len(seen.texts("details.stream")) == 12
-        for label in labels(seen)[:20]:
-            seen.page.locator(f"[data-show='{label}']").first.check()
-        seen.page.wait_for_selector("#legend li:nth-child(20)")
+def test_everything_by_keyboard(chromium: Browser, page_file: Path, scores: Scores) -> None:
+    """Filter, sort, show in the chart, move along it, open a row, copy its BibTeX, close: without a mouse."""
+    context: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
+    with visit(chromium, page_file, **context) as seen:
+        page = seen.page
+        name_of = "(({id, ariaLabel, textContent}) => id || ariaLabel || textContent)(document.activeElement)"
+
+        def tab_to(name: str, most: int = 60) -> None:
+            """Tabs on until the focus is on what is called so."""
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                if page.evaluate(name_of) == name:
+                    return
+            raise AssertionError(f"{name} is not to be reached by Tab")
+
+        tab_to("family")
+        page.keyboard.type("architecture")
+        assert sorted(labels(seen)) == ["crelu", "deep-fourier", "layer-norm"]
+        page.keyboard.press("Home")
+        tab_to("search")
+        page.keyboard.type("l2")
+        assert sorted(labels(seen)) == ["l2", "l2-init"]
+        tab_to("cost")
+        page.keyboard.press("Enter")
+        assert page.locator("th[aria-sort=ascending]").inner_text().startswith("cost")
+        chosen = seen.texts("#legend a")
+        tab_to(f"Show {labels(seen)[0]} in the chart")
+        page.keyboard.press("Space")
+        assert len(seen.texts("#legend a")) == len(chosen) - 1, "it was among the best three"
+        tab_to("l2")
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name="l2").wait_for()
+        tab_to("Copy BibTeX")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Copied")
+        assert page.evaluate("navigator.clipboard.readText()").startswith("@misc{author2024,")
+        page.keyboard.press("Escape")
+        page.wait_for_function("!location.hash")
+        tab_to("chart")
+        before = page.inner_text("#at")
+        page.keyboard.press("Home")
+        assert page.inner_text("#at") == "task 1 of 60" != before

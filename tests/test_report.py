@@ -104,7 +104,7 @@ def test_score_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_commands_import_nothing_heavy() -> None:
-    names = ("score", "compare", "plot", "leaderboard")
+    names = ("score", "compare", "plot", "report", "leaderboard")
     lines = ["import sys", *(f"import plasticity_bench.commands.{name}" for name in names)]
     lines.append("sys.exit(bool({'numpy', 'rich', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == 0

@@ -1,20 +1,31 @@
 // The learning curves: uPlot draws them, the legend below holds names and the values under the cursor.
 
-const QUANTITIES = { performance: 'performance', dormant_fraction: 'dormant fraction', effective_rank: 'effective rank' };
+const QUANTITIES = { performance: 'performance', dormant_fraction: 'dormant fraction', effective_rank: 'effective rank', weight_norm: 'weight norm' };
 const SLOTS = 8;
 const DASHES = [[], [8, 4], [2, 3]];
 let plot = null;
 let drawn = [];
 
+// Of the default, and of the tuned row beside it.
+const REFERENCE_DASHES = { none: [[], [10, 3]], reset: [[6, 4], [2, 4]] };
+
+function baseOf(label) {
+  return DATA.methods.find((method) => method.label === label)?.base ?? label;
+}
+
+function isReference(label) {
+  return baseOf(label) in REFERENCE_DASHES;
+}
+
 // Colours go by place: a method keeps its place while it is shown, and the place is free again after.
 function colour(label) {
-  if (label === 'none' || label === 'reset') return `--series-${label}`;
+  if (isReference(label)) return `--series-${baseOf(label)}`;
   return `--series-${(state.chosen.get(label) ?? 0) % SLOTS}`;
 }
 
 function dash(label) {
-  if (label === 'reset') return [6, 4];
-  return label === 'none' ? [] : DASHES[Math.floor((state.chosen.get(label) ?? 0) / SLOTS) % DASHES.length];
+  if (isReference(label)) return REFERENCE_DASHES[baseOf(label)][Number(label !== baseOf(label))];
+  return DASHES[Math.floor((state.chosen.get(label) ?? 0) / SLOTS) % DASHES.length];
 }
 
 // What a canvas can use: the colour that a style variable stands for in the present theme.
@@ -29,7 +40,7 @@ function resolved(variable, alpha = 1) {
 
 // [mean, low, high] in the quantity's own units.
 function decoded(grid, curve) {
-  const [mean, below, above] = curve;
+  const [mean, below, above] = curve.map(unpacked);
   const value = (whole) => (whole === null ? null : grid.low + grid.step * whole);
   const bound = (side, sign) => mean.map((m, i) => (m === null || side[i] === null ? null : value(m + sign * side[i])));
   return [mean.map(value), bound(below, -1), bound(above, 1)];

@@ -3,7 +3,7 @@
 const METRIC_TITLES = {
   retained_plasticity: 'retained plasticity', plasticity_loss: 'loss', trend: 'trend /100',
   average_performance: 'average', fresh_gap: 'fresh gap', dormant_fraction: 'dormant',
-  effective_rank: 'eff. rank', cost: 'cost',
+  effective_rank: 'eff. rank', weight_norm: 'weight norm', cost: 'cost',
 };
 const NONE = '\u2013';
 
@@ -13,6 +13,20 @@ function number(value) {
   const size = Math.abs(value);
   const text = value.toFixed(size < 10 ? 3 : size < 1000 ? 1 : 0);
   return (Number(text) === 0 ? text.replace('-', '') : text).replace('-', '\u2212');
+}
+
+function signed(value) {
+  const text = number(value);
+  return value > 0 && Number(text) !== 0 ? `+${text}` : text;
+}
+
+function pText(p) {
+  if (p === null) return NONE;
+  return p < 0.001 ? '<0.001' : p.toFixed(3);
+}
+
+function counted(count, name) {
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
 }
 
 function bounds([, low, high]) {
@@ -27,6 +41,36 @@ function metricText(name, value) {
   if (value === null || value === undefined) return NONE;
   if (name === 'effective_rank') return value.toFixed(1);
   return name === 'cost' ? `${value.toFixed(2)}\u00d7` : number(value);
+}
+
+// Whole numbers as page_packing.py packs them: Base64 VLQ of differences, null for a dot.
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const DIGIT = new Map([...DIGITS].map((digit, value) => [digit, value]));
+const PER_ONE = 1000;
+
+function unpacked(text) {
+  const found = [];
+  let last = 0, code = 0, shift = 0;
+  for (const character of text) {
+    if (character === '.') {
+      found.push(null);
+      continue;
+    }
+    const digit = DIGIT.get(character);
+    code += (digit & 31) << shift;
+    shift += 5;
+    if (digit & 32) continue;
+    last += code & 1 ? -(code >> 1) : code >> 1;
+    found.push(last);
+    code = shift = 0;
+  }
+  return found;
+}
+
+// A metric's value for every seed.
+function seedValues(row, name) {
+  const values = row.values[name];
+  return typeof values === 'string' ? unpacked(values).map((whole) => (whole === null ? null : whole / PER_ONE)) : values;
 }
 
 function words(name) {

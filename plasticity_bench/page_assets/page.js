@@ -1,18 +1,41 @@
 // The page's state, its filters, and what is drawn from them.
 
-const DATA = JSON.parse(byId('data').textContent);
+const DATA = named(JSON.parse(byId('data').textContent));
+const HAS_TUNED = DATA.methods.some((method) => method.tuned);
+// A report of no more rows than these shows all streams at once.
+const OPEN_ROWS = 60;
+const MOST_NAMED = 8;
+const NOTHING_TOGETHER = 'Nothing to show of these streams together: that takes two with a retained plasticity. See each below.';
+const TUNED_BASES = new Set(DATA.methods.filter((method) => method.tuned).map((method) => method.base));
+const SETTINGS = { tuned: 'tuned', default: 'default', all: 'tuned and default' };
 const state = {
   suite: '', stream: -1, family: '', search: '',
+  settings: '', // of SETTINGS; until one is chosen, settingsShown says which
   chosen: new Map(), // label -> place among the colours
+  picked: false, // whether the reader chose what the chart shows
   chartStream: 0, quantity: 'performance',
   orders: new Map(), // table -> {key, down}
   open: new Set(),
 };
 
+// The data with rows as the rest reads them: metrics by name, seeds as numbers.
+function named(data) {
+  const metrics = Object.keys(data.metrics);
+  const byName = (list) => Object.fromEntries(metrics.map((name, i) => [name, list[i]]));
+  for (const row of data.streams.flatMap((stream) => stream.rows)) {
+    row.summary = byName(row.summary);
+    row.values = byName(row.values);
+  }
+  const tables = new Set([data.overall, ...Object.values(data.by_suite), ...data.streams]);
+  for (const row of [...tables].flatMap((table) => table.rows)) row.seeds = unpacked(row.seeds);
+  return data;
+}
+
 function choose(label, shown) {
+  state.picked = true;
   if (!shown) state.chosen.delete(label);
   else if (!state.chosen.has(label)) {
-    const taken = new Set([...state.chosen].filter(([name]) => name !== 'none' && name !== 'reset').map(([, place]) => place));
+    const taken = new Set([...state.chosen].filter(([name]) => !isReference(name)).map(([, place]) => place));
     let place = 0;
     while (taken.has(place)) place += 1;
     state.chosen.set(label, place);
@@ -26,12 +49,15 @@ function choose(label, shown) {
 }
 
 function chooseDefaults() {
-  const ranked = (scopeRows().length ? scopeRows() : DATA.streams[0]?.rows ?? []).map((row) => DATA.methods[row.method]);
+  const rows = scopeRows().length ? scopeRows() : DATA.streams[state.chartStream]?.rows ?? [];
+  const ranked = ordered(rows).map((row) => DATA.methods[row.method]).filter((method) => hasSettings(method, settingsShown()));
   const best = ranked.filter((method) => method.family !== 'references').slice(0, 3);
-  const references = ranked.filter((method) => method.family === 'references');
+  state.picked = false;
   state.chosen.clear();
-  references.sort((a, b) => a.label.localeCompare(b.label));
-  for (const method of references) state.chosen.set(method.label, 0);
+  for (const base of ['none', 'reset']) {
+    const reference = ranked.find((method) => method.base === base);
+    if (reference) state.chosen.set(reference.label, 0);
+  }
   best.forEach((method, place) => state.chosen.set(method.label, place));
 }
 
@@ -58,8 +84,32 @@ function scopeRows() {
   return streams.length === 1 ? DATA.streams[streams[0]].rows : [];
 }
 
+// What is shown of tuned and default rows in the present view.
+function settingsShown() {
+  const rows = aggregated() ? overall().rows : scopeStreams().flatMap((index) => DATA.streams[index].rows);
+  const usual = DATA.runs ? 'all' : rows.some((row) => DATA.methods[row.method].tuned) ? 'tuned' : 'default';
+  return state.settings || usual;
+}
+
+// Tuned and default rows stand among each other where both are shown: those of most streams first, then by score.
+function ordered(rows) {
+  if (settingsShown() !== 'all') return rows;
+  const key = (row) => [-(row.streams?.length ?? 0), -(point(row, 'retained_plasticity') ?? -Infinity)];
+  return [...rows].sort((a, b) => {
+    const [left, right] = [key(a), key(b)];
+    return left[0] - right[0] || (left[1] === right[1] ? 0 : left[1] - right[1]);
+  });
+}
+
+// Beside tuned rows stands a reference that nobody tuned.
+function hasSettings(method, settings) {
+  if (settings === 'all' || method.tuned === (settings === 'tuned')) return true;
+  return !method.tuned && method.family === 'references' && !TUNED_BASES.has(method.base);
+}
+
 function matches(row) {
   const method = DATA.methods[row.method];
+  if (!hasSettings(method, settingsShown())) return false;
   if (state.family && method.family !== state.family) return false;
   const text = [method.label, method.summary, method.family, ...method.cited.map((cited) => cited.text)].join(' ').toLowerCase();
   return state.search.toLowerCase().split(/\s+/).every((word) => text.includes(word));
@@ -69,9 +119,10 @@ function commonColumns(stream) {
   const method = (row) => DATA.methods[row.method];
   return {
     show: { key: 'show', title: '', name: 'in the chart', cell: (row) => showCell(method(row)) },
-    rank: { key: 'rank', title: '#', ascending: true, number: true, value: (row) => row.rank, cell: rankCell, hint: '= : not separated from the rank above' },
+    rank: { key: 'rank', title: '#', ascending: true, number: true, value: (row) => row.rank, cell: (row) => rankCell(row, settingsShown()), hint: 'Rank; 3= : shared by rows that do not differ significantly from its first' },
     method: { key: 'method', title: 'method', ascending: true, pinned: true, value: (row) => method(row).label, cell: (row) => methodCell(method(row)) },
     told: { key: 'told', title: 'told', minor: true, value: (row) => Number(method(row).told), cell: (row) => (method(row).told ? 'yes' : 'no'), hint: 'The method is told when the task changes' },
+    none: { key: 'none', title: 'vs none', number: true, value: (row) => row.none?.difference[0] ?? null, cell: (row) => differenceCell(row.none), hint: 'Difference to none (of tuned rows: to none, tuned); * : significant' },
     n: { key: 'n', title: 'n', minor: true, number: true, value: (row) => row.seeds.length, cell: (row) => String(row.seeds.length), hint: 'Seeds' },
   };
 }
@@ -95,25 +146,51 @@ function rankingTitle(streams) {
   return state.suite ? `Suite ${state.suite}` : 'All streams';
 }
 
+function rankingAbout(rows, together) {
+  const what = together
+    ? `Retained plasticity over ${counted(new Set(rows.flatMap((row) => row.streams)).size, 'stream')}: mean over streams of the interquartile mean over seeds, with its 95% interval.`
+    : 'Retained plasticity: interquartile mean over seeds, with its 95% interval.';
+  const apart = settingsShown() === 'all' ? ' Tuned and default rows are ranked apart.' : '';
+  return `${what} Rows that do not differ significantly from the first of a rank share it (3=); * differs significantly from none.${apart}`;
+}
+
+// Why rows have no rank, the commonest reason first.
+function unranked(rows) {
+  const counts = new Map();
+  for (const { why } of rows) if (why) counts.set(why, (counts.get(why) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a).map(([why, count]) => `no rank for ${counted(count, 'method')}: ${why}`);
+}
+
+// The filters to begin with: where nothing is ranked over all streams, the suite that ranks most; where
+// nothing adds up over streams, the first stream.
+function firstView() {
+  if (!DATA.overall.rows.length) return { stream: DATA.streams.length > 1 ? 0 : -1 };
+  const ranked = (table) => table.rows.filter((row) => row.rank !== null).length;
+  if (ranked(DATA.overall)) return {};
+  const [suite, count] = Object.entries(DATA.by_suite).map(([name, table]) => [name, ranked(table)])
+    .reduce((best, one) => (one[1] > best[1] ? one : best), ['', 0]);
+  return count ? { suite } : {};
+}
+
 function drawRanking() {
-  const rows = scopeRows(), shown = rows.filter(matches), together = aggregated();
+  const rows = scopeRows(), shown = ordered(rows.filter(matches)), together = aggregated();
   const streams = scopeStreams();
   const where = rankingTitle(streams);
   byId('ranking-title').textContent = where;
-  byId('ranking-about').textContent = together
-    ? `Retained plasticity over ${new Set(rows.flatMap((row) => row.streams)).size} streams: interquartile mean over seeds and streams, 95% bootstrap interval. = means not separated from the rank above.`
-    : 'Retained plasticity: interquartile mean over seeds, 95% bootstrap interval. = means not separated from the rank above.';
+  byId('ranking-about').textContent = rankingAbout(rows, together);
   const columns = commonColumns();
   const axis = axisOf(shown.map((row) => row.summary.retained_plasticity));
   const count = { key: 'streams', title: 'streams', minor: true, number: true, value: (row) => row.streams.length, cell: (row) => String(row.streams.length) };
-  const list = [columns.show, columns.rank, columns.method, retainedColumn(axis), ...(together ? [count] : []), columns.n, columns.told, { ...metricColumn('cost'), minor: true }];
-  drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking);
-  const notes = together ? overall().notes : streams.length === 1 ? DATA.streams[streams[0]].notes : ['No ranking over these streams: it needs two with a retained plasticity. See each below.'];
+  const list = [columns.show, columns.rank, columns.method, retainedColumn(axis), { ...columns.none, minor: true }, ...(together && new Set(rows.map((row) => row.streams.length)).size > 1 ? [count] : []), columns.n, columns.told, { ...metricColumn('cost'), minor: true }];
+  drawTable('ranking-table', 'ranking', `Ranking: ${where}`, list, shown, drawRanking, rows.length || !streams.length ? undefined : NOTHING_TOGETHER);
+  const notes = together ? [...overall().notes] : streams.length === 1 ? [...DATA.streams[streams[0]].notes] : [];
+  notes.push(...unranked(shown));
   byId('ranking-notes').replaceChildren(...notes.map((note) => el('li', {}, note)));
-  byId('count').textContent = `${shown.length} of ${rows.length} methods`;
+  const all = rows.filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
+  byId('count').textContent = `${shown.length} of ${all.length} methods`;
 }
 
-function drawTable(id, key, caption, columns, rows, again) {
+function drawTable(id, key, caption, columns, rows, again, empty = 'No method fits these filters.') {
   const holder = typeof id === 'string' ? byId(id) : id;
   const pressed = holder.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const changed = (order) => {
@@ -123,7 +200,7 @@ function drawTable(id, key, caption, columns, rows, again) {
   holder.replaceChildren(
     rows.length
       ? table(caption, columns, rows, state.orders.get(key), changed, (row) => DATA.methods[row.method])
-      : el('p', { class: 'nothing' }, 'No method fits these filters.'),
+      : el('p', { class: 'nothing' }, empty),
   );
   if (pressed) holder.querySelector(`[data-key="${pressed}"]`)?.focus();
 }
@@ -133,8 +210,9 @@ function drawStreams() {
     const stream = DATA.streams[index];
     const inside = el('div');
     const open = state.stream === index || state.open.has(index);
-    const best = stream.rows.find((row) => row.rank !== null && DATA.methods[row.method].family !== 'references');
-    const facts = [`${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${stream.rows.length} methods`];
+    const rows = ordered(stream.rows).filter((row) => hasSettings(DATA.methods[row.method], settingsShown()));
+    const best = rows.find((row) => row.rank !== null && DATA.methods[row.method].family !== 'references');
+    const facts = [`${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${rows.length} methods`];
     if (best) facts.push(`best: ${DATA.methods[best.method].label} ${number(point(best, 'retained_plasticity'))}`);
     const node = el(
       'details',
@@ -162,9 +240,9 @@ function drawStream(index, holder, open) {
   const stream = DATA.streams[index];
   const columns = commonColumns();
   const records = { key: 'records', title: '', name: 'records', cell: (row) => (row.records ? link(row.records, 'records') : '') };
-  const list = [columns.show, columns.rank, columns.method, columns.n, retainedColumn(null), ...Object.keys(METRIC_TITLES).slice(1).map(metricColumn), columns.told, records];
+  const list = [columns.show, columns.rank, columns.method, columns.n, retainedColumn(null), columns.none, ...Object.keys(METRIC_TITLES).slice(1).map(metricColumn), columns.told, records];
   const inside = el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': `Table of ${stream.name}` });
-  const again = () => drawTable(inside, stream.name, stream.name, list, stream.rows.filter(matches), again);
+  const again = () => drawTable(inside, stream.name, stream.name, list, ordered(stream.rows.filter(matches)), again);
   again();
   const settings = Object.entries(stream.settings).map(([name, value]) => `${name} ${value}`).join(', ');
   const about = `${stream.summary}. Data: ${stream.source}. Scored by ${words(stream.score)}${settings ? `; ${settings}` : ''}.`;
@@ -183,6 +261,7 @@ function drawFilters() {
   );
   byId('stream').value = String(state.stream);
   byId('suite').value = state.suite;
+  byId('settings').value = settingsShown();
   byId('family').value = state.family;
   byId('search').value = state.search;
 }
@@ -199,6 +278,7 @@ function filter(changes) {
   if (!suiteStreams().includes(state.stream)) state.stream = -1;
   if (state.stream >= 0) state.chartStream = state.stream;
   else if (!suiteStreams().includes(state.chartStream)) state.chartStream = suiteStreams()[0];
+  if (!state.picked) chooseDefaults();
   render();
 }
 
@@ -239,6 +319,17 @@ function startFilters() {
   filters.addEventListener('submit', (event) => event.preventDefault());
 }
 
+function describeRuns() {
+  const { runs } = DATA;
+  if (!runs) return;
+  const where = runs.link ? link(runs.link, runs.folder) : runs.folder;
+  const parts = [el('span', {}, 'Records: ', where, `: ${counted(DATA.streams.length, 'stream')}, ${counted(DATA.methods.length, 'method')}, ${counted(runs.seeds, 'trained seed')}.`)];
+  const waiting = runs.unfinished.map(({ stream, method }) => `${method} on ${stream}`);
+  const more = waiting.length > MOST_NAMED ? ` and ${waiting.length - MOST_NAMED} more` : '';
+  if (waiting.length) parts.push(` No finished seed yet: ${waiting.slice(0, MOST_NAMED).join(', ')}${more}.`);
+  byId('runs').replaceChildren(...parts);
+}
+
 function start() {
   const families = DATA.families.filter((family) => DATA.methods.some((method) => method.family === family));
   byId('family').append(el('option', { value: '' }, 'all'), ...families.map((name) => el('option', { value: name }, name)));
@@ -246,17 +337,23 @@ function start() {
   byId('suite').addEventListener('change', (event) => filter({ suite: event.target.value, stream: -1 }));
   byId('stream').addEventListener('change', (event) => filter({ stream: Number(event.target.value) }));
   byId('family').addEventListener('change', (event) => filter({ family: event.target.value }));
+  byId('settings').append(...Object.entries(SETTINGS).map(([value, text]) => el('option', { value }, text)));
+  byId('settings').addEventListener('change', (event) => filter({ settings: event.target.value }));
+  byId('settings-label').hidden = !HAS_TUNED;
+  byId('suite').parentElement.hidden = !Object.keys(DATA.suites).length;
+  byId('stream').parentElement.hidden = DATA.streams.length < 2;
   byId('search').addEventListener('input', (event) => { state.search = event.target.value; drawRanking(); drawStreams(); });
-  byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', search: '' }));
-  const columns = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': 'rank by retained plasticity. = : the interval of the paired difference to the row above includes 0. Ties do not add up: a row tied with the one above can still differ from the one two above.', ...DATA.metrics };
-  byId('definitions').append(...Object.entries(columns).flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
+  byId('clear').addEventListener('click', () => filter({ suite: '', stream: -1, family: '', settings: '', search: '' }));
+  const definitions = { n: 'seeds recorded.', told: 'the method is told when the task changes.', '#': `rank by retained plasticity, of tuned rows among tuned ones and of the others among the others, with ${DATA.few_seeds} seeds or more. Rows that do not differ significantly from the first of a rank share it (3=), which is no proof that they are alike.`, 'vs none': `difference of retained plasticity to none on the seeds of both; tuned rows are compared with none as tuned. * : significant at ${DATA.level}, in a test that is valid for all pairs of the table at once (paired, by sign flips of whole seeds, Westfall and Young\u2019s max-T).`, ...DATA.metrics };
+  byId('definitions').append(...Object.entries(definitions).flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
     el('dt', {}, 'window'), el('dd', {}, 'the first or last 10% of the tasks. Chance: what guessing scores, by stream.'));
-  if (DATA.streams.length) state.open.add(0);
+  const few = DATA.runs && DATA.streams.reduce((sum, stream) => sum + stream.rows.length, 0) <= OPEN_ROWS;
+  DATA.streams.slice(0, few ? undefined : 1).forEach((stream, index) => state.open.add(index));
+  describeRuns();
   startTheme();
   startFilters();
   startChart();
-  chooseDefaults();
-  render();
+  filter(firstView());
   startDetail();
 }
 

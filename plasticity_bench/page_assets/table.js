@@ -68,16 +68,45 @@ function hashOf(label) {
   return `#method=${encodeURIComponent(label)}`;
 }
 
+// Where there are tuned methods, a mark beside the name says which settings these are; a label with settings
+// says so itself.
 function methodCell(method) {
-  const long = method.label.length > 22 ? ' long' : '';
-  return el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary }, method.label);
+  const long = method.base.length > (HAS_TUNED ? 16 : 22) ? ' long' : '';
+  const name = el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary, 'aria-label': method.label }, method.base);
+  if (!HAS_TUNED || (!method.tuned && method.base.includes(':'))) return name;
+  return [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, method.tuned ? 'tuned' : 'default')];
 }
 
-function rankCell(row) {
-  if (row.rank === null) return NONE;
-  return row.tied
-    ? el('span', { title: 'not separated from the rank above' }, el('span', { class: 'tie' }, '='), String(row.rank))
-    : String(row.rank);
+// Rows are ranked among their like: a reference that stands beside rows of the other kind has no rank there.
+function rankCell(row, settings = 'all') {
+  const { tuned } = DATA.methods[row.method];
+  const apart = settings !== 'all' && tuned !== (settings === 'tuned');
+  const why = apart ? `ranked among the ${tuned ? 'tuned' : 'default'} rows` : row.why;
+  if (apart || row.rank === null) return el('span', { title: why ? `no rank: ${why}` : false }, NONE);
+  const hint = row.shared ? 'a rank shared by rows that do not differ significantly from its first' : false;
+  return el('span', { title: hint }, String(row.rank), el('span', { class: 'shared' }, row.shared ? '=' : ''));
+}
+
+// A difference with its sign, and * where it is significant.
+function differenceCell(comparison, withBounds = false) {
+  if (!comparison) return el('span', { class: 'faint' }, NONE);
+  const [size] = comparison.difference;
+  const text = el('span', {}, signed(size), el('span', { class: 'star' }, significant(comparison) ? '*' : ''));
+  const cell = el('span', { class: significant(comparison) ? 'significant' : false, title: comparisonText(comparison) }, text);
+  if (withBounds) cell.append(el('span', { class: 'faint' }, bounds(comparison.difference)));
+  return cell;
+}
+
+function significant(comparison) {
+  return comparison.p !== null && comparison.p <= DATA.level;
+}
+
+function comparisonText({ other, difference, seeds, p, holm, improvement }) {
+  const parts = [`difference to ${DATA.methods[other].label} ${signed(difference[0])} ${bounds(difference)}`];
+  if (p !== null) parts.push(`p ${pText(p)} for all pairs at once`);
+  if (holm !== null) parts.push(`${pText(holm)} by itself, Holm-corrected`);
+  if (improvement[0] !== null) parts.push(`probability of a better run ${interval(improvement)}`);
+  return `${parts.join('; ')}; ${counted(seeds, 'seed')}`;
 }
 
 function showCell(method) {

@@ -1,0 +1,56 @@
+"""``report``: everything recorded as one web page that opens from disk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "write a web page of everything recorded: scores, learning curves, every seed"
+OUT = Path("report.html")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's options."""
+    from plasticity_bench.commands.score import add_stream_filter
+
+    parser.add_argument(
+        "runs",
+        nargs="?",
+        type=Path,
+        default=Path("runs"),
+        metavar="RUNS",
+        help="folder of the records (default: runs)",
+    )
+    add_stream_filter(parser)
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="FILE", help=f"page to write (default: {OUT})"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page. Raises InputError where there are no records, or damaged ones, or no finished seed,
+    and where --out is a folder or some other file."""
+    from rich.console import Console
+
+    from plasticity_bench.errors import InputError
+    from plasticity_bench.page import Runs, is_page, page_data, write_page
+    from plasticity_bench.records import find_cells
+    from plasticity_bench.scoring import of_streams, score
+
+    if args.out.is_dir():
+        raise InputError(f"--out {args.out} is a folder; name a file, such as {args.out / OUT}")
+    if args.out.exists() and not is_page(args.out):
+        raise InputError(f"--out {args.out} is no page of this program, not overwritten; name another file")
+    cells = of_streams(find_cells(args.runs), args.stream)
+    unfinished = [(cell.stream, cell.method) for cell in cells if not cell.seeds()]
+    if len(unfinished) == len(cells):
+        raise InputError(
+            f"no finished seed in {args.runs} yet ({len(cells)} begun); "
+            "the command that trains them goes on where it was stopped"
+        )
+    console = Console(stderr=True)
+    with console.status(f"scoring {len(cells)} cells"):
+        data = page_data(score(cells), args.out.parent, runs=Runs(str(args.runs), unfinished))
+    write_page(data, args.out)
+    print(f"wrote {args.out}")
+    return 0
