@@ -16,6 +16,7 @@ from urllib.parse import quote
 from plasticity_bench.figures import ranked, save_all
 from plasticity_bench.files import write_text
 from plasticity_bench.page import PAGE, page_data, recorded_suites, write_page
+from plasticity_bench.parallel import Workers
 from plasticity_bench.records import find_cells
 from plasticity_bench.registry import SUITES
 from plasticity_bench.report import interval_text, metric_text, number, rank_text, ties
@@ -26,8 +27,9 @@ from plasticity_bench.scoring import (
     aggregate_difference,
     aggregate_streams,
     difference,
+    measure_cells,
     of_streams,
-    score,
+    score_measured,
     verdict,
 )
 from plasticity_bench.seed_metrics import METRICS
@@ -58,17 +60,23 @@ def build(
     out: Path,
     streams: Sequence[str] = (),
     announce: Callable[[str], None] = lambda text: None,
+    workers: Workers | None = None,
 ) -> list[Path]:
     """Writes the leaderboard of all records in ``source`` (or of these ``streams``) to ``out``.
 
-    ``source`` is a folder of runs, or of submissions that have been verified. Returns the files written.
+    ``source`` is a folder of runs, or of submissions that have been verified. ``workers``: who shares the
+    work. Returns the files written.
     Raises InputError where there are no records, or damaged ones, or where ``out`` cannot be written.
     """
     submitters = read_submitters(source)
     found = find_cells(source)
     cells = [in_own_words(cell) for cell in found] if submitters else found
-    scores = score(of_streams(cells, streams))
-    written = save_all(scores, out / "figures", [".png"], announce)
+    workers = workers or Workers(1)
+    measured = measure_cells(of_streams(cells, streams), workers)
+    announce(f"read {sum(len(entry.seeds) for entry in measured)} tables of {len(measured)} cells")
+    scores = score_measured(measured, workers)
+    announce(f"scored {len(scores.streams)} streams")
+    written = save_all(scores, out / "figures", [".png"], announce, workers)
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
         "scores-per-seed.csv": _csv(_seed_rows(scores, out)),

@@ -10,7 +10,8 @@ import math
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,43 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
         raise Refused("has other columns than this version records")
     if lines[-1] != "" or len(lines) < 2:
         raise Refused("ends in the middle of a line")
+    found = _regular(lines[1:-1], names, whole)
+    return found if found is not None else _line_by_line(lines, names, whole)
+
+
+def _regular(lines: list[str], names: list[str], whole: Collection[str]) -> dict[str, np.ndarray] | None:
+    """The columns of a table without a fault, several times as fast as line by line; None where there is
+    one, or what has to be looked at closely."""
+    if not lines or any(line.count(",") != len(names) - 1 for line in lines):
+        return None
+    fields = ",".join(lines).split(",")
+    columns = {name: fields[index :: len(names)] for index, name in enumerate(names)}
+    counted = list(chain.from_iterable(column for name, column in columns.items() if name in whole))
+    measured = list(chain.from_iterable(column for name, column in columns.items() if name not in whole))
+    try:
+        numbers = _numbers(counted, lambda value: str(int(value))), _numbers(measured, repr)
+    except (ValueError, OverflowError):
+        return None
+    if (np.abs(numbers[0]) > MAX_WHOLE).any():
+        return None
+    parts = [iter(part.reshape(-1, len(lines))) for part in numbers]
+    return {name: next(parts[name not in whole]) for name in names}
+
+
+def _numbers(fields: list[str], write: Callable[[float], str]) -> np.ndarray:
+    """(fields,), nan where one is empty. Raises ValueError where one is not as it would be written."""
+    given = list(filter(None, fields))
+    numbers = list(map(float, given))
+    if list(map(write, numbers)) != given:
+        raise ValueError("another spelling")
+    values = np.full(len(fields), math.nan)
+    values[np.array(fields, dtype=bool)] = numbers
+    if np.count_nonzero(np.isnan(values)) != len(fields) - len(given):
+        raise ValueError("nan")
+    return values
+
+
+def _line_by_line(lines: list[str], names: list[str], whole: Collection[str]) -> dict[str, np.ndarray]:
     rows: list[list[float]] = []
     for number, line in enumerate(lines[1:-1], start=2):
         fields = line.split(",")
