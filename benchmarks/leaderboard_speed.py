@@ -1,8 +1,7 @@
 """How long the leaderboard of many records takes, and whether it is the same twice.
 
-Makes synthetic records in a temporary folder, runs ``leaderboard --runs`` on them twice in processes of its own
-and compares every file. Parts are the times between the lines that the command prints. Exit code 1: it
-failed, or the two differ.
+Makes synthetic records in a temporary folder, runs ``leaderboard --runs`` on them twice and compares every
+file. Parts are the times between the lines that the command prints. Exit code 1: it failed, or they differ.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from plasticity_bench.figures import ranked, save_all
 from plasticity_bench.files import write_text
 from plasticity_bench.page import PAGE, page_data, recorded_suites, write_page
+from plasticity_bench.page_curves import grids
 from plasticity_bench.parallel import Workers
 from plasticity_bench.records import find_cells
 from plasticity_bench.registry import SUITES
@@ -76,6 +77,8 @@ def build(
     announce(f"read {sum(len(entry.seeds) for entry in measured)} tables of {len(measured)} cells")
     scores = score_measured(measured, workers)
     announce(f"scored {len(scores.streams)} streams")
+    recorded = [stream for stream in scores.streams if stream.rows]
+    curves = workers.map(grids, [stream.rows for stream in recorded])
     written = save_all(scores, out / "figures", [".png"], announce, workers)
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
@@ -85,7 +88,8 @@ def build(
     for name, text in texts.items():
         write_text(out / name, text)
         announce(f"wrote {out / name}")
-    write_page(page_data(scores, out), out / PAGE)
+    of_page = dict(zip((stream.name for stream in recorded), curves, strict=True))
+    write_page(page_data(scores, out, curves=of_page), out / PAGE)
     announce(f"wrote {out / PAGE}")
     return [*written, *(out / name for name in texts), out / PAGE]
 

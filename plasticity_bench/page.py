@@ -63,13 +63,17 @@ class Extra:
 
 
 def page_data(
-    scores: Scores, out: Path | None = None, extras: Mapping[str, Extra] | None = None
+    scores: Scores,
+    out: Path | None = None,
+    extras: Mapping[str, Extra] | None = None,
+    curves: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON holds it (None for nan).
 
     ``out``: the folder that the page is for, to which links to records are relative; without it there are
     none. ``extras``: method's label -> what its submission adds. Streams without a recorded seed are left
     out. Curves are means with pointwise 95% intervals; see ``page_curves.grids`` for their coding.
+    ``curves``: stream -> its grids, where these are at hand.
     """
     streams = [stream for stream in scores.streams if stream.rows]
     first = {row.method: row for stream in reversed(streams) for row in reversed(stream.rows)}
@@ -85,7 +89,7 @@ def page_data(
         "suites": {
             name: {"summary": SUITES[name].summary, "streams": members} for name, members in suites.items()
         },
-        "streams": [_stream(stream, first, places, out) for stream in streams],
+        "streams": [_stream(stream, first, places, out, curves or {}) for stream in streams],
         "overall": _overall(scores.aggregate, scores.notes, streams, places, costs),
         "by_suite": {
             name: _overall(*aggregate_streams([streams[i] for i in members]), streams, places, costs)
@@ -184,7 +188,11 @@ def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stream(
-    stream: StreamScores, first: Mapping[str, CellScores], places: Mapping[str, int], out: Path | None
+    stream: StreamScores,
+    first: Mapping[str, CellScores],
+    places: Mapping[str, int],
+    out: Path | None,
+    curves: Mapping[str, Any],
 ) -> dict[str, Any]:
     config, none = stream.rows[0].cell.config["stream"], stream.row("none")
     unit = config.get("unit", "performance")
@@ -199,7 +207,7 @@ def _stream(
         "settings": config["settings"],
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
-        "grids": grids(stream.rows),
+        "grids": curves.get(stream.name) or grids(stream.rows),
         "rows": [
             _row(row, index, above, first, places, out)
             for index, (row, above) in enumerate(zip(stream.rows, ties(stream.rows), strict=True), start=1)

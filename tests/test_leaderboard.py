@@ -13,8 +13,8 @@ from fake_records import write_cell, write_suite
 
 from plasticity_bench.commands import leaderboard as command
 from plasticity_bench.commands import plot
+from plasticity_bench.curve_figures import spread as _spread
 from plasticity_bench.errors import InputError
-from plasticity_bench.figures import _spread
 from plasticity_bench.leaderboard import build
 from plasticity_bench.records import find_cells
 from plasticity_bench.scoring import score
