@@ -25,25 +25,31 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+#: Fewer parts than this are done before the processes have started.
+LEAST = 32
+
+
 class Workers:
-    """``count`` processes that are started at the first use; with one, all is done here.
+    """``count`` processes, started at the first work of at least ``least`` parts; until then, and with one,
+    all is done here.
 
     Results come in order, and are the same for any count. What a worker raises is raised here.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, least: int = LEAST) -> None:
+        self.count, self.least = count, least
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, function: Callable[[Given], Found], items: Iterable[Given]) -> Iterator[Found]:
         """``function`` of every item; both travel to the processes."""
-        if self.count == 1:
-            return map(function, items)
+        parts = list(items)
+        if self.count == 1 or (self._pool is None and len(parts) < self.least):
+            return map(function, parts)
         with _one_thread_each():
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
-            return _unbroken(self._pool.map(function, items))
+            return _unbroken(self._pool.map(function, parts))
 
     def __enter__(self) -> Workers:
         return self
