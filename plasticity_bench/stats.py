@@ -156,16 +156,25 @@ def draws_of(columns: Sequence[np.ndarray], reps: int, rng_seed: int) -> list[np
 def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, rng_seed: int) -> np.ndarray:
     """The statistic of every resample, (reps,)."""
     values = np.concatenate(columns)
-    draws = _places(tuple(map(len, columns)), reps, rng_seed)
-    if statistic is not interquartile_mean:
-        return statistic(values[draws])
+    lengths = tuple(map(len, columns))
+    if statistic is interquartile_mean:
+        return _resampled_means(values.tobytes(), lengths, reps, rng_seed)
+    return statistic(values[_places(lengths, reps, rng_seed)])
+
+
+@lru_cache(maxsize=1024)
+def _resampled_means(content: bytes, lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
+    """Interquartile means, kept because a row is compared with several others."""
+    values = np.frombuffer(content)
     # Ranks sort several times as fast as the values that they stand for.
     order = np.argsort(values, kind="stable")
     ranks = np.empty(len(values), dtype=np.int32)
     ranks[order] = np.arange(len(values), dtype=np.int32)
     cut = len(values) // 4
-    middle = np.sort(ranks[draws], axis=-1)[:, cut : len(values) - cut]
-    return values[order][middle].mean(axis=-1)
+    middle = np.sort(ranks[_places(lengths, reps, rng_seed)], axis=-1)[:, cut : len(values) - cut]
+    found = values[order][middle].mean(axis=-1)
+    found.flags.writeable = False
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
+from plasticity_bench.decimals import _together, numbers_as_written
 from plasticity_bench.records import to_csv
 from plasticity_bench.untrusted import MAX_WHOLE, Refused, _line_by_line, _regular, parse_table
 
@@ -29,10 +30,6 @@ FAULTS = [
     "-",
 ]
 WHOLE_FAULTS = ["1.0", "01", "+1", "-0", "1e3", "nan", "inf", str(MAX_WHOLE + 2), "9" * 400, "1_0"]
-
-
-def lines_of(text: str) -> list[str]:
-    return text.split("\n")
 
 
 def outcome(read: Callable[[], dict[str, np.ndarray] | None]) -> object:
@@ -62,10 +59,10 @@ def test_another_spelling_of_a_whole_number_is_refused(field: str) -> None:
 @pytest.mark.parametrize("field", ["", "0.5", "inf", "-inf", "5e-324", "-1.0", "0.30000000000000004"])
 @pytest.mark.parametrize("task", ["", "1", "-7", str(MAX_WHOLE)])
 def test_both_ways_give_the_same_bits(task: str, field: str) -> None:
-    lines = lines_of(table(task, field))
-    fast = _regular(lines[1:-1], NAMES, WHOLE)
+    data = table(task, field).encode()
+    fast = _regular(data, NAMES, WHOLE)
     assert fast is not None
-    assert outcome(lambda: fast) == outcome(lambda: _line_by_line(lines, NAMES, WHOLE))
+    assert outcome(lambda: fast) == outcome(lambda: _line_by_line(data, NAMES, WHOLE))
 
 
 def test_random_damage_is_judged_alike() -> None:
@@ -80,9 +77,70 @@ def test_random_damage_is_judged_alike() -> None:
         changed = bytearray(data)
         for _ in range(rng.integers(1, 3)):
             changed[rng.integers(start, len(data) - 1)] = rng.choice(list(b"0123456789.,-e+\n n_"))
-        lines = lines_of(changed.decode())
-        fast = outcome(lambda lines=lines: _regular(lines[1:-1], NAMES, WHOLE))  # type: ignore[misc]
-        slow = outcome(lambda lines=lines: _line_by_line(lines, NAMES, WHOLE))  # type: ignore[misc]
+        damaged = bytes(changed)
+        fast = outcome(lambda damaged=damaged: _regular(damaged, NAMES, WHOLE))  # type: ignore[misc]
+        slow = outcome(lambda damaged=damaged: _line_by_line(damaged, NAMES, WHOLE))  # type: ignore[misc]
         assert fast is None or fast == slow
         accepted += fast is not None
     assert 100 < accepted < 2500
+
+
+def fields_of(texts: Sequence[str]) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """Texts side by side, and where each begins and ends."""
+    lengths = np.array([len(text) for text in texts])
+    ends = np.cumsum(lengths + 1) - 1
+    return ",".join(texts).encode(), ends - lengths, ends
+
+
+def drawn(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Numbers of all kinds."""
+    kinds = [
+        rng.normal(size=n) * 10.0 ** rng.integers(-6, 18, n),
+        rng.uniform(size=n),
+        rng.integers(0, 2000, n) / 1797,
+        rng.integers(-(10**6), 10**6, n).astype(float),
+        rng.uniform(size=n).round(5),
+        2.0 ** rng.integers(-20, 60, n),
+        rng.integers(0, 2**63, n).view(np.float64),
+        np.nextafter(2.0 ** rng.integers(-10, 50, n), 0),
+    ]
+    values = np.concatenate(kinds)
+    return values[np.isfinite(values)]
+
+
+def test_numbers_read_together_are_floats() -> None:
+    values = drawn(np.random.default_rng(1), 4000)
+    texts = list(map(repr, values.tolist()))
+    found = numbers_as_written(*fields_of(texts))
+    assert found.tobytes() == values.tobytes()
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant != 63, reason="no 64-bit mantissa: all go one by one")
+def test_what_is_read_together_is_written_as_python_writes_it() -> None:
+    """Other spellings, among them 17 digits that are not the closest or not the shortest."""
+    rng = np.random.default_rng(2)
+    texts = []
+    for value in drawn(rng, 4000).tolist():
+        text = repr(value)
+        match rng.integers(6):
+            case 0:
+                place = int(rng.integers(len(text)))
+                text = text[:place] + str(rng.choice(list("0123456789.-e"))) + text[place + 1 :]
+            case 1:
+                text = f"{value:.17g}"
+            case 2:
+                text = f"{value:.16g}"
+            case 3:
+                text = text[:-1] + str((int(text[-1]) + int(rng.choice([1, 2, 9]))) % 10)
+            case 4:
+                text = f"{value:.{rng.integers(1, 20)}f}"[:24]
+        texts.append(text)
+    data, starts, ends = fields_of(texts)
+    values, sure = _together(np.frombuffer(data, dtype=np.uint8), starts, ends)
+    for index in np.flatnonzero(sure):
+        assert float(texts[index]) == values[index], texts[index]
+        assert repr(float(texts[index])) == texts[index]
+    # It is of use: most of what is written so is seen at once.
+    plain = list(map(repr, rng.uniform(0, 50, 4000).tolist()))
+    data, starts, ends = fields_of(plain)
+    assert _together(np.frombuffer(data, dtype=np.uint8), starts, ends)[1].mean() > 0.95
