@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Inches between two methods, and of a panel's width.
 PITCH, WIDTH = 0.205, 3.1
+#: A panel is as high as for so many methods.
+FEWEST = 6
 #: A configuration that scores lower is drawn at the edge: some end far below chance.
 LOWEST = -0.5
 
@@ -75,7 +77,7 @@ def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Sty
     """A panel per stream: the scores of all configurations that sweeps tried, best choice at the top."""
     names = [swept.method for rows in streams.values() for swept in rows]
     room = Room(left=label_width(list(map(wrapped, names))), top=0.55)
-    heights = [PITCH * max(len(rows), 2) for rows in streams.values()]
+    heights = [PITCH * max(len(rows), FEWEST) for rows in streams.values()]
     figure, panels = packed(heights, 4.0, room)
     for axes, (name, rows) in zip(panels, streams.items(), strict=True):
         known = np.concatenate([swept.scores for swept in rows])
@@ -150,7 +152,7 @@ def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
     room = Room(left=label_width([wrapped(line.method) for line in lines]), top=top)
     mixed = {style.filled for line in lines for _, style in line.intervals} == {True, False}
     figure, axes_of = packed(
-        [PITCH * max(len(rows), 2) for rows in panels.values()], WIDTH, room, head=0.25 * mixed
+        [PITCH * max(len(rows), FEWEST) for rows in panels.values()], WIDTH, room, head=0.25 * mixed
     )
     for axes, title, rows in zip(axes_of, titles, panels.values(), strict=True):
         flat = [

@@ -113,6 +113,7 @@ def test_numbers_read_together_are_floats() -> None:
     texts = list(map(repr, values.tolist()))
     found = numbers_as_written(*fields_of(texts))
     assert found.tobytes() == values.tobytes()
+    assert len(numbers_as_written(b"", np.array([], dtype=int), np.array([], dtype=int))) == 0
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant != 63, reason="no 64-bit mantissa: all go one by one")
