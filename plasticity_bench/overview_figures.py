@@ -34,11 +34,10 @@ LEAST = 0.0
 
 
 class Ranks(NamedTuple):
-    """Mean ranks (rows, POINTS), best at the end first."""
+    """What ranks over tasks are made of: of every stream the smoothed performances (methods, POINTS)."""
 
     methods: list[str]
-    streams: list[str]
-    values: np.ndarray
+    performances: dict[str, np.ndarray]
 
 
 def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
@@ -158,21 +157,24 @@ def ranks_of(streams: Sequence[StreamScores]) -> Ranks:
     shared = set.intersection(*({row.method for row in stream.rows} for stream in streams))
     common = [row for row in streams[0].rows if row.method in shared]
     methods = sorted(row.method for row in one_each(common))
-    ranks = np.mean([_ranks(stream, methods) for stream in streams], axis=0)
-    order = np.argsort(ranks[:, -1], kind="stable")
-    return Ranks([methods[i] for i in order], [short(s.name) for s in streams], ranks[order])
+    return Ranks(methods, {short(stream.name): _smoothed(stream, methods) for stream in streams})
 
 
 def ranks_over_tasks(ranks: Ranks, styles: Mapping[str, Style]) -> Figure:
-    """The methods' ranks as lines, with the names at their ends."""
-    named = [_Named(method) for method in ranks.methods]
+    """The methods' mean ranks as lines, with the names at their ends; equal performances share a rank."""
+    from scipy.stats import rankdata
+
+    values = np.mean([rankdata(-p, axis=0, nan_policy="omit") for p in ranks.performances.values()], axis=0)
+    order = np.argsort(values[:, -1], kind="stable")
+    methods, curves = [ranks.methods[i] for i in order], values[order]
+    named = [_Named(method) for method in methods]
     shown = {row.method for row in split(named)[0]}
-    room = Room(left=0.6, right=label_width(ranks.methods) + 0.25, top=0.4)
+    room = Room(left=0.6, right=label_width(methods) + 0.25, top=0.4)
     figure, (axes,) = packed([1.0 + 0.2 * len(named)], 5.6, room)
     x = np.linspace(0, 100, POINTS)
     # Names stand in the order of the ranks at the end, one below the other.
     places = np.linspace(1, len(named), len(named)) if len(named) > 1 else np.ones(1)
-    for depth, (method, curve) in enumerate(zip(ranks.methods, ranks.values, strict=True)):
+    for depth, (method, curve) in enumerate(zip(methods, curves, strict=True)):
         color, line, _ = styles[method]
         if method not in shown:
             color, line = GREY, "-"
@@ -189,7 +191,7 @@ def ranks_over_tasks(ranks: Ranks, styles: Mapping[str, Style]) -> Figure:
             103.6, places[depth], method, va="center", fontsize=8.5, color=color if method in shown else "0.5"
         )
     axes.set(xlabel="% of the tasks", ylabel="mean rank", xlim=(0, 100), ylim=(len(named) + 0.7, 0.3))
-    axes.set_title(f"rank of the performance as training goes on ({', '.join(ranks.streams)})")
+    axes.set_title(f"rank of the performance as training goes on ({', '.join(ranks.performances)})")
     return figure
 
 
@@ -197,14 +199,10 @@ class _Named(NamedTuple):
     method: str
 
 
-def _ranks(stream: StreamScores, methods: Sequence[str]) -> np.ndarray:
-    """(methods, POINTS): rank 1 is the best; equal performances share the mean of their ranks."""
-    from scipy.stats import rankdata
-
+def _smoothed(stream: StreamScores, methods: Sequence[str]) -> np.ndarray:
     rows = [next(row for row in stream.rows if row.method == method) for method in methods]
     seeds = sorted(set.intersection(*(set(row.seeds) for row in rows)))
     size = max(1, rows[0].cell.tasks // 10)
     means = np.array([row.curves["performance"][np.isin(row.seeds, seeds)].mean(axis=0) for row in rows])
     smooth = np.lib.stride_tricks.sliding_window_view(means, size, axis=1).mean(axis=-1)
-    chosen = np.round(np.linspace(0, smooth.shape[1] - 1, POINTS)).astype(int)
-    return np.asarray(rankdata(-smooth[:, chosen], axis=0, nan_policy="omit"))
+    return np.asarray(smooth[:, np.round(np.linspace(0, smooth.shape[1] - 1, POINTS)).astype(int)])
