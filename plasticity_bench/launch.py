@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.locks import locked
+from plasticity_bench.parallel import usable_cores
 from plasticity_bench.plan import Planned, plan_jobs, tidy
 from plasticity_bench.worker import Job, find_device, run_job, start_worker
 
@@ -37,11 +38,6 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
         if jobs:
             _run_all(jobs, min(workers, len(jobs)), console)
     return sum(len(job.seeds) for job in jobs)
-
-
-def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_devices(wanted: str) -> list[str]:

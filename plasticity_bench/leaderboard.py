@@ -10,13 +10,16 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from plasticity_bench.extras import extras
 from plasticity_bench.figures import save_all
 from plasticity_bench.files import write_text
 from plasticity_bench.leaderboard_text import readme, relative
 from plasticity_bench.page import PAGE, page_data, write_page
+from plasticity_bench.page_curves import grids
+from plasticity_bench.parallel import Workers
 from plasticity_bench.ranking import Comparison
 from plasticity_bench.records import find_cells
-from plasticity_bench.scoring import Scores, of_streams, score
+from plasticity_bench.scoring import Scores, measure_cells, of_streams, score_measured
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.submission import in_own_words, read_submitters
 
@@ -28,17 +31,25 @@ def build(
     out: Path,
     streams: Sequence[str] = (),
     announce: Callable[[str], None] = lambda text: None,
+    workers: Workers | None = None,
 ) -> list[Path]:
     """Writes the leaderboard of all records in ``source`` (or of these ``streams``) to ``out``.
 
-    ``source`` is a folder of runs, or of submissions that have been verified. Returns the files written.
+    ``source`` is a folder of runs, or of submissions that have been verified. ``workers``: who shares the
+    work. Returns the files written.
     Raises InputError where there are no records, or damaged ones, or where ``out`` cannot be written.
     """
     submitters = read_submitters(source)
     found = find_cells(source)
     cells = [in_own_words(cell) for cell in found] if submitters else found
-    scores = score(of_streams(cells, streams))
-    written = save_all(scores, out / "figures", [".png"], announce)
+    workers = workers or Workers(1)
+    measured = measure_cells(of_streams(cells, streams), workers)
+    announce(f"read {sum(len(entry.seeds) for entry in measured)} tables of {len(measured)} cells")
+    scores = score_measured(measured, workers)
+    announce(f"scored {len(scores.streams)} streams")
+    recorded = [stream for stream in scores.streams if stream.rows]
+    curves = workers.map(grids, [stream.in_order for stream in recorded])
+    written = save_all(scores, out / "figures", [".png"], announce, workers)
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
         "scores-per-seed.csv": _csv(_seed_rows(scores, out)),
@@ -47,7 +58,8 @@ def build(
     for name, text in texts.items():
         write_text(out / name, text)
         announce(f"wrote {out / name}")
-    write_page(page_data(scores, out), out / PAGE)
+    of_page = dict(zip((stream.name for stream in recorded), curves, strict=True))
+    write_page(page_data(scores, out, extras(source) if submitters else None, curves=of_page), out / PAGE)
     announce(f"wrote {out / PAGE}")
     return [*written, *(out / name for name in texts), out / PAGE]
 

@@ -25,7 +25,7 @@ import numpy as np
 from plasticity_bench.errors import InputError
 from plasticity_bench.families import COMBINATIONS, FAMILIES, OTHER
 from plasticity_bench.files import write_text
-from plasticity_bench.page_curves import finite
+from plasticity_bench.page_curves import finite, grids
 from plasticity_bench.page_packing import packed
 from plasticity_bench.page_rows import bounds, link, method_data, place_data, stream_data
 from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Group, groups
@@ -97,14 +97,15 @@ def page_data(
     out: Path | None = None,
     extras: Mapping[str, Extra] | None = None,
     runs: Runs | None = None,
+    curves: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON holds it (None for nan).
 
     ``out``: the folder that the page is for, to which links to records are relative; without it there are
     none. ``extras``: method's label -> what its submission adds. ``runs``: for a report instead of a
     leaderboard. Streams without a recorded seed are left out. Curves are means with pointwise 95% intervals;
-    see ``page_curves.grids`` and ``page_packing`` for their coding. Raises InputError where a sweep's table
-    is damaged.
+    see ``page_curves.grids`` and ``page_packing`` for their coding; ``curves``: stream -> its grids, where
+    these are at hand. Raises InputError where a sweep's table is damaged.
     """
     streams = [stream for stream in scores.streams if stream.rows]
     first = {row.method: row for stream in reversed(streams) for row in reversed(stream.rows)}
@@ -129,7 +130,10 @@ def page_data(
         "suites": {
             name: {"summary": SUITES[name].summary, "streams": members} for name, members in suites.items()
         },
-        "streams": [stream_data(stream, first, places, out) for stream in streams],
+        "streams": [
+            stream_data(stream, first, places, out, (curves or {}).get(stream.name) or grids(stream.in_order))
+            for stream in streams
+        ],
         "overall": overall,
         "by_suite": {
             name: overall if len(members) == len(streams) else suite_overall(members)

@@ -13,7 +13,7 @@ import numpy as np
 from plasticity_bench.bibtex import citations
 from plasticity_bench.errors import InputError
 from plasticity_bench.families import family_of
-from plasticity_bench.page_curves import finite, grids
+from plasticity_bench.page_curves import finite
 from plasticity_bench.page_packing import packed, packed_curves, packed_values
 from plasticity_bench.ranking import Comparison, Place
 from plasticity_bench.records import TUNING, Cell
@@ -50,10 +50,15 @@ def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
 
 
 def stream_data(
-    stream: StreamScores, first: Mapping[str, CellScores], places: Mapping[str, int], out: Path | None
+    stream: StreamScores,
+    first: Mapping[str, CellScores],
+    places: Mapping[str, int],
+    out: Path | None,
+    curves: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A stream with its curves and rows. ``first``: method's label -> the row whose settings its panel has;
-    ``places``: label -> the method's index; ``out``: what links to records are relative to."""
+    ``places``: label -> the method's index; ``out``: what links to records are relative to; ``curves``: its
+    ``page_curves.grids``."""
     config, none = stream.rows[0].cell.config["stream"], stream.row("none")
     unit = config.get("unit", "performance")
     return {
@@ -67,7 +72,7 @@ def stream_data(
         "settings": config["settings"],
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
-        "grids": packed_curves(grids([row for group in stream.groups for row in group.rows])),
+        "grids": packed_curves(curves),
         "rows": [
             _row(row, place, first, places, out)
             for group in stream.groups

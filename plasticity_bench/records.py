@@ -143,12 +143,17 @@ class Cell:
 
     def table(self, seed: int) -> Table:
         """Column -> array of shape (tasks,), nan where not measured. Raises InputError where damaged."""
+        return self.record(seed)[0]
+
+    def record(self, seed: int) -> tuple[Table, dict[str, Any]]:
+        """``table`` and ``provenance``. Raises InputError where one is damaged, or not of the other."""
         path, mend = self.table_path(seed), _mend(self, seed)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}; {mend}") from error
-        if sha256(data) != self.provenance(seed).get("sha256"):
+        provenance = self.provenance(seed)
+        if sha256(data) != provenance.get("sha256"):
             raise InputError(f"{path} is damaged (its checksum differs from the one recorded); {mend}")
         try:
             table = parse_table(data, self.columns, WHOLE)
@@ -156,7 +161,7 @@ class Cell:
             raise InputError(f"{path} is not a table of {self.tasks} tasks: it {error}; {mend}") from None
         if not np.array_equal(table["task"], np.arange(self.tasks)):
             raise InputError(f"{path} is not a table of {self.tasks} tasks; {mend}")
-        return table
+        return table, provenance
 
     def rollouts(self, seed: int) -> Table | None:
         """Column of ``ROLLOUT_COLUMNS`` -> array over the rollouts; None where they were not kept.

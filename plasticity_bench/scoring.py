@@ -19,6 +19,7 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.inference import mean_of_streams
+from plasticity_bench.parallel import Workers
 from plasticity_bench.ranking import Group, groups
 from plasticity_bench.records import Cell
 from plasticity_bench.score_notes import notes_on
@@ -62,8 +63,7 @@ class CellScores:
     @cached_property
     def summary(self) -> dict[str, Interval]:
         """metric -> interquartile mean over seeds with its 95% interval."""
-        found = {name: stratified_bootstrap([self.values[name][self.defined[name]]]) for name in METRICS}
-        return found | {name: found[name]._replace(low=np.nan, high=np.nan) for name in TIMINGS}
+        return summarise((self.values, self.defined))
 
     @property
     def score(self) -> Interval:
@@ -103,6 +103,11 @@ class StreamScores:
     def groups(self) -> tuple[Group[CellScores], ...]:
         """The rows that compete with each other, tuned ones first, with their places."""
         return groups(self.rows)
+
+    @property
+    def in_order(self) -> list[CellScores]:
+        """The rows as tables show them, group by group."""
+        return [row for group in self.groups for row in group.rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +176,36 @@ def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
     return [cell for cell in cells if not names or aliases[cell.path].intersection(names)]
 
 
-def score(cells: Iterable[Cell]) -> Scores:
+def summarise(seeds: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]) -> dict[str, Interval]:
+    """``CellScores.summary`` of its values and of where they are defined."""
+    values, defined = seeds
+    found = {name: stratified_bootstrap([values[name][defined[name]]]) for name in METRICS}
+    return found | {name: found[name]._replace(low=np.nan, high=np.nan) for name in TIMINGS}
+
+
+def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
     """Scores ``cells``; references (`none`, `reset`) are looked for among them, so give all of a stream.
 
-    Raises InputError where records are damaged, or a stream holds a reference twice.
+    ``workers``: who shares the work. Raises InputError where records are damaged, or a stream holds a
+    reference twice.
     """
-    groups: dict[str, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path)):
-        groups.setdefault(cell.stream, []).append(cell)
-    streams = tuple(_score_stream(group) for group in groups.values())
+    workers = workers or Workers(1)
+    return score_measured(measure_cells(cells, workers), workers)
+
+
+def measure_cells(cells: Iterable[Cell], workers: Workers) -> list[Measured]:
+    """Reads all ``cells``. Raises InputError where records are damaged."""
+    ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
+    return list(workers.map(measure, ordered))
+
+
+def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
+    """Scores cells as ``measure_cells`` returns them. Raises InputError where a stream holds a reference
+    twice."""
+    groups: dict[str, list[Measured]] = {}
+    for entry in measured:
+        groups.setdefault(entry.cell.stream, []).append(entry)
+    streams = tuple(_score_stream(group, workers) for group in groups.values())
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
 
@@ -214,8 +240,7 @@ def _aliases(cell: Cell) -> set[str]:
     return {cell.stream, str(stream.get("label", cell.stream)), str(stream.get("name", cell.stream))}
 
 
-def _score_stream(cells: Sequence[Cell]) -> StreamScores:
-    measured = [measure(cell) for cell in cells]
+def _score_stream(measured: Sequence[Measured], workers: Workers) -> StreamScores:
     recorded = [entry for entry in measured if entry.seeds]
     references: dict[str, Measured] = {}
     for entry in recorded:
@@ -228,9 +253,13 @@ def _score_stream(cells: Sequence[Cell]) -> StreamScores:
         CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
         for entry in recorded
     ]
+    for row, summary in zip(
+        rows, workers.map(summarise, [(row.values, row.defined) for row in rows]), strict=True
+    ):
+        row.__dict__["summary"] = summary  # where cached_property keeps it
     rows.sort(key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
     unfinished = [entry.cell.method for entry in measured if not entry.seeds]
-    return StreamScores(cells[0].stream, tuple(rows), tuple(notes_on(rows, unfinished)))
+    return StreamScores(measured[0].cell.stream, tuple(rows), tuple(notes_on(rows, unfinished)))
 
 
 def _descending(interval: Interval) -> float:

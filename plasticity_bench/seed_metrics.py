@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -54,6 +55,11 @@ class Measured:
     seconds: np.ndarray
     batches: tuple[tuple[object, ...], ...]
 
+    @cached_property
+    def trend(self) -> np.ndarray:
+        """Theil-Sen slope of the performance per 100 tasks, (seeds,)."""
+        return np.array([100 * theil_sen(curve) for curve in self.curves["performance"]])
+
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean performance in the first and in the last window, each (seeds,)."""
         performance, size = self.curves["performance"], window(self.cell.tasks)
@@ -71,10 +77,14 @@ def window(tasks: int) -> int:
 
 def measure(cell: Cell) -> Measured:
     """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
-    seeds = cell.seeds()
-    return measured(
-        cell, {seed: cell.table(seed) for seed in seeds}, [cell.provenance(seed) for seed in seeds]
+    records = {seed: cell.record(seed) for seed in cell.seeds()}
+    found = measured(
+        cell,
+        {seed: table for seed, (table, _) in records.items()},
+        [provenance for _, provenance in records.values()],
     )
+    _ = found.trend  # takes long, and is kept
+    return found
 
 
 def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[str, object]]) -> Measured:
@@ -113,7 +123,7 @@ def seed_metrics(
     values = {
         "retained_plasticity": (last - chance) / np.where(room > 0, room, np.nan),
         "plasticity_loss": first - last,
-        "trend": np.array([100 * theil_sen(curve) for curve in performance]),
+        "trend": own.trend,
         "average_performance": performance.mean(axis=1),
         "fresh_gap": _first_or_last(own, references.get("reset"), 1) - last,
         **{name: np.array([_late_mean(curve) for curve in own.curves[name]]) for name in DIAGNOSTICS},

@@ -6,7 +6,6 @@ import io
 import os
 import platform
 import re
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import write_atomic, write_text
+from plasticity_bench.parallel import live_with
 from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUT_COLUMNS, ROLLOUTS, read_cell, to_csv
 from plasticity_bench.registry import Chosen, method_of, stream_of, with_learning_rate
 
@@ -77,13 +77,7 @@ class Learner(Protocol):
 
 def start_worker(parent: int) -> None:
     """Prepares a worker process: one thread, and no life without the process that started it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    live_with(parent)
 
     import torch
 

@@ -13,8 +13,8 @@ from fake_records import tuning_table, write_cell, write_suite
 
 from plasticity_bench.commands import leaderboard as command
 from plasticity_bench.commands import plot
+from plasticity_bench.curve_figures import spread
 from plasticity_bench.errors import InputError
-from plasticity_bench.figures import _spread
 from plasticity_bench.leaderboard import build
 from plasticity_bench.records import find_cells
 from plasticity_bench.scoring import score
@@ -131,6 +131,7 @@ def test_csv_files(board: Path) -> None:
 def test_figures_are_drawn(board: Path) -> None:
     figures = sorted(path.name for path in (board / "board" / "figures").iterdir())
     assert figures == [
+        "aggregate.png",
         "diagnostics.png",
         "heat-map.png",
         "learning-curves-permuted-digits-v1.png",
@@ -196,11 +197,11 @@ def test_no_records(tmp_path: Path) -> None:
 
 def test_labels_do_not_overlap() -> None:
     heights = np.full(5, 0.1)
-    placed = _spread(np.array([0.5, 0.5, 0.5, 0.9, 1.0]), heights)
+    placed = spread(np.array([0.5, 0.5, 0.5, 0.9, 1.0]), heights)
     assert (np.diff(placed) >= 0.1 - 1e-12).all()
     assert placed[0] >= 0
     assert placed[-1] <= 1
     np.testing.assert_allclose(placed[:3], [0.4, 0.5, 0.6])
     # Labels with room enough stay where they are.
     apart = np.array([0.1, 0.4, 0.9])
-    np.testing.assert_allclose(_spread(apart, heights[:3]), apart)
+    np.testing.assert_allclose(spread(apart, heights[:3]), apart)

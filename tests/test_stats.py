@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from plasticity_bench.stats import (
+    draws_of,
     interquartile_mean,
     mean_band,
     paired_bootstrap,
@@ -159,3 +160,47 @@ def test_mean_band() -> None:
     np.testing.assert_allclose(high - low, 2 * half, rtol=0.08)
     assert ((low < mean) & (mean < high)).all()
     assert np.isnan(mean_band(values[:1])[1]).all()
+
+
+@pytest.mark.parametrize("lengths", [(2,), (3,), (16,), (50,), (8, 8), (4, 50, 7)])
+def test_resampling_by_rank_gives_the_same_bits(lengths: tuple[int, ...]) -> None:
+    """Recorded scores hold these numbers; equal values and equal draws must not change a bit of them."""
+    rng = np.random.default_rng(sum(lengths))
+    strata = [rng.normal(size=n).round(1 if n == 16 else 9) for n in lengths]
+    other = [column + rng.normal(0, 0.1, len(column)) for column in strata]
+    draws = draws_of(strata, 2000, 0)
+
+    def plainly(columns: list[np.ndarray]) -> np.ndarray:
+        parts = [column[draw] for column, draw in zip(columns, draws, strict=True)]
+        return interquartile_mean(np.concatenate(parts, axis=1))
+
+    assert stratified_bootstrap(strata)[1:] == tuple(np.percentile(plainly(strata), [2.5, 97.5]))
+    difference = plainly(strata) - plainly(other)
+    found = paired_bootstrap(strata, other)
+    assert found[1:3] == tuple(np.percentile(difference, [2.5, 97.5]))
+    assert found.probability == np.mean(difference > 0) + np.mean(difference == 0) / 2
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 30, 31, 300])
+@pytest.mark.parametrize("kind", ["noise", "line", "steps", "constant", "outlier"])
+def test_theil_sen_is_the_median_of_all_slopes(n: int, kind: str) -> None:
+    rng = np.random.default_rng(n)
+    y = {
+        "noise": rng.normal(size=n),
+        "line": np.linspace(0, 1, n),
+        "steps": rng.integers(3, size=n).astype(float),
+        "constant": np.full(n, 0.1),
+        "outlier": np.where(np.arange(n) == 1, 1e300, rng.normal(size=n)),
+    }[kind]
+    slopes = [(y[j] - y[i]) / (j - i) for i in range(n) for j in range(i + 1, n)]
+    assert theil_sen(y) == np.median(slopes)
+
+
+def test_mean_band_is_numpys_percentiles() -> None:
+    values = np.random.default_rng(2).normal(size=(9, 30))
+    values[0, 3] = np.nan
+    (draws,) = draws_of([values], 1000, 0)
+    resampled = values[draws].mean(axis=1)
+    expected = np.percentile(resampled, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose(mean_band(values)[1:], expected, rtol=1e-12)
+    assert np.isnan(mean_band(values)[1][3])

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
     from plasticity_bench.errors import InputError
     from plasticity_bench.leaderboard import build
+    from plasticity_bench.parallel import Workers, usable_cores
 
     submissions = args.submissions or (None if args.runs or not SUBMISSIONS.is_dir() else SUBMISSIONS)
     source = submissions or args.runs or Path("runs")
@@ -89,7 +90,8 @@ def _build(args: argparse.Namespace) -> int:
         _checked([submissions])
     elif (out / SUBMISSIONS.name).is_dir():
         raise InputError(f"{out} is the leaderboard of its submissions; choose another --out for your runs")
-    build(source, out, args.stream, lambda text: print(text, flush=True))
+    with Workers(usable_cores()) as workers:
+        build(source, out, args.stream, lambda text: print(text, flush=True), workers)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``plot``: learning curves and retained plasticity as figures."""
+"""``plot``: learning curves, scores and their comparison as figures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes every figure as PNG and SVG. Raises InputError where there are no records, or damaged ones."""
     from plasticity_bench.figures import save_all
+    from plasticity_bench.parallel import Workers, usable_cores
     from plasticity_bench.records import find_cells
     from plasticity_bench.scoring import of_streams, score
 
-    scores = score(of_streams(find_cells(args.runs), args.stream))
-    save_all(scores, args.out, [".png", ".svg"], lambda text: print(text, flush=True))
+    with Workers(usable_cores()) as workers:
+        scores = score(of_streams(find_cells(args.runs), args.stream), workers)
+        save_all(scores, args.out, [".png", ".svg"], lambda text: print(text, flush=True), workers)
     return 0

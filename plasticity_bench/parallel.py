@@ -1,0 +1,101 @@
+"""Worker processes for what takes long and falls into parts: reading tables, bootstraps, figures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+from plasticity_bench.errors import RunFailed
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+#: Fewer parts than this are done before the processes have started.
+LEAST = 32
+
+
+class Workers:
+    """``count`` processes, started at the first work of at least ``least`` parts; until then, and with one,
+    all is done here.
+
+    Results come in order, and are the same for any count. What a worker raises is raised here.
+    """
+
+    def __init__(self, count: int, least: int = LEAST) -> None:
+        self.count, self.least = count, least
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, function: Callable[[Given], Found], items: Iterable[Given]) -> Iterator[Found]:
+        """``function`` of every item; both travel to the processes."""
+        parts = list(items)
+        if self.count == 1 or (self._pool is None and len(parts) < self.least):
+            return map(function, parts)
+        with _one_thread_each():
+            if self._pool is None:
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
+            return _unbroken(self._pool.map(function, parts))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def live_with(parent: int) -> None:
+    """Ends this process soon after the one that started it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _start(parent: int) -> None:
+    live_with(parent)
+    # A terminal sends Ctrl-C to all; the process that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _unbroken(results: Iterator[Found]) -> Iterator[Found]:
+    try:
+        yield from results
+    except BrokenProcessPool as error:
+        raise RunFailed("a worker process was killed (out of memory?)") from error
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started within compute on one thread: numpy's own would fight over the cores."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
