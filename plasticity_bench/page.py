@@ -56,20 +56,20 @@ class Words:
 
 
 RETAINED = (
-    "<b>Retained plasticity</b>, the ranking column, is what a method still learns per task at the end of a "
+    "<b>Retained plasticity</b>, {role}, is what a method still learns per task at the end of a "
     "stream over what a plain network learned at its start: at 1, nothing was lost."
 )
 LEADERBOARD = Words(
     "Loss of plasticity: leaderboard",
     "Loss of plasticity",
     "How much of its ability to learn does a network keep when it is trained on one task after another? "
-    + RETAINED,
+    + RETAINED.format(role="the ranking column"),
     'The same numbers: <a href="README.md">README.md</a>, <a href="leaderboard.csv">leaderboard.csv</a>.',
 )
 REPORT = Words(
     "Loss of plasticity: report of runs",
     "Report of runs",
-    RETAINED.replace("the ranking column", "by which methods are ordered"),
+    RETAINED.format(role="by which methods are ordered"),
     "The same numbers in a terminal: <code>python -m plasticity_bench score</code>.",
 )
 

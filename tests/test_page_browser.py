@@ -218,11 +218,11 @@ def test_it_begins_where_there_are_ranks(chromium: Browser, scores: Scores, tmp_
     """The third stream has too few seeds to rank by: the page begins with the suite of the other two."""
 
     def cut(row: CellScores) -> CellScores:
-        parts = {
-            name: {k: v[:4] for k, v in getattr(row, name).items()}
-            for name in ("values", "defined", "curves")
-        }
-        return replace(row, seeds=row.seeds[:4], **parts)
+        values, defined, curves = (
+            {name: column[:4] for name, column in part.items()}
+            for part in (row.values, row.defined, row.curves)
+        )
+        return replace(row, seeds=row.seeds[:4], values=values, defined=defined, curves=curves)
 
     last = scores.streams[2]
     streams = (*scores.streams[:2], replace(last, rows=tuple(map(cut, last.rows))))
