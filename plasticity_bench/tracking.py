@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
     from plasticity_bench.sinks.base import Log, Point, Sink, Tracked
 
-#: Seconds between two looks at what is new on disk.
-INTERVAL = 2.0
+#: Seconds between two looks at what is new on disk: so many, and so many times what the last look cost, so
+#: that looking takes at most a twentieth of a core.
+INTERVAL, REST = 2.0, 20.0
 #: Seconds that an interrupted run waits for its sinks.
 PATIENCE = 5.0
 
@@ -68,8 +70,9 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
     tracker, stop = Tracker(sinks, console), threading.Event()
 
     def follow() -> None:
-        while not stop.wait(INTERVAL):
-            tracker.update(cells)
+        wait = INTERVAL
+        while not stop.wait(wait):
+            wait = tracker.update(cells)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -101,13 +104,18 @@ class Tracker:
             self._warned.add(message)
             self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
-    def update(self, cells: Iterable[Cell]) -> None:
-        """What is new on disk. Raises nothing: what cannot be read or shown is a warning."""
+    def update(self, cells: Iterable[Cell]) -> float:
+        """Shows what is new on disk; returns the seconds to wait before the next look.
+
+        Raises nothing: what cannot be read or shown is a warning.
+        """
+        before = time.thread_time()
         for cell in cells:
             try:
                 self._update(cell)
-            except InputError as error:
+            except (InputError, OSError) as error:
                 self.warn(f"not tracked: {error}")
+        return max(INTERVAL, REST * (time.thread_time() - before))
 
     def complete(self, cells: Sequence[Cell]) -> None:
         """What is new, then the cells' scores; with a progress bar on a terminal."""

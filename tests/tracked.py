@@ -1,14 +1,26 @@
-"""Reads back what sinks wrote, with other code than wrote it."""
+"""Records to track, and what sinks wrote of them, read back with other code than wrote it."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+from fake_records import learning_curves, write_cell
+from rich.console import Console
+
+from plasticity_bench.cli import main
 from plasticity_bench.records import Cell
+
+BOTH = ("tensorboard", "wandb")
 
 #: Of the LevelDB log format, in which wandb writes its files after 7 bytes of its own.
 BLOCK, HEADER, FULL, FIRST, MIDDLE, LAST = 32768, 7, 1, 2, 3, 4
@@ -44,8 +56,9 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 
 def wandb_records(path: Path) -> Iterator[Any]:
     """The protocol buffers in a .wandb file."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2
     data, at, whole = path.read_bytes(), HEADER, b""
     assert data[:4] == b":W&B"
     while at + HEADER <= len(data):
@@ -60,7 +73,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
         whole += data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (FULL, LAST):
-            yield Record.FromString(whole)
+            yield messages.Record.FromString(whole)
             whole = b""
 
 
@@ -104,3 +117,65 @@ def wandb_values(history: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
 
 def _items(items: Any) -> dict[str, Any]:
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+@contextmanager
+def offline(folder: Path) -> Iterator[None]:
+    """No account and no network, whoever runs the tests; wandb keeps its own in ``folder``."""
+    home = str(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        for name in ("HOME", "NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, f"{home}/netrc" if name == "NETRC" else home)
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        try:
+            yield
+        finally:
+            if "wandb" in sys.modules:
+                sys.modules["wandb"].teardown()
+
+
+def made_up(runs: Path, method: str = "none", seeds: Sequence[int] = (0, 1), tasks: int = 20) -> Cell:
+    """Recorded seeds; a column is measured at every fifth task only."""
+    ranks = [float(task) if task % 5 == 4 else float("nan") for task in range(tasks)]
+    curves = learning_curves(0.7, 0.6, seeds, tasks, method=len(method))
+    return write_cell(runs, method, curves, columns={"effective_rank": ranks})
+
+
+def console() -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, width=400), text
+
+
+def single(found: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+    """In single precision, as TensorBoard holds it."""
+    return {tag: {at: float(np.float32(v)) for at, v in steps.items()} for tag, steps in found.items()}
+
+
+def expect_shown(out: Path, cell: Cell, seeds: Sequence[int] = (0, 1), sinks: Sequence[str] = BOTH) -> None:
+    """Both sinks hold the tables of ``seeds`` and nothing else of this cell."""
+    wanted = {f"seed-{seed:03d}": table(cell, seed) for seed in seeds}
+    if "tensorboard" in sinks:
+        folder = out / "tensorboard" / cell.label
+        shown = {path.name: scalars(path) for path in folder.iterdir() if path.is_dir()}
+        shown.pop("scores", None)
+        assert shown == {name: single(tags) for name, tags in wanted.items()}
+    if "wandb" in sinks:
+        prefix = f"{cell.label}/{cell.method} seed-"
+        runs = {name: run for name, run in wandb_runs(out).items() if name.startswith(prefix)}
+        assert {f"seed-{name[-3:]}": wandb_values(run["history"]) for name, run in runs.items()} == wanted
+        assert {run["exits"][0] for run in runs.values()} == {0}
+        for name, run in runs.items():
+            run["config"].pop("_wandb", None)  # its own entry
+            assert run["config"] == {**cell.config, "seed": int(name[-3:])}
+
+
+def track(runs: Path, out: Path, *more: str) -> int:
+    return main(["track", str(runs), "--to", *BOTH, "--out", str(out), *more])
+
+
+def state(out: Path) -> dict[str, bytes]:
+    found = (path for pattern in ("**/events.*", "**/run-*.wandb") for path in out.glob(pattern))
+    return {str(path): path.read_bytes() for path in found}

@@ -33,14 +33,13 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.errors import RunFailed
     from plasticity_bench.records import find_cells
     from plasticity_bench.scoring import of_streams
-    from plasticity_bench.tracking import INTERVAL, Tracker, open_sinks, unique
+    from plasticity_bench.tracking import Tracker, open_sinks, unique
 
     cells = unique(of_streams(find_cells(args.runs), args.stream))
     tracker = Tracker(open_sinks(args.to, args.out or args.runs / "tracking"), Console(stderr=True))
     with suppress(KeyboardInterrupt):
         while args.follow:
-            tracker.update(cells)
-            time.sleep(INTERVAL)
+            time.sleep(tracker.update(cells))
             cells = unique(of_streams(find_cells(args.runs), args.stream))
     tracker.complete(cells)
     if failed := [channel.sink.title for channel in tracker.channels if channel.failed]:
