@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plasticity_bench.errors import InputError
+from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import sha256, write_json
 from plasticity_bench.points import Checkpoints, of_record
 from plasticity_bench.records import Cell, find_cells
@@ -78,10 +78,12 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
     thread.start()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         stop.set()
         thread.join(PATIENCE)
         if not thread.is_alive():
+            if isinstance(error, RunFailed):  # of one cell; the others came to their end
+                tracker.update(cells)
             tracker.close()
         raise
     stop.set()

@@ -14,6 +14,7 @@ from filelock import FileLock
 from tracked import BOTH, console, expect_shown, made_up, offline, state, track
 
 from plasticity_bench.cli import main
+from plasticity_bench.errors import RunFailed
 from plasticity_bench.records import find_cells, read_cell
 from plasticity_bench.sinks.base import Log, Point, Tracked
 from plasticity_bench.sinks.tensorboard import TensorBoard
@@ -91,6 +92,14 @@ def test_an_interrupted_run_is_closed_and_shown_later(tmp_path: Path) -> None:
         interrupted()
     assert text.getvalue() == ""
     assert track(tmp_path / "runs", tmp_path / "out") == 0
+    expect_shown(tmp_path / "out", cell)
+
+
+def test_what_was_recorded_before_a_run_failed_is_shown(tmp_path: Path) -> None:
+    cell, (messages, text) = made_up(tmp_path / "runs"), console()
+    with pytest.raises(RunFailed), tracked(open_sinks(BOTH, tmp_path / "out"), [cell], messages):
+        raise RunFailed("another cell's method failed")
+    assert text.getvalue() == ""
     expect_shown(tmp_path / "out", cell)
 
 
