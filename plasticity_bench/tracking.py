@@ -37,18 +37,14 @@ PATIENCE = 5.0
 
 
 def open_sinks(names: Sequence[str], folder: Path) -> list[Sink]:
-    """The sinks of these names (``SINKS``), which write under ``folder``.
+    """The sinks of these names (``SINKS``), which will write under ``folder``.
 
-    Raises InputError where a package or an account is missing, or the folder cannot be written.
+    Raises InputError where a package or an account is missing.
     """
     sinks: list[Sink] = []
     for name in dict.fromkeys(names):
         module, _, kind = SINKS[name].partition(":")
         sinks.append(getattr(importlib.import_module(module), kind)(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
     return sinks
 
 
@@ -63,7 +59,10 @@ def unique(cells: Sequence[Cell]) -> Sequence[Cell]:
 
 @contextmanager
 def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> Iterator[None]:
-    """Shows ``cells`` in the sinks while they are trained within, and their scores at the end."""
+    """Shows ``cells`` in the sinks while they are trained within, and their scores at the end.
+
+    Raises InputError where a sink's folder cannot be made, before anything is trained.
+    """
     if not sinks:
         yield
         return
@@ -92,9 +91,16 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
 
 
 class Tracker:
-    """Gives every sink what it lacks of some cells."""
+    """Gives every sink what it lacks of some cells. Raises InputError where one's folder cannot be made."""
 
     def __init__(self, sinks: Sequence[Sink], console: Console) -> None:
+        for sink in sinks:
+            try:
+                sink.home.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write {sink.home}: {error.strerror}; choose another folder"
+                ) from error
         self.console = console
         self.channels = [_Channel(sink, self.warn) for sink in sinks]
         self.checkpoints = Checkpoints()

@@ -66,8 +66,8 @@ def test_a_sink_that_fails_is_given_up_with_one_warning(tmp_path: Path) -> None:
 
 def test_a_failing_sink_never_ends_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "tensorboard").write_text("not a folder")
+    (out / "tensorboard").mkdir(parents=True)
+    (out / "tensorboard" / "permuted-digits-v1_tasks=3").write_text("not a folder")
     command = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
     command += ["--seeds", "1", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 0
@@ -135,7 +135,6 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "disabled": (["--track", "wandb"], {"WANDB_MODE": "disabled"}, "set WANDB_MODE=offline"),
     "tool": (["--track", "mlflow"], {}, "choose from"),
     "folder alone": (["--track-dir", "x"], {}, "give --track"),
-    "folder": (["--track", "tensorboard", "--track-dir", "/proc/x"], {}, "choose another folder"),
 }
 
 
@@ -159,6 +158,22 @@ def test_bad_input(tmp_path: Path, case: str) -> None:
     assert line.startswith("plasticity_bench: ")
     assert phrase in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell, file = made_up(tmp_path / "runs"), tmp_path / "file"
+    file.write_text("not a folder")
+    for out in (file, Path("/proc/x")):
+        assert track(tmp_path / "runs", out) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"cannot write {out}/tensorboard" in line
+        command = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
+        command += ["--seeds", "1", "--runs", str(tmp_path / "new"), "--device", "cpu"]
+        assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 2
+        assert f"cannot write {out}/tensorboard" in capsys.readouterr().err
+        assert not list(tmp_path.glob("new/*/*/seed-*"))
+    assert cell.seeds() == [0, 1]
+    assert file.read_text() == "not a folder"
 
 
 @pytest.mark.parametrize("name", BOTH)
