@@ -32,7 +32,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do not train {' and '.join(REFERENCES)} beside the method",
     )
+    add_sinks(parser, "--track", "show the run in these tools too, while it trains")
+    parser.add_argument(
+        "--track-dir", type=Path, metavar="DIR", help="where --track writes (default: tracking, in --runs)"
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def add_sinks(parser: argparse.ArgumentParser, option: str, meaning: str, required: bool = False) -> None:
+    """The option that names sinks."""
+    from plasticity_bench.sinks import SINKS
+
+    parser.add_argument(
+        option,
+        action="extend",
+        nargs="+",
+        default=None if required else [],
+        required=required,
+        choices=sorted(SINKS),
+        metavar="TOOL",
+        help=f"{meaning}: {', '.join(sorted(SINKS))}",
+    )
 
 
 def add_streams(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import suite_streams
     from plasticity_bench.sweep import tuned_plan
+    from plasticity_bench.tracking import open_sinks, tracked
 
     workers, devices = launch.workers(args.jobs, args.device)
     streams = args.stream or suite_streams(args.suite or "quick")
@@ -110,9 +131,13 @@ def run(args: argparse.Namespace) -> int:
         for method in args.method
     ]
     seeds = _seeds(args.seeds)
+    if args.track_dir and not args.track:
+        raise InputError("--track-dir says where --track writes: give --track tensorboard or wandb too")
+    sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
     planned = open_cells(args.runs, plans, seeds)
     messages = Console(stderr=True)
-    launch.train(planned, workers, devices, messages)
+    with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
+        launch.train(planned, workers, devices, messages)
     _print(args, planned)
     return 0
 

@@ -1,0 +1,47 @@
+"""``plasticity_bench track``"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "show recorded runs in TensorBoard or Weights & Biases"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    from plasticity_bench.commands.run import add_sinks
+
+    parser.add_argument("runs", type=Path, metavar="RUNS", help="folder of the records")
+    add_sinks(parser, "--to", "the tools", required=True)
+    parser.add_argument(
+        "--stream", action="extend", nargs="+", default=[], metavar="STREAM", help="only these streams"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: tracking, in RUNS)")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on with what other processes train, until Ctrl-C"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Gives the tools what they lack."""
+    import time
+    from contextlib import suppress
+
+    from rich.console import Console
+
+    from plasticity_bench.errors import RunFailed
+    from plasticity_bench.records import find_cells
+    from plasticity_bench.scoring import of_streams
+    from plasticity_bench.tracking import Tracker, open_sinks, unique
+
+    cells = unique(of_streams(find_cells(args.runs), args.stream))
+    tracker = Tracker(open_sinks(args.to, args.out or args.runs / "tracking"), Console(stderr=True))
+    with suppress(KeyboardInterrupt):
+        while args.follow:
+            time.sleep(tracker.update(cells))
+            cells = unique(of_streams(find_cells(args.runs), args.stream))
+    tracker.complete(cells)
+    if failed := [channel.sink.title for channel in tracker.channels if channel.failed]:
+        raise RunFailed(f"not all is tracked with {' and '.join(failed)}; run the same command again")
+    return 0
