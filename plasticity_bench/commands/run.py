@@ -114,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench import launch
     from plasticity_bench.cells import CellPlan
+    from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import suite_streams
     from plasticity_bench.sweep import tuned_plan
