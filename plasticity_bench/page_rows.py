@@ -54,7 +54,7 @@ def stream_data(
     first: Mapping[str, CellScores],
     places: Mapping[str, int],
     out: Path | None,
-    curves: Mapping[str, Any],
+    curves: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """A stream with its curves and rows. ``first``: method's label -> the row whose settings its panel has;
     ``places``: label -> the method's index; ``out``: what links to records are relative to; ``curves``: its
