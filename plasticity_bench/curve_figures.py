@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Curves are smoothed to about this many independent points.
-POINTS = 60
+POINTS = 30
 #: A diagnostic that spans more than this factor has a logarithmic axis.
 WIDE = 30
 #: Inches of the figure, and shares of it that the panel of the performance takes.
