@@ -14,9 +14,9 @@ from plasticity_bench.stats import (
     Interval,
     Statistic,
     columns_of,
-    draws_of,
     interquartile_mean,
     paired_columns,
+    shares_of,
 )
 
 #: Sign patterns tried by the permutation test: all of them where there are no more.
@@ -24,23 +24,6 @@ PERMUTATIONS = 9999
 #: Up to this many seeds all sign patterns of all pairs are gone through, else as many as these.
 EXACT_SEEDS = 11
 PATTERNS = 1999
-
-
-def mean_of_streams(count: int) -> Statistic:
-    """The mean over ``count`` streams of the interquartile mean over seeds, of all streams' values in a row,
-    as many of each: (..., count * seeds) -> (...).
-
-    A stream weighs the same whatever happens on it: one on which no method differs shrinks all differences
-    alike, and one on which a method fails cannot be trimmed away, as it can from the interquartile mean of
-    all values together.
-    """
-
-    def statistic(values: np.ndarray) -> np.ndarray:
-        per_stream = values.reshape(*values.shape[:-1], count, -1)
-        means: np.ndarray = interquartile_mean(per_stream).mean(axis=-1)
-        return means
-
-    return statistic
 
 
 def permutation_test(
@@ -110,11 +93,11 @@ def probability_of_improvement(
     point = float(np.mean([win.mean() for win in wins]))
     if min(map(len, (*left, *right))) < 2:
         return Interval(point, float("nan"), float("nan"))
-    drawn = zip(wins, draws_of(left, reps, rng_seed), draws_of(right, reps, rng_seed + 1), strict=True)
+    weights = (shares_of(tuple(map(len, side)), reps, rng_seed + i) for i, side in enumerate((left, right)))
     values = np.zeros(reps)
-    for win, rows, columns in drawn:
+    for win, rows, columns in zip(wins, *weights, strict=True):
         # The mean over pairs of resampled seeds, as weights of each seed.
-        values += (_shares(rows, len(win)) @ win * _shares(columns, win.shape[1])).sum(axis=1)
+        values += np.einsum("rm,rm->r", rows @ win, columns)
     low, high = np.percentile(values / len(wins), [2.5, 97.5])
     return Interval(point, float(low), float(high))
 
@@ -136,8 +119,8 @@ def performance_profile(
     if min(map(len, columns)) < 2:
         return shares, np.full_like(shares, np.nan), np.full_like(shares, np.nan)
     values = np.zeros((reps, len(thresholds)))
-    for part, drawn in zip(above, draws_of(columns, reps, rng_seed), strict=True):
-        values += _shares(drawn, len(part)) @ part
+    for part, weights in zip(above, shares_of(tuple(map(len, columns)), reps, rng_seed), strict=True):
+        values += weights @ part
     low, high = np.percentile(values / len(above), [2.5, 97.5], axis=0)
     return shares, low, high
 
@@ -145,11 +128,6 @@ def performance_profile(
 def _wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(n, m): 1 where the seed of x is higher than that of y, 1/2 where they are equal."""
     return (x[:, None] > y) + (x[:, None] == y) / 2
-
-
-def _shares(drawn: np.ndarray, n: int) -> np.ndarray:
-    """(reps, n): how much of every resample each seed makes up."""
-    return (drawn[:, :, None] == np.arange(n)).mean(axis=1)
 
 
 def pairwise_p_values(

@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from plasticity_bench.inference import holm, mean_of_streams, pairwise_p_values, probability_of_improvement
+from plasticity_bench.inference import holm, pairwise_p_values, probability_of_improvement
 from plasticity_bench.records import TUNED_MARK
-from plasticity_bench.stats import Difference, Interval, paired_bootstrap
+from plasticity_bench.stats import Difference, Interval, MeanOfStreams, paired_bootstrap
 
 #: Below this many seeds the percentile bootstrap's intervals are clearly too narrow, and no rank is given:
 #: 2 of the 2^5 sign patterns of 5 seeds are the first that can be significant.
@@ -159,7 +159,7 @@ def compare(a: R, b: R, p: float = np.nan, corrected: float = np.nan) -> Compari
     common = sorted(set(seeds) & set(others))
     x = [column[np.isin(seeds, common)] for column in left]
     y = [column[np.isin(others, common)] for column in right]
-    difference = paired_bootstrap(x, y, mean_of_streams(len(x)))
+    difference = paired_bootstrap(x, y, MeanOfStreams(len(x)))
     return Comparison(b.method, difference, len(common), p, corrected, probability_of_improvement(x, y))
 
 

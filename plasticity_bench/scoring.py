@@ -18,7 +18,6 @@ from functools import cached_property
 import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.inference import mean_of_streams
 from plasticity_bench.parallel import Workers
 from plasticity_bench.ranking import Group, groups
 from plasticity_bench.records import Cell
@@ -27,6 +26,7 @@ from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measure
 from plasticity_bench.stats import (
     Difference,
     Interval,
+    MeanOfStreams,
     interquartile_mean,
     paired_bootstrap,
     stratified_bootstrap,
@@ -284,7 +284,7 @@ def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) ->
     """
     seeds = sorted(set.intersection(*map(set, per_stream.values())))
     columns = tuple(np.array([values[seed] for seed in seeds]) for values in per_stream.values())
-    summary = stratified_bootstrap(columns, mean_of_streams(len(columns)))
+    summary = stratified_bootstrap(columns, MeanOfStreams(len(columns)))
     return AggregateRow(
         method, tuple(per_stream), tuple(seeds), columns, summary, stratified_bootstrap(columns)
     )

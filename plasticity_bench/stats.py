@@ -10,6 +10,7 @@ decides which seeds belong in, and says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,6 +55,24 @@ def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
     middle = np.sort(x, axis=-1)[..., cut : n - cut].mean(axis=-1)
     # Sorting puts nan last, where the cut could drop it.
     return np.where(np.isnan(x).any(axis=-1), np.nan, middle)
+
+
+@dataclass(frozen=True)
+class MeanOfStreams:
+    """A statistic: the mean over ``count`` streams of the interquartile mean over seeds, of all streams'
+    values in a row, as many of each: (..., count * seeds) -> (...).
+
+    A stream weighs the same whatever happens on it: one on which no method differs shrinks all differences
+    alike, and one on which a method fails cannot be trimmed away, as it can from the interquartile mean of
+    all values together.
+    """
+
+    count: int
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """The statistic along the last axis."""
+        means: np.ndarray = interquartile_mean(values.reshape(*values.shape[:-1], self.count, -1)).mean(-1)
+        return means
 
 
 def stratified_bootstrap(
@@ -113,7 +132,7 @@ def mean_band(values: np.ndarray, reps: int = 1000, rng_seed: int = 0) -> tuple[
     mean, n = values.mean(axis=0), len(values)
     if n < 2:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    return mean, *_bounds(np.ascontiguousarray((_shares(n, reps, rng_seed) @ values).T))
+    return mean, *_bounds(np.ascontiguousarray((shares_of((n,), reps, rng_seed)[0] @ values).T))
 
 
 def theil_sen(y: np.ndarray) -> float:
@@ -156,6 +175,14 @@ def draws_of(columns: Sequence[np.ndarray], reps: int, rng_seed: int) -> list[np
 
 def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, rng_seed: int) -> np.ndarray:
     """The statistic of every resample, (reps,)."""
+    if isinstance(statistic, MeanOfStreams):
+        # Each stream's resamples are computed once and shuffled, so that streams are drawn independently.
+        parts = [
+            _resampled_means(column.tobytes(), (len(column),), reps, rng_seed)[_shuffle(i, reps, rng_seed)]
+            for i, column in enumerate(columns)
+        ]
+        means: np.ndarray = np.mean(parts, axis=0)
+        return means
     values = np.concatenate(columns)
     lengths = tuple(map(len, columns))
     if statistic is interquartile_mean:
@@ -163,7 +190,7 @@ def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, r
     return statistic(values[_places(lengths, reps, rng_seed)])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _resampled_means(content: bytes, lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     """Interquartile means, kept because a row is compared with several others."""
     values = np.frombuffer(content)
@@ -188,12 +215,22 @@ def _places(lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     return found
 
 
+@lru_cache(maxsize=64)
+def _shuffle(stream: int, reps: int, rng_seed: int) -> np.ndarray:
+    """An order of the resamples for every stream; as they are for the first."""
+    return np.random.default_rng([rng_seed, stream]).permutation(reps) if stream else np.arange(reps)
+
+
 @lru_cache(maxsize=16)
-def _shares(n: int, reps: int, rng_seed: int) -> np.ndarray:
-    """(reps, n): how much of every resample of n seeds each seed makes up."""
-    found = (_places((n,), reps, rng_seed)[:, :, None] == np.arange(n)).mean(axis=1)
-    found.flags.writeable = False
-    return found
+def shares_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> tuple[np.ndarray, ...]:
+    """For every stratum of so many seeds (reps, n): how much of every resample each seed makes up."""
+    found = []
+    for draw in draws_of([np.empty(n) for n in lengths], reps, rng_seed):
+        n = draw.shape[1]
+        counts = np.bincount((np.arange(reps)[:, None] * n + draw).ravel(), minlength=reps * n)
+        found.append(counts.reshape(reps, n) / n)
+        found[-1].flags.writeable = False
+    return tuple(found)
 
 
 @lru_cache(maxsize=16)

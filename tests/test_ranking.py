@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from plasticity_bench.inference import holm, mean_of_streams, pairwise_p_values
+from plasticity_bench.inference import holm, pairwise_p_values
 from plasticity_bench.ranking import Group, groups
-from plasticity_bench.stats import Interval, interquartile_mean, stratified_bootstrap
+from plasticity_bench.stats import Interval, MeanOfStreams, interquartile_mean, stratified_bootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Line:
 
     @property
     def score(self) -> Interval:
-        return stratified_bootstrap(self.columns, mean_of_streams(len(self.columns)))
+        return stratified_bootstrap(self.columns, MeanOfStreams(len(self.columns)))
 
     @property
     def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
@@ -127,4 +127,15 @@ def test_a_failure_on_one_stream_of_four_counts() -> None:
 
 def test_mean_of_one_stream_is_the_interquartile_mean() -> None:
     values = np.random.default_rng(0).normal(size=(3, 11))
-    np.testing.assert_array_equal(mean_of_streams(1)(values), interquartile_mean(values))
+    np.testing.assert_array_equal(MeanOfStreams(1)(values), interquartile_mean(values))
+
+
+def test_resampled_means_of_streams_are_those_of_independent_draws() -> None:
+    """Against seeds drawn for every stream and resample apart, in a loop."""
+    rng = np.random.default_rng(4)
+    columns = [rng.normal(size=12) * scale for scale in (1.0, 3.0)]
+    values = [np.mean([interquartile_mean(rng.choice(column, (20_000, 12))) for column in columns], axis=0)]
+    found = stratified_bootstrap(columns, MeanOfStreams(2), reps=20_000)
+    low, high = np.percentile(values, [2.5, 97.5])
+    assert found.low == pytest.approx(low, abs=0.05)
+    assert found.high == pytest.approx(high, abs=0.05)
