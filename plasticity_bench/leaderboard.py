@@ -53,7 +53,7 @@ def build(
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
         "scores-per-seed.csv": _csv(_seed_rows(scores, out)),
-        "README.md": readme(scores, source, submitters, out, streams),
+        "README.md": readme(scores, source, submitters, out, streams, [path.stem for path in written]),
     }
     for name, text in texts.items():
         write_text(out / name, text)

@@ -45,9 +45,15 @@ TITLES = {True: "Tuned, as many configurations for every method", False: "Defaul
 
 
 def readme(
-    scores: Scores, source: Path, submitters: Mapping[str, Submitter], out: Path, streams: Sequence[str]
+    scores: Scores,
+    source: Path,
+    submitters: Mapping[str, Submitter],
+    out: Path,
+    streams: Sequence[str],
+    figures: Sequence[str],
 ) -> str:
-    """The text of README.md in ``out``, of scores of what lies in ``source``."""
+    """The text of README.md in ``out``, of scores of what lies in ``source``. ``figures``: names of those
+    that were drawn."""
     here = out.resolve()
     option = "--submissions" if submitters else "--runs"
     command = ["python -m plasticity_bench leaderboard", f"{option} {relative(source, here.parent)}"]
@@ -64,10 +70,9 @@ def readme(
         parts.append("![Retained plasticity by stream](figures/retained-plasticity.png)\n")
     if scores.aggregate:
         parts.append("![Retained plasticity, methods by streams](figures/heat-map.png)\n")
-    drawn = sorted(path.stem for path in (out / "figures").glob("*.png"))
     shown = ("retained-plasticity", "heat-map", "learning-curves-", "returns-")
     links = [
-        f"[{name.replace('-', ' ')}](figures/{name}.png)" for name in drawn if not name.startswith(shown)
+        f"[{name.replace('-', ' ')}](figures/{name}.png)" for name in figures if not name.startswith(shown)
     ]
     if links:
         parts.append(f"More figures: {', '.join(links)}.\n")
