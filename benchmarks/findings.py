@@ -24,7 +24,7 @@ from findings_figure import draw
 from plasticity_bench.files import write_text
 from plasticity_bench.inference import holm, permutation_test
 from plasticity_bench.records import TUNED_MARK, find_cells
-from plasticity_bench.report import interval_text, number
+from plasticity_bench.report import interval_text, number, p_text
 from plasticity_bench.score_notes import loses_plasticity
 from plasticity_bench.scoring import Scores, score
 from plasticity_bench.stats import Difference, paired_bootstrap, stratified_bootstrap
@@ -242,11 +242,6 @@ def costs(results: Results) -> str:
         texts = [f"{row.summary['cost'].point:.2f}" if row else "" for row in own]
         rows.append([f"`{method}`", *("" if text == "nan" else text for text in texts)])
     return table(["method", *results.streams], rows)
-
-
-def p_text(p: float) -> str:
-    """``0.012``, ``<0.001``; empty for nan."""
-    return "" if np.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def number_text(text: str) -> str:

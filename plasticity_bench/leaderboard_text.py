@@ -14,7 +14,7 @@ from plasticity_bench.figures import ranked
 from plasticity_bench.page import PAGE, recorded_suites
 from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Comparison, Group, groups
 from plasticity_bench.registry import SUITES
-from plasticity_bench.report import interval_text, metric_text, number
+from plasticity_bench.report import interval_text, metric_text, number, p_text
 from plasticity_bench.scoring import AggregateRow, CellScores, Scores, StreamScores, aggregate_streams
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.submission import Submitter
@@ -166,8 +166,7 @@ def _difference(found: Comparison | None) -> str:
 def _p(found: Comparison | None) -> str:
     if found is None or math.isnan(found.p):
         return ""
-    text = f"{found.p:.3f}" if found.p >= 0.001 else "<0.001"
-    return f"**{text}**" if found.significant else text
+    return f"**{p_text(found.p)}**" if found.significant else p_text(found.p)
 
 
 def _stream_section(stream: StreamScores, out: Path) -> str:

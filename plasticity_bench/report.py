@@ -89,6 +89,11 @@ def interval_text(interval: Interval | Difference) -> str:
     return f"{number(interval.point)} [{number(interval.low)}, {number(interval.high)}]"
 
 
+def p_text(p: float) -> str:
+    """``0.012``, ``<0.001``; empty where it is nan."""
+    return "" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
 def metric_text(row: CellScores, metric: str) -> str:
     """A metric's point estimate: three decimals, or what suits a rank and a cost."""
     value = row.summary[metric].point

@@ -104,7 +104,7 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
 def _print(a: str, b: str, found: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from plasticity_bench.report import interval_text, make_console, make_table
+    from plasticity_bench.report import HEADINGS, interval_text, make_console, make_table, p_text
     from plasticity_bench.stats import Interval
 
     def text(entry: dict[str, float | None]) -> str:
@@ -117,9 +117,10 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
         table = make_table("metric", "A [95% CI]", "B [95% CI]", "A - B [95% CI]", "p", "n", "A is")
         for metric, entry in metrics.items():
             cells = [text(entry[side]) for side in ("a", "b", "difference")]
-            name = metric.replace("_performance", "").replace("retained_plasticity", "retained")
-            p_value = "-" if entry["p"] is None else f"{entry['p']:.3f}"
-            table.add_row(name.replace("_", " "), *cells, p_value, str(entry["seeds"]), entry["a_is"])
+            name = HEADINGS.get(metric, metric.removesuffix("_plasticity")).replace("\n/100", "")
+            p_value = "-" if entry["p"] is None else p_text(entry["p"])
+            name = name.replace("\n", " ").replace("_", " ")
+            table.add_row(name, *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
         console.print()
     about = "tied: the paired interval includes 0; unknown: no interval; p: of the paired permutation test of"
