@@ -13,6 +13,7 @@ from urllib.parse import quote
 from plasticity_bench.figures import ranked
 from plasticity_bench.page import PAGE, recorded_suites
 from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Comparison, Group, groups
+from plasticity_bench.records import TUNED_MARK
 from plasticity_bench.registry import SUITES
 from plasticity_bench.report import interval_text, metric_text, number, p_text
 from plasticity_bench.scoring import AggregateRow, CellScores, Scores, StreamScores, aggregate_streams
@@ -227,7 +228,9 @@ def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str
     for label, method in sorted(found.items()):
         source = "" if method["source"] == "builtin" else f" Source: {inert(method['source'])}."
         about = " ".join(inert(_sentence(method[part])) for part in ("summary", "paper"))
-        lines.append(f"- {code(label)}: {about}{source}{_submitted(submitters.get(label, Submitter()))}")
+        own = (submitters.get(key, Submitter()) for key in (label, f"{label}{TUNED_MARK}"))
+        by = next((who for who in own if who.name or who.link), Submitter())
+        lines.append(f"- {code(label)}: {about}{source}{_submitted(by)}")
     return "\n".join(lines) + "\n"
 
 
