@@ -65,7 +65,7 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
         )
         jobs["performance-profiles"] = partial(overview.profiles, rows, styles)
         jobs["ranks-over-tasks"] = partial(overview.ranks_over_tasks, overview.ranks_of(common), styles)
-    if swept := {stream.name: rows for stream in streams if (rows := intervals.swept_of(stream))}:
+    if swept := {stream.name: tried for stream in streams if (tried := intervals.swept_of(stream))}:
         jobs["sensitivity"] = partial(intervals.sensitivity, swept, styles)
     return jobs
 
@@ -79,7 +79,10 @@ def save(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
     """Draws into ``paths``, each a .png or .svg, whole or not at all."""
     import matplotlib
 
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS, "backend": "agg"}):
+    with matplotlib.rc_context():
+        # Whatever the user has set in a matplotlibrc.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
         figure = draw()
         for path in paths:
             buffer = io.BytesIO()

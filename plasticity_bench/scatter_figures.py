@@ -59,7 +59,7 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
                 if point.method in REFERENCES:
                     place = (point.x, point.y)
                     axes.annotate(point.method, place, (4, 3), textcoords="offset points", fontsize=8)
-            x, y = ([point[i] for point in points] for i in (2, 3))
+            x, y = [point.x for point in points], [point.y for point in points]
             rho = ""
             if len(points) > 2 and len(set(x)) > 1 and len(set(y)) > 1:
                 rho = f"ρ = {spearmanr(x, y).statistic:.2f}"

@@ -41,7 +41,7 @@ PANELS = {
     "weight_norm": "weight norm",
 }
 #: matplotlib's settings for all figures. One font that comes with it, so that files are the same everywhere.
-SETTINGS: Mapping[str, Any] = {
+SETTINGS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "axes.titlesize": 10.5,
@@ -127,7 +127,8 @@ def split(rows: Sequence[AnyRow], most: int = MOST_COLOURED) -> tuple[list[AnyRo
     the rest. Where a method has two rows its tuned one stands for it, while there are enough others.
     """
     tuned = {plain(row.method) for row in rows if is_tuned(row.method)}
-    first, second = [], []
+    first: list[AnyRow] = []
+    second: list[AnyRow] = []
     for row in rows:
         if row.method not in REFERENCES:
             spare = plain(row.method) in tuned and not is_tuned(row.method)
