@@ -130,21 +130,23 @@ def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = Fals
 
 
 def strengths(results: Results) -> str:
-    """Syre, L2 and L2-init at the same strengths."""
+    """Syre, L2 and L2-init at the same strengths, and at all of them: every seed's mean over strengths."""
     rows, tested = [], []
     for stream in sorted({key[0] for key in results.controls}):
         own = {key[1:]: values for key, values in results.controls.items() if key[0] == stream}
-        for strength in sorted({key[1] for key in own if key[0] == "l2"}, key=float):
-            syre, l2 = own["syre", strength, "0.01"], own["l2", strength, ""]
-            init = own["l2-init", strength, ""]
+        grid = sorted({key[1] for key in own if key[0] == "l2"}, key=float)
+        for chosen in [*([strength] for strength in grid), grid]:
+            sides = {
+                method: _mean([own[method, strength, sigma] for strength in chosen])
+                for method, sigma in (("l2", ""), ("l2-init", ""), ("syre", "0.01"))
+            }
             points = [
-                interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in (l2, init, syre)
+                interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in sides.values()
             ]
-            differences = [paired(syre, other) for other in (l2, init)]
+            differences = [paired(sides["syre"], sides[other]) for other in ("l2", "l2-init")]
             tested += differences
-            rows.append(
-                [stream, strength, *points, *(interval_text(entry.difference) for entry in differences)]
-            )
+            name = chosen[0] if len(chosen) == 1 else "all"
+            rows.append([stream, name, *points, *(interval_text(entry.difference) for entry in differences)])
     to_l2, to_init = (holm([entry.p for entry in tested[i::2]]) for i in (0, 1))
     for row, first, second in zip(rows, to_l2, to_init, strict=True):
         row.insert(6, p_text(first))
@@ -153,20 +155,28 @@ def strengths(results: Results) -> str:
     return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
 
 
+def _mean(runs: Sequence[Seeds]) -> dict[int, float]:
+    """Every seed's mean over the runs."""
+    return {seed: float(np.mean([values[seed] for values in runs])) for seed in runs[0]}
+
+
 def sigmas(results: Results) -> str:
-    """Syre with offsets of several sizes, against none at all."""
+    """Syre with offsets of several sizes against none at all, at two strengths and at both together."""
     rows, tested = [], []
     for stream in sorted({key[0] for key in results.controls}):
         own = {key[2:]: v for key, v in results.controls.items() if key[:2] == (stream, "syre")}
-        for strength in sorted({strength for strength, sigma in own if sigma == "1.0"}, key=float):
-            for sigma in sorted({sigma for other, sigma in own if other == strength}, key=float):
-                values = own[strength, sigma]
+        varied = sorted({strength for strength, sigma in own if sigma == "1.0"}, key=float)
+        sizes = sorted({sigma for _, sigma in own}, key=float)
+        for chosen in [*([strength] for strength in varied), varied]:
+            none = _mean([own[strength, "0.0"] for strength in chosen])
+            for sigma in sizes:
+                values = _mean([own[strength, sigma] for strength in chosen])
                 point = interval_text(stratified_bootstrap([np.array(list(values.values()))]))
-                rows.append([stream, strength, number_text(sigma), point])
+                name = chosen[0] if len(chosen) == 1 else "both"
+                rows.append([stream, name, f"{float(sigma):g}", point])
                 if float(sigma):
-                    entry = paired(values, own[strength, "0.0"])
-                    tested.append(entry)
-                    rows[-1] += [interval_text(entry.difference), p_text(entry.p)]
+                    tested.append(paired(values, none))
+                    rows[-1] += [interval_text(tested[-1].difference), p_text(tested[-1].p)]
                 else:
                     rows[-1] += ["", "", ""]
     corrected = iter(holm([entry.p for entry in tested]))
@@ -242,11 +252,6 @@ def costs(results: Results) -> str:
         texts = [f"{row.summary['cost'].point:.2f}" if row else "" for row in own]
         rows.append([f"`{method}`", *("" if text == "nan" else text for text in texts)])
     return table(["method", *results.streams], rows)
-
-
-def number_text(text: str) -> str:
-    """``0.0`` as 0, ``0.010`` as 0.01."""
-    return f"{float(text):g}"
 
 
 CONTROL_PAIRS = (("syre", "l2"), ("syre", "l2-init"), ("syre", "syre-redrawn"), ("syre-offset-only", "none"))

@@ -18,7 +18,7 @@ Controls = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 
 def draw(controls: Controls, path: Path) -> None:
     """Retained plasticity over the strength of three decays, and over the size of syre's offset."""
-    save(lambda: _figure(controls), path)
+    save(lambda: _figure(controls), [path])
 
 
 def _figure(controls: Controls) -> Any:
