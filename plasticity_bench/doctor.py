@@ -32,7 +32,7 @@ USED_FOR: dict[str, str | None] = {
     "pybullet": "the Ant streams and the environments",
     "stable-baselines3": "the stable-baselines3 adapter",
     "pillow": "watch",
-    "pandas": "score and plot",
+    "pandas": "plot",
     "seaborn": "plot",
     "scipy": "score",
 }

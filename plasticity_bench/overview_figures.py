@@ -86,6 +86,8 @@ def tables_of(
 
 def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
     """Methods by streams: the interquartile mean of retained plasticity, in figures and in colour."""
+    import pandas
+    import seaborn
     from matplotlib.figure import Figure
 
     labels = [wrapped(method) for method in methods]
@@ -100,16 +102,20 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
         place = (start / width, below / height, widths[index] / width, line * len(methods) / height)
         axes = figure.add_axes(place)
         start += widths[index] + 0.25
-        shown = np.clip(table, LEAST, 2 - LEAST)
-        axes.imshow(shown, cmap="RdBu", vmin=LEAST, vmax=2 - LEAST, aspect="auto")
-        for (row, column), value in np.ndenumerate(table):
-            if not np.isnan(value):
-                color = "white" if abs(shown[row, column] - 1) > 0.65 * (1 - LEAST) else "black"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
-        axes.set_yticks(range(len(methods)), labels if not index else [""] * len(methods))
-        axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+        seaborn.heatmap(
+            pandas.DataFrame(table, index=labels, columns=list(names)),
+            ax=axes,
+            cmap="RdBu",
+            vmin=LEAST,
+            vmax=2 - LEAST,
+            annot=True,
+            fmt=".2f",
+            annot_kws={"fontsize": 8},
+            cbar=False,
+            yticklabels=labels if not index else False,
+        )
+        axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
         if len(tables) > 1:
             axes.set_title(title, fontsize=9.5)
     figure.text(
