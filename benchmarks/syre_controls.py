@@ -1,5 +1,6 @@
 """Syre beside its controls: decay to zero, to the initial weights and to syre's offset at the same strengths,
-and syre with offsets of other sizes, 0 included (which is L2).
+syre with offsets of other sizes, 0 included (which is L2), and all
+of them with the settings that a sweep chose for one.
 
     python benchmarks/syre_controls.py [--runs runs/syre-controls] [--out docs/data/syre-controls.csv]
 
@@ -30,6 +31,11 @@ SIGMAS = ("0", "0.01", "0.03", "0.1", "0.3", "1")
 DECAYS = ("l2", "l2-init", "syre")
 #: Strengths at which syre's offset is varied.
 VARIED = ("1e-3", "3e-3")
+#: Settings that a sweep chose for one of DECAYS, given to all of them: stream -> (learning rate, strength).
+CROSSED = {
+    "permuted-digits": (("0.0055", "0.0018"), ("0.0056", "0.0066")),  # chosen for l2, and for syre
+    "bit-flip": (("0.0039", "0.0037"),),  # chosen for l2; for syre it was the default, which is in the grid
+}
 SEEDS = 16
 COLUMNS = ("retained_plasticity", "average_performance", "dormant_fraction", "effective_rank", "weight_norm")
 
@@ -40,14 +46,18 @@ def plans() -> list[CellPlan]:
     settings += [("syre", {"strength": strength, "sigma": sigma}) for strength in VARIED for sigma in SIGMAS]
     found = [CellPlan(stream, method) for stream in STREAMS for method in ("none", "reset")]
     for stream in STREAMS:
-        for method, chosen in settings:
-            found.append(CellPlan(stream, method, chosen))
+        crossed = [
+            (method, {"lr": rate, "strength": strength})
+            for rate, strength in CROSSED[stream]
+            for method in DECAYS
+        ]
+        found += [CellPlan(stream, method, chosen) for method, chosen in settings + crossed]
     unique = {(plan.stream, plan.chosen()[1].label): plan for plan in found}
     return list(unique.values())
 
 
 def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[list[object]]:
-    """stream, method, strength, sigma, seed, and the scores; trains what is missing."""
+    """stream, method, settings, seed, and the scores; trains what is missing."""
     processes, devices = launch.workers(workers, device)
     planned = open_cells(runs, plans(), seeds)
     launch.train(planned, processes, devices, Console(stderr=True))
@@ -58,7 +68,7 @@ def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[li
             own = [
                 stream.name,
                 method["name"],
-                *(method["settings"].get(name, "") for name in ("strength", "sigma")),
+                *(method["settings"].get(name, "") for name in ("lr", "strength", "sigma")),
             ]
             for i, seed in enumerate(row.seeds):
                 found.append([*own, seed, *(f"{row.values[name][i]:.9g}" for name in COLUMNS)])
@@ -75,7 +85,7 @@ def main() -> None:
     args = parser.parse_args()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["stream", "method", "strength", "sigma", "seed", *COLUMNS])
+    writer.writerow(["stream", "method", "lr", "strength", "sigma", "seed", *COLUMNS])
     writer.writerows(rows(args.runs, range(SEEDS), args.jobs, args.device))
     write_text(args.out, text.getvalue())
     print(f"wrote {args.out}")
