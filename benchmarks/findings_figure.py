@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from findings_data import Controls
 from matplotlib.figure import Figure
 
 from plasticity_bench.figures import save
 from plasticity_bench.stats import Interval, stratified_bootstrap
-
-#: (stream, method, strength, sigma) -> seed -> retained plasticity
-Controls = Mapping[tuple[str, str, str, str], Mapping[int, float]]
 
 
 def draw(controls: Controls, path: Path) -> None:

@@ -12,51 +12,25 @@ import numpy as np
 from plasticity_bench.stats import (
     REPS,
     Interval,
-    Statistic,
     columns_of,
-    interquartile_mean,
-    paired_columns,
     shares_of,
 )
 
-#: Sign patterns tried by the permutation test: all of them where there are no more.
-PERMUTATIONS = 9999
-#: Up to this many seeds all sign patterns of all pairs are gone through, else as many as these.
-EXACT_SEEDS = 11
-PATTERNS = 1999
+#: Sign patterns tried besides the one found: all of them where there are no more, up to 11 seeds.
+PATTERNS = 2**11 - 1
 
 
-def permutation_test(
-    a: Sequence[np.ndarray] | np.ndarray,
-    b: Sequence[np.ndarray] | np.ndarray,
-    statistic: Statistic = interquartile_mean,
-    permutations: int = PERMUTATIONS,
-    rng_seed: int = 0,
-) -> float:
-    """Two-sided p-value of statistic(a) = statistic(b), where a and b hold the same seeds in the same order.
+def paired_test(a: np.ndarray, b: np.ndarray) -> float:
+    """Two-sided p-value of equal means, where a and b hold the same seeds in the same order: a pair's own in
+    ``pairwise_p_values``, exact up to 16 seeds. nan for fewer than two seeds, and where a value is nan.
 
-    If the two methods were alike, a seed's two values could as well have come the other way round: the test
-    exchanges them, for every seed of every stream apart, and counts how often the difference of the
-    statistics is as large as the one found (Fisher's randomisation test, paired; scipy's ``permutation_test``
-    with ``permutation_type="samples"``). Exact, with all 2^n patterns, where these are few; else with
-    ``permutations`` random ones and the one found. nan where a value is nan or there is none.
     Raises ValueError where the shapes differ.
     """
-    left, right = paired_columns(a, b)
-    x, y = (np.concatenate(side) if side else np.empty(0) for side in (left, right))
-    n = len(x)
-    if not n or np.isnan(x).any() or np.isnan(y).any():
+    if a.shape != b.shape:
+        raise ValueError("a paired comparison needs the same seeds on both sides")
+    if np.isnan(a).any() or np.isnan(b).any():
         return float("nan")
-    exact = n < 63 and 2**n <= permutations
-    if exact:
-        swapped = (np.arange(2**n)[:, None] >> np.arange(n)) % 2 == 1
-    else:
-        swapped = np.random.default_rng(rng_seed).random((permutations, n)) < 0.5
-    found = statistic(np.where(swapped, y, x)) - statistic(np.where(swapped, x, y))
-    observed = abs(statistic(x) - statistic(y))
-    # Equal differences may round apart.
-    extreme = int((np.abs(found) >= observed * (1 - 1e-12)).sum())
-    return extreme / len(found) if exact else (extreme + 1) / (len(found) + 1)
+    return float(pairwise_p_values(np.array([a, b]), permutations=2**16 - 1)[0][0, 1])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -142,8 +116,8 @@ def pairwise_p_values(
     (Westfall & Young 1993, max-T): the share in which the largest statistic of any pair is at least its own.
     The chance of any false rejection in the table then stays below the level, as with Holm's correction, but
     a few seeds can suffice: 2^(1 - n) is the least value that n seeds can give, while Holm's least is that
-    times the number of pairs. Exact with all patterns up to 2^11, else with random ones. 1 on the diagonal;
-    nan for pairs with fewer than two common seeds or a statistic that is not a number.
+    times the number of pairs. Exact with all patterns up to ``permutations`` + 1, else with random ones.
+    1 on the diagonal; nan for pairs with fewer than two common seeds or a statistic that is not a number.
     """
     methods, n = values.shape
     first, second = np.triu_indices(methods, 1)
@@ -155,7 +129,7 @@ def pairwise_p_values(
     squares = (d**2).sum(axis=1)
     # A pair of equal methods has no difference under any signs; rounding must not make one.
     varies = squares > 0
-    if n <= EXACT_SEEDS:
+    if 2**n <= permutations + 1:
         patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) % 2)
     else:
         rng = np.random.default_rng(rng_seed)

@@ -80,7 +80,7 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     """metric -> the difference a - b, its interval, its number of common seeds, and both sides."""
     from math import isnan
 
-    from plasticity_bench.inference import permutation_test
+    from plasticity_bench.inference import paired_test
     from plasticity_bench.report import interval_json
     from plasticity_bench.scoring import TIMINGS, difference, paired_values, verdict
     from plasticity_bench.seed_metrics import METRICS
@@ -89,7 +89,7 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     for metric in METRICS:
         size, seeds = difference(a, b, metric)
         left, right = paired_values(a, b, metric)
-        p_value = float("nan") if metric in TIMINGS else permutation_test(left, right)
+        p_value = float("nan") if metric in TIMINGS else paired_test(left[0], right[0])
         sides = {name: interval_json(row.summary[metric]) for name, row in (("a", a), ("b", b))}
         found[metric] = {
             **sides,
@@ -123,5 +123,7 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
             table.add_row(name, *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
         console.print()
-    about = "tied: the paired interval includes 0; unknown: no interval; p: of the paired permutation test of"
-    console.print(Text(f"{about}\nequal interquartile means, of this comparison alone", style="dim"))
+    about = "tied: the paired interval includes 0; unknown: no interval; p: of equal means, by sign flips of"
+    console.print(
+        Text(f"{about}\nthe seeds' differences, not corrected for the number of comparisons", style="dim")
+    )

@@ -1,0 +1,98 @@
+"""The tables of docs/findings.md on syre beside its controls, from what syre_controls.py wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from findings_data import Results, Seeds, paired, table
+
+from plasticity_bench.inference import holm
+from plasticity_bench.report import interval_text, p_text
+from plasticity_bench.stats import stratified_bootstrap
+
+
+def strengths(results: Results) -> str:
+    """Syre, L2 and L2-init at the same strengths, and at all of them: every seed's mean over strengths."""
+    rows, tested = [], []
+    for stream in sorted({key[0] for key in results.controls}):
+        own = {key[1:]: values for key, values in results.controls.items() if key[0] == stream}
+        grid = sorted({key[1] for key in own if key[0] == "l2"}, key=float)
+        for chosen in [*([strength] for strength in grid), grid]:
+            sides = {
+                method: _mean([own[method, strength, sigma] for strength in chosen])
+                for method, sigma in (("l2", ""), ("l2-init", ""), ("syre", "0.01"))
+            }
+            points = [
+                interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in sides.values()
+            ]
+            differences = [paired(sides["syre"], sides[other]) for other in ("l2", "l2-init")]
+            tested += differences
+            name = chosen[0] if len(chosen) == 1 else "all"
+            rows.append([stream, name, *points, *(interval_text(entry.difference) for entry in differences)])
+    to_l2, to_init = (holm([entry.p for entry in tested[i::2]]) for i in (0, 1))
+    for row, first, second in zip(rows, to_l2, to_init, strict=True):
+        row.insert(6, p_text(first))
+        row.append(p_text(second))
+    head = ["stream", "strength", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`", "p (Holm)"]
+    return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
+
+
+def crossed(results: Results) -> str:
+    """L2, L2-init and syre with the settings that a sweep chose for one of them."""
+    rows, tested = [], []
+    for stream, rate, strength in sorted({(key[0], *key[2:]) for key in results.crossed}):
+        own = {
+            method: results.crossed[stream, method, rate, strength] for method in ("l2", "l2-init", "syre")
+        }
+        points = [interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in own.values()]
+        differences = [paired(own["syre"], own[other]) for other in ("l2", "l2-init")]
+        tested += differences
+        rows.append([stream, f"lr={rate}, strength={strength}", *points])
+        rows[-1] += [interval_text(entry.difference) for entry in differences]
+    corrected = holm([entry.p for entry in tested])
+    for i, row in enumerate(rows):
+        row.insert(6, p_text(corrected[2 * i]))
+        row.append(p_text(corrected[2 * i + 1]))
+    head = ["stream", "settings", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`", "p (Holm)"]
+    return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
+
+
+def _mean(runs: Sequence[Seeds]) -> dict[int, float]:
+    """Every seed's mean over the runs."""
+    return {seed: float(np.mean([values[seed] for values in runs])) for seed in runs[0]}
+
+
+def sigmas(results: Results) -> str:
+    """Syre with offsets of several sizes against none at all, at two strengths and at both together."""
+    rows, tested = [], []
+    for stream in sorted({key[0] for key in results.controls}):
+        own = {key[2:]: v for key, v in results.controls.items() if key[:2] == (stream, "syre")}
+        varied = sorted({strength for strength, sigma in own if sigma == "1.0"}, key=float)
+        sizes = sorted({sigma for _, sigma in own}, key=float)
+        for chosen in [*([strength] for strength in varied), varied]:
+            none = _mean([own[strength, "0.0"] for strength in chosen])
+            for sigma in sizes:
+                values = _mean([own[strength, sigma] for strength in chosen])
+                point = interval_text(stratified_bootstrap([np.array(list(values.values()))]))
+                name = chosen[0] if len(chosen) == 1 else "both"
+                rows.append([stream, name, f"{float(sigma):g}", point])
+                if float(sigma):
+                    tested.append(paired(values, none))
+                    rows[-1] += [interval_text(tested[-1].difference), p_text(tested[-1].p)]
+                else:
+                    rows[-1] += ["", "", ""]
+    corrected = iter(holm([entry.p for entry in tested]))
+    for row in rows:
+        if len(row) == 6:
+            row.append(p_text(next(corrected)))
+    head = [
+        "stream",
+        "strength",
+        "sigma",
+        "retained plasticity [95% CI]",
+        "difference to sigma 0",
+        "p",
+        "p (Holm)",
+    ]
+    return table(head, rows)
