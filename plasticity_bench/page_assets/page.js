@@ -161,11 +161,12 @@ function unranked(rows) {
   return [...counts].sort(([, a], [, b]) => b - a).map(([why, count]) => `no rank for ${counted(count, 'method')}: ${why}`);
 }
 
-// The filters to begin with: where nothing is ranked over all streams, the suite that ranks most; where
-// nothing adds up over streams, the first stream.
+// The filters to begin with: where nothing that is shown has a rank over all streams, the suite that ranks
+// most of it (tuned rows, where there are any); where nothing adds up over streams, the first stream.
 function firstView() {
   if (!DATA.overall.rows.length) return { stream: DATA.streams.length > 1 ? 0 : -1 };
-  const ranked = (table) => table.rows.filter((row) => row.rank !== null).length;
+  const tuned = !DATA.runs && DATA.methods.some((method) => method.tuned);
+  const ranked = (table) => table.rows.filter((row) => row.rank !== null && (DATA.methods[row.method].tuned || !tuned)).length;
   if (ranked(DATA.overall)) return {};
   const [suite, count] = Object.entries(DATA.by_suite).map(([name, table]) => [name, ranked(table)])
     .reduce((best, one) => (one[1] > best[1] ? one : best), ['', 0]);
