@@ -66,12 +66,11 @@ def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], dict[int,
     crossed: dict[tuple[str, str, str, str], dict[int, float]] = {}
     with path.open() as file:
         for row in csv.DictReader(file):
-            names = (
-                ("stream", "method", "lr", "strength")
-                if row["lr"]
-                else ("stream", "method", "strength", "sigma")
-            )
-            found = (crossed if row["lr"] else controls).setdefault(tuple(row[name] for name in names), {})
+            if row["lr"]:
+                found = crossed.setdefault((row["stream"], row["method"], row["lr"], row["strength"]), {})
+            else:
+                key = (row["stream"], row["method"], row["strength"], row["sigma"])
+                found = controls.setdefault(key, {})
             found[int(row["seed"])] = float(row["retained_plasticity"])
     return controls, crossed
 
