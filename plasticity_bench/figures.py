@@ -23,7 +23,7 @@ from plasticity_bench.files import write_bytes
 from plasticity_bench.parallel import Workers
 from plasticity_bench.return_figure import draw_returns, returns_over_steps
 from plasticity_bench.scoring import RANKED_BY, Scores, StreamScores
-from plasticity_bench.styles import SETTINGS, split, styles_of
+from plasticity_bench.styles import SETTINGS, split, styles_of, styles_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,14 +38,18 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     streams = [stream for stream in scores.streams if stream.rows]
     styles = styles_of(streams)
     jobs: dict[str, Callable[[], Figure]] = {
-        f"learning-curves-{stream.name}": partial(learning_curves, curves_of(stream, styles))
+        f"learning-curves-{stream.name}": partial(
+            learning_curves, curves_of(stream, styles_on(stream, styles))
+        )
         for stream in streams
     }
     for stream in streams:
         shown, _ = split(stream.rows, MOST_OVER_STEPS)
         curves = [(row, points) for row in shown if (points := returns_over_steps(row.cell))]
         if curves:
-            jobs[f"returns-{stream.name}"] = partial(draw_returns, stream.name, curves, styles)
+            jobs[f"returns-{stream.name}"] = partial(
+                draw_returns, stream.name, curves, styles_on(stream, styles)
+            )
     if found := ranked(streams):
         jobs["retained-plasticity"] = partial(
             intervals.draw_lines, intervals.retained_plasticity(found, styles), intervals.RETAINED

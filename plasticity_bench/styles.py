@@ -120,6 +120,14 @@ def styles_of(streams: Sequence[StreamScores]) -> dict[str, Style]:
     }
 
 
+def styles_on(stream: StreamScores, styles: Mapping[str, Style]) -> Mapping[str, Style]:
+    """The styles for a figure of this stream alone: where it has no tuned row, the others look like them."""
+    if any(is_tuned(row.method) for row in stream.rows):
+        return styles
+    alone = {row.method: styles.get(f"{row.method}{TUNED}", styles[row.method]) for row in stream.rows}
+    return {**styles, **alone}
+
+
 def split(rows: Sequence[AnyRow], most: int = MOST_COLOURED) -> tuple[list[AnyRow], list[AnyRow]]:
     """The rows to draw in colour, and the rest, both in the order given: the best first.
 

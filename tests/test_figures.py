@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from plasticity_bench.leaderboard import build
 from plasticity_bench.parallel import Workers
 from plasticity_bench.records import find_cells, open_cell
 from plasticity_bench.scoring import Scores, score
-from plasticity_bench.styles import KNOWN, by_method, one_each, split, styles_of
+from plasticity_bench.styles import KNOWN, by_method, one_each, split, styles_of, styles_on
 
 TRIED = [0.72, 0.75, None, -3.0]
 
@@ -112,6 +113,18 @@ def test_tuned_and_default_share_a_colour(scores: Scores) -> None:
     assert default.face == "white"
     lines = {(style.color, style.linestyle) for style in styles.values()}
     assert len(lines) == len(styles)
+
+
+def test_untuned_rows_alone_are_solid(scores: Scores) -> None:
+    stream = scores.streams[0]
+    styles = styles_of(scores.streams)
+    assert styles_on(stream, styles) == styles
+    default = replace(stream, rows=tuple(row for row in stream.rows if row.cell.tuning is None))
+    both = {row.method for row in stream.rows if f"{row.method} (tuned)" in styles} & {"l2", "none"}
+    assert both
+    for method in both:
+        assert styles[method].linestyle != "-"
+        assert styles_on(default, styles)[method] == styles[f"{method} (tuned)"]
 
 
 def test_a_method_has_one_line_of_intervals(scores: Scores) -> None:
