@@ -237,6 +237,7 @@ def read_cell(path: Path) -> Cell:
     mend = "move the folder away and run again"
     config = _read_json(path / "config.json", mend)
     tuning = _read_json(path / TUNING, mend) if path.name.endswith(TUNED) else None
+    file = "config.json"
     if config.get("protocol") != PROTOCOL:
         raise InputError(
             f"{path} follows protocol {config.get('protocol')}, this version reads protocol {PROTOCOL}; "
@@ -244,14 +245,17 @@ def read_cell(path: Path) -> Cell:
         )
     try:
         cell = Cell(path, config, tuning)
-        _ = (
-            cell.method,
-            cell.configuration,
-            cell.tasks,
-            *(config["stream"][key] for key in ("chance", "score", "warmup_tasks")),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path / 'config.json'} is damaged: {error!r}; {mend}") from error
+        stream = config["stream"]
+        _ = (cell.configuration, cell.tasks, stream["chance"], stream["score"], stream["warmup_tasks"])
+        file = TUNING
+        if tuning is not None:
+            _ = (
+                tuning["method"],
+                tuning["configurations"][tuning["chosen"]]["settings"],
+                len(tuning["seeds"]),
+            )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{path / file} is damaged: {error!r}; {mend}") from error
     return cell
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib.image
 import numpy as np
 import pytest
-from fake_records import learning_curves, write_cell, write_suite
+from fake_records import learning_curves, tuning_table, write_cell, write_suite
 
 from plasticity_bench import interval_figures as intervals
 from plasticity_bench import overview_figures as overview
@@ -40,13 +40,9 @@ def add_tuned(runs: Path, stream: str, method: str, end: float, tried: Sequence[
     (plain,) = runs.glob(f"{stream}-v1/{method}-0123abcd")
     config = json.loads((plain / "config.json").read_text())
     known = [-9.0 if value is None else value for value in tried]
-    tuning = {
-        "method": method,
-        "chosen": int(np.argmax(known)),
-        "configurations": [
-            {"settings": {"lr": str(i)} if i else {}, "score": value} for i, value in enumerate(tried)
-        ],
-    }
+    tuning = tuning_table(method, known, stream)
+    for row, value in zip(tuning["configurations"], tried, strict=True):
+        row["score"] = value
     cell = open_cell(runs, f"{stream}-v1", plain.name, config, json.dumps(tuning))
     for seed, values in learning_curves(0.74, end, range(6), 60).items():
         rows: list[dict[str, Any]] = [{"task": i, "online_performance": v} for i, v in enumerate(values)]

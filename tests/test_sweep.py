@@ -134,6 +134,10 @@ def test_run_with_the_tuned_settings(tmp_path: Path, capsys: Any) -> None:
     assert cell.path.name.endswith("-tuned")
     assert cell.seeds() == [0]
     assert cell.tuning == table
+    (cell.path / "tuning.json").write_text(json.dumps({**table, "chosen": 99}))
+    with pytest.raises(InputError, match=r"tuning\.json is damaged"):
+        find_cells(runs)
+    (cell.path / "tuning.json").write_text(json.dumps(table))
     assert main([*run, str(out), "--seeds", f"{FIRST_SEED + 1}-{FIRST_SEED + 1}"]) == 2
     assert "was used to tune" in capsys.readouterr().err
     assert main([*run, str(out), "--set", "strength=1"]) == 2
