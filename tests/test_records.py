@@ -176,7 +176,7 @@ def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:
         (b"", "is damaged ("),
         (b"3", "is damaged (not a JSON object)"),
         (b"\xff", "is damaged ("),
-        (json.dumps({"protocol": PROTOCOL}).encode(), "is damaged: KeyError('method')"),
+        (json.dumps({"protocol": PROTOCOL}).encode(), "is damaged: KeyError('stream')"),
         (json.dumps({"protocol": PROTOCOL, "stream": 1, "method": 2}).encode(), "is damaged: TypeError("),
         (
             json.dumps({**CONFIG, "protocol": PROTOCOL, "stream": {"tasks": "x"}}).encode(),
