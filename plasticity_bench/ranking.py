@@ -170,7 +170,7 @@ def _why_not(row: Row, covered: set[str]) -> str:
     if set(row.coverage) != covered:
         return f"covers {len(row.coverage)} of {len(covered)} streams"
     seeds = len(row.runs[0])
-    return f"{seeds} seeds, at least {FEW_SEEDS} are needed" if seeds < FEW_SEEDS else ""
+    return f"{seeds} of the {FEW_SEEDS} seeds that a rank needs" if seeds < FEW_SEEDS else ""
 
 
 def _by_seed(rows: Sequence[Row]) -> np.ndarray:

@@ -79,7 +79,7 @@ def test_what_has_no_rank_says_why() -> None:
     assert [place.text for place in places] == ["1", "-", "-", "-"]
     assert [place.why for place in places] == [
         "",
-        "5 seeds, at least 6 are needed",
+        "5 of the 6 seeds that a rank needs",
         "covers 1 of 2 streams",
         "its score is unknown",
     ]
