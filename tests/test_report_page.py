@@ -65,7 +65,7 @@ def test_it_shows_what_is_recorded(chromium: Browser, page_file: Path, runs: Pat
         page.select_option("#stream", label="permuted-digits-v1")
         rank = page.locator(f"{ROWS}[data-method=cbp] td:nth-child(2) span").first
         assert rank.inner_text() == "\u2013", "one seed has no rank"
-        assert rank.get_attribute("title") == "no rank: 1 seeds, at least 6 are needed"
+        assert rank.get_attribute("title") == "no rank: 1 of the 6 seeds that a rank needs"
         assert page.locator("#chart canvas").count() == 1
         assert seen.texts("#legend a")[:2] == ["none", "reset"]
 
