@@ -46,11 +46,12 @@ class Results:
 
     @cached_property
     def retained(self) -> dict[tuple[str, str], Seeds]:
-        """(stream, method) -> the leaderboard's values, where `none` starts above chance."""
+        """(stream, built-in method) -> the leaderboard's values, where `none` starts above chance."""
         return {
             (stream.name, row.method): values
             for stream in self.scores.streams
             for row in stream.rows
+            if row.cell.config["method"]["source"] == "builtin"
             if (values := row.by_seed("retained_plasticity")) and not np.isnan(list(values.values())).any()
         }
 

@@ -114,5 +114,11 @@ def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
         print(f"      {command} submit {reference}{_options(args)}, then this command again")
     print("next:")
     print(f"  {command} leaderboard --verify {folder}")
-    print(f"  git add {folder} && git commit -m 'Submission: {folder.name}'")
+    board = folder.parent.parent
+    # Only the repository's own leaderboard is generated and committed with its submissions.
+    if (board / "SUBMITTING.md").exists():
+        print(f"  {command} leaderboard --submissions {folder.parent}")
+        print(f"  git add {board} && git commit -m 'Submission: {folder.name}'")
+    else:
+        print(f"  git add {folder} && git commit -m 'Submission: {folder.name}'")
     print("  git push, and open a pull request")
