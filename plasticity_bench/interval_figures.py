@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from plasticity_bench.layout import Room, explain_markers, label_width, packed
+from plasticity_bench.records import TUNED_MARK
 from plasticity_bench.scoring import RANKED_BY, AggregateRow, StreamScores
 from plasticity_bench.seed_metrics import window
 from plasticity_bench.stats import Interval
-from plasticity_bench.styles import TUNED, Style, by_method, plain, short, wrapped
+from plasticity_bench.styles import Style, by_method, plain, short, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Sty
     for axes, (name, rows) in zip(panels, streams.items(), strict=True):
         known = np.concatenate([swept.scores for swept in rows])
         for depth, swept in enumerate(rows):
-            color = styles[f"{swept.method}{TUNED}"].color
+            color = styles[f"{swept.method}{TUNED_MARK}"].color
             failed = ~(swept.scores >= LOWEST)
             x = np.where(failed, LOWEST, swept.scores)
             y = np.full(len(x), -depth)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from plasticity_bench.records import TUNED_MARK
 from plasticity_bench.scoring import StreamScores
 
 #: More coloured curves than this (and the references) cannot be told apart; the rest is light grey.
@@ -34,7 +35,6 @@ COLOURS = ("#332288", "#882255", "#117733", "#999933", "#661100", "#44AA99")
 #: One after the other, once the colours are used up.
 LINES = ("-", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 DASHED = (0, (4, 1.6))
-TUNED = " (tuned)"
 PANELS = {
     "dormant_fraction": "dormant fraction",
     "effective_rank": "effective rank",
@@ -90,12 +90,12 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 def plain(method: str) -> str:
     """The label without the word that its settings were tuned."""
-    return method.removesuffix(TUNED)
+    return method.removesuffix(TUNED_MARK)
 
 
 def is_tuned(method: str) -> bool:
     """Whether a sweep chose the settings of the row with this label."""
-    return method.endswith(TUNED)
+    return method.endswith(TUNED_MARK)
 
 
 def styles_of(streams: Sequence[StreamScores]) -> dict[str, Style]:
@@ -124,7 +124,7 @@ def styles_on(stream: StreamScores, styles: Mapping[str, Style]) -> Mapping[str,
     """The styles for a figure of this stream alone: where it has no tuned row, the others look like them."""
     if any(is_tuned(row.method) for row in stream.rows):
         return styles
-    alone = {row.method: styles.get(f"{row.method}{TUNED}", styles[row.method]) for row in stream.rows}
+    alone = {row.method: styles.get(f"{row.method}{TUNED_MARK}", styles[row.method]) for row in stream.rows}
     return {**styles, **alone}
 
 

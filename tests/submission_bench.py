@@ -18,6 +18,7 @@ from plasticity_bench.registry import choose_method
 from plasticity_bench.submission import Submitter
 from plasticity_bench.submit import find_submission, missing, submission_name, write_submission
 from plasticity_bench.sweep import plan_sweep, summarise, tuned_plan, tuning_seeds, write
+from plasticity_bench.verify import verify
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
@@ -115,3 +116,10 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".lock"
     }
+
+
+def problems(*paths: Path) -> list[str]:
+    """What ``verify`` says is wrong with these submissions, fit to print."""
+    found = [str(problem) for problem in verify(paths).problems]
+    assert all(line.isprintable() for line in found)
+    return found

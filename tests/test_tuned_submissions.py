@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from plugins import GOOD
-from submission_bench import FOLDER, STREAM, edit_json, submit, sweep, tree
+from submission_bench import FOLDER, STREAM, edit_json, problems, submit, sweep, tree
 from submission_damage import cell
 from tuning_damage import DAMAGE, PLUGIN_DAMAGE, tune_untuned
 
@@ -45,12 +45,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(sound: Path, tmp_path: Path) -> Path:
     """The same, to be damaged."""
     return Path(shutil.copytree(sound, tmp_path / "submissions"))
-
-
-def problems(*paths: Path) -> list[str]:
-    found = [str(problem) for problem in verify(paths).problems]
-    assert all(line.isprintable() for line in found)
-    return found
 
 
 def test_tuned_and_untuned_stand_side_by_side(sound: Path) -> None:

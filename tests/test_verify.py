@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 from plugins import GOOD
-from submission_bench import FOLDER, edit_json, edit_table, submit
+from submission_bench import FOLDER, edit_json, edit_table, problems, submit
 from submission_damage import DAMAGE, cell, change, edit, write
 
 from plasticity_bench import untrusted
@@ -36,12 +36,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(sound: Path, tmp_path: Path) -> Path:
     """The same, to be damaged."""
     return Path(shutil.copytree(sound, tmp_path / "submissions"))
-
-
-def problems(*paths: Path) -> list[str]:
-    found = [str(problem) for problem in verify(paths).problems]
-    assert all(line.isprintable() for line in found)
-    return found
 
 
 def test_sound_submissions_pass(sound: Path) -> None:
