@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM, SKIP = "PLASTICITY_BENCH_CHROMIUM", "PLASTICITY_BENCH_SKIP_BROWSER"
@@ -68,6 +68,11 @@ class Visit:
     def texts(self, selector: str) -> list[str]:
         """The text of every element that fits."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
+
+    def unfold(self, details: Locator) -> None:
+        """Opens a <details>. Its table is made when the browser says that it was opened: after the click."""
+        details.locator("summary").click()
+        details.locator("tbody tr").first.wait_for()
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def test_it_shows_the_ranking(chromium: Browser, page_file: Path, scores: Scores
         assert cells[4:] == metrics
         ranks = [place.text for place in scores.groups[0].places]
         assert seen.texts(f"{ROWS} td:nth-child(2)") == [minus(text) for text in ranks]
-        seen.page.locator("details.stream summary").nth(1).click()
+        seen.unfold(seen.page.locator("details.stream").nth(1))
         assert len(seen.texts("details.stream:nth-child(2) tbody tr")) == 9
         assert "a note on bit-flip-v1" in seen.texts("details.stream:nth-child(2) .notes li")
 
@@ -180,7 +180,7 @@ def test_a_row_opens_its_method(chromium: Browser, page_file: Path, scores: Scor
         links = page.locator("#detail tbody a").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
         assert len(links) == 3
         assert all(link.endswith(row.cell.path.name) for link in links)
-        page.locator("#detail details summary").first.click()
+        seen.unfold(page.locator("#detail details").first)
         first = seen.texts("#detail details[open] tbody tr:first-child td")
         assert first[0] == f"{row.values['retained_plasticity'][0]:.3f}"
         assert len(seen.texts("#detail details[open] tbody tr")) == len(row.seeds)

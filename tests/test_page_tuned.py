@@ -143,7 +143,7 @@ def test_the_panel_shows_the_sweep(chromium: Browser, page_file: Path, scores: S
             [name, "8", "2", "1.7 min", "lr=0.0004, strength=0.003", "0.700", "0.670"] for name in names
         ]
         assert "Training took 3.3 min in all" in dialog.inner_text()
-        page.locator("#detail details", has_text="All configurations").first.locator("summary").click()
+        seen.unfold(page.locator("#detail details", has_text="All configurations").first)
         tried = table(f"Sweep on {names[0]}")
         assert tried[0] == ["", "default", "default", "0.670", "0.660\u20020.680", "13 s"]
         assert [line[0] for line in tried] == ["chosen" if i == 3 else "" for i in range(8)]
@@ -167,7 +167,7 @@ def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) ->
     with visit(chromium, tmp_path / "a.html") as seen:
         seen.page.locator(f"{ROWS} .method", has_text="</script>").click()
         seen.page.get_by_role("dialog").wait_for()
-        seen.page.locator("#detail summary").first.click()
+        seen.unfold(seen.page.locator("#detail details").first)
         text = seen.page.inner_text("#detail")
         assert text.count(attack) > 5
         assert f"{attack}={attack}" in text

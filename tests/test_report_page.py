@@ -83,7 +83,7 @@ def test_its_links_lead_to_the_tables(chromium: Browser, page_file: Path, runs: 
         page.get_by_role("dialog", name="syre").wait_for()
         cells = targets("#detail [aria-label='Results by stream'] a")
         assert [path.parent.name for path in cells] == ["permuted-digits-v1", "random-labels-v1"]
-        page.locator("#detail details summary").first.click()
+        seen.unfold(page.locator("#detail details").first)
         tables = targets("#detail details[open] a")
         assert [path.name for path in tables] == [f"seed-{seed:03d}.csv" for seed in range(8)]
         assert all(path.is_file() for path in tables)
