@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from browser import Visit, serving, visit
@@ -190,7 +191,7 @@ def test_a_row_opens_its_method(chromium: Browser, page_file: Path, scores: Scor
         assert page.evaluate("navigator.clipboard.readText()") == page.locator("#detail pre").text_content()
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
-        page.wait_for_function("!location.hash")
+        page.wait_for_url(lambda url: not urlsplit(url).fragment)
         assert page.evaluate("document.activeElement.textContent") == "l2"
         page.locator(f"{ROWS}[data-method=crelu] td.number").first.click()
         page.get_by_role("dialog", name="crelu").wait_for()
@@ -279,7 +280,7 @@ def test_everything_by_keyboard(chromium: Browser, page_file: Path, scores: Scor
         page.wait_for_selector("text=Copied")
         assert page.evaluate("navigator.clipboard.readText()").startswith("@misc{author2024,")
         page.keyboard.press("Escape")
-        page.wait_for_function("!location.hash")
+        page.wait_for_url(lambda url: not urlsplit(url).fragment)
         tab_to("chart")
         before = page.inner_text("#at")
         page.keyboard.press("Home")
