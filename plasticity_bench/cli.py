@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from plasticity_bench import __version__
-from plasticity_bench.errors import InputError, RunFailed
+from plasticity_bench.errors import InputError, Interrupted, RunFailed
 
 #: Every command is a module of plasticity_bench.commands with SUMMARY, configure(parser) and run(args).
 COMMANDS = (
@@ -55,21 +56,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 done, 1 a check or a run failed, 2 bad input."""
+    """Runs one command. Returns its exit code: 0 done, 1 a check or a run failed, 2 bad input, 130 or 143
+    ended by SIGINT or SIGTERM."""
     try:
         args = build_parser().parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
     except InputError as error:
-        _say(str(error))
+        _say(*error.lines)
         return 2
     except RunFailed as error:
-        _say(str(error))
+        _say(*error.lines)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _say("interrupted; what is done is kept: the same command goes on from there")
-        return 130
+        return 128 + (error.signal if isinstance(error, Interrupted) else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -84,6 +86,6 @@ def entry() -> None:
     sys.exit(main())
 
 
-def _say(message: str) -> None:
-    line = " ".join(message.splitlines())
-    print(f"plasticity_bench: {line}", file=sys.stderr)
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(f"plasticity_bench: {line}", file=sys.stderr)

@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from plasticity_bench.errors import InputError
+from plasticity_bench.errors import CannotWrite
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes through a temporary file beside ``path`` and renames it into place.
 
-    Raises InputError, with ``path`` untouched, where the disk is full or the folder is not writable.
+    Raises CannotWrite, with ``path`` untouched, where the disk is full or the folder is not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,15 +32,16 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         refused = _system_error(error)
         if refused is None:
             raise
-        raise InputError(
+        raise CannotWrite(
             f"cannot write {path}: {refused.strerror or refused}; what was recorded before is untouched: "
             "free space or choose another folder, then run the same command again"
         ) from error
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files of writers that were killed. Only for who holds the folder's lock."""
-    for path in folder.glob(".*.tmp"):
+def remove_leftovers(folder: Path, writer: int | None = None) -> None:
+    """Removes temporary files of writers that were killed: of all, or of the process ``writer``. Only for who
+    holds the folder's lock."""
+    for path in folder.glob(f".*.{writer or '*'}.tmp"):
         with suppress(OSError):
             path.unlink()
 

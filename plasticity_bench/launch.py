@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plasticity_bench.errors import InputError, RunFailed
+from plasticity_bench.errors import CannotWrite, InputError, Interrupted, OutOfMemory, RunFailed
+from plasticity_bench.files import remove_leftovers
+from plasticity_bench.interrupts import Interrupts
 from plasticity_bench.locks import locked
 from plasticity_bench.parallel import usable_cores
 from plasticity_bench.plan import Planned, plan_jobs, tidy
-from plasticity_bench.worker import Job, find_device, run_job, start_worker
+from plasticity_bench.pool import Pool, WorkerDied
+from plasticity_bench.worker import Job, checkpoint_path, find_device, run_job, start_worker
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from plasticity_bench.progress import JobProgress
+
 
 def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], console: Console) -> int:
-    """Trains all that is missing; returns the number of seeds trained.
+    """Trains all that is missing, in ``workers`` processes spread over the devices; a process keeps its
+    device, so that more of them than devices share some. Returns the number of seeds trained.
 
-    Raises InputError and RunFailed from the workers after the other jobs have come to their end.
+    Raises RunFailed, or InputError where the user can mend all of it, with a line for each failure, after the
+    other jobs have come to their end; Interrupted after a first SIGINT or SIGTERM, once all is saved.
     """
     # Twice the same cell (asked for as a method and as a reference) is once the work.
     unique = list({item.cell.path: item for item in planned}.values())
@@ -36,7 +39,8 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
             tidy(item)
         jobs = plan_jobs(needed, workers, devices)
         if jobs:
-            _run_all(jobs, min(workers, len(jobs)), console)
+            slots = min(workers, len(jobs))
+            _run_all(jobs, [devices[i % len(devices)] for i in range(slots)], console)
     return sum(len(job.seeds) for job in jobs)
 
 
@@ -57,27 +61,18 @@ def default_devices(wanted: str) -> list[str]:
     return [wanted]
 
 
-_reports: Any = None
-
-
-def _start(parent: int, queue: Any) -> None:
-    # The queue cannot travel with each job, so every worker keeps it where run_one finds it.
-    global _reports
-    _reports = queue
-    start_worker(parent)
-
-
-def _run_one(index: int, job: Job) -> None:
+def train_one(job: Job, device: str, report: Callable[[float], None], asked: Callable[[], bool]) -> bool:
+    """``run_job`` on the worker's device, as a pool's work."""
     last = 0.0
 
-    def report(done: int, total: int) -> None:
+    def tell(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > 0.2 or done == total:
+        if now - last > 0.2:
             last = now
-            _reports.put((index, done / total))
+            report(done / total)
 
-    run_job(job, report)
+    return run_job(replace(job, device=device), tell, asked)
 
 
 def workers(jobs: int | None, device: str) -> tuple[int, list[str]]:
@@ -88,60 +83,70 @@ def workers(jobs: int | None, device: str) -> tuple[int, list[str]]:
     return jobs or (len(devices) if devices[0].startswith("cuda") else usable_cores()), devices
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Processes started within never see Ctrl-C, which a terminal sends to all: this one tells them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+class _Teller:
+    """Shows what happens to the jobs, and clears up after workers that were killed."""
+
+    def __init__(self, jobs: Sequence[Job], progress: JobProgress, console: Console) -> None:
+        self.jobs, self.progress, self.console = jobs, progress, console
+
+    def shared(self, index: int, share: float) -> None:
+        self.progress.update(index, share)
+
+    def died(self, index: int, pid: int, how: str, again: bool) -> None:
+        remove_leftovers(self.jobs[index].path, pid)
+        if again:
+            self._say(f"{_name(self.jobs[index])}: the worker process {how}; it is tried again")
+
+    def crowded(self, index: int, device: str) -> None:
+        self._say(
+            f"{_name(self.jobs[index])}: no memory beside others on {device}; it is tried again, with fewer "
+            "processes there"
+        )
+
+    def _say(self, message: str) -> None:
+        self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _run_all(jobs: Sequence[Job], workers: int, console: Console) -> None:
+def _name(job: Job) -> str:
+    """``permuted-digits-v1/l2-1a2b3c4d, seeds 0-15``"""
+    seeds = checkpoint_path(job.path, job.seeds).stem.partition("-")[2].replace("_", ",")
+    return f"{job.path.parent.name}/{job.path.name}, seeds {seeds}"
+
+
+def _run_all(jobs: Sequence[Job], devices: Sequence[str], console: Console) -> None:
     from plasticity_bench.progress import JobProgress
 
     # Spawned processes inherit this: numpy's and torch's own threads would fight over the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    failures: list[Exception] = []
-    pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(), queue))
-    try:
-        with JobProgress(jobs, console) as progress:
-            with _interrupts_held():
-                futures: list[Future[None]] = [pool.submit(_run_one, i, job) for i, job in enumerate(jobs)]
-            while not all(future.done() for future in futures):
-                time.sleep(0.1)
-                while not queue.empty():
-                    progress.update(*queue.get())
-            for i, future in enumerate(futures):
-                error = future.exception()
-                if error is None:
-                    progress.update(i, 1.0)
-                elif isinstance(error, (InputError, RunFailed)):
-                    failures.append(error)
-                elif isinstance(error, BrokenProcessPool):
-                    failures.append(
-                        RunFailed(
-                            "a worker process was killed (out of memory?); run the same command again to "
-                            "go on from the last checkpoint, with fewer processes: "
-                            f"--jobs {max(1, workers // 2)}"
-                        )
-                    )
-                else:
-                    failures.append(RunFailed(f"{jobs[i].plan.method}: {type(error).__name__}: {error}"))
-        # Nothing runs any more. A pool that is still closing when Python exits may print a traceback.
-        pool.shutdown()
-    except KeyboardInterrupt:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(cancel_futures=True)  # with the locks held until the last worker is gone
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    if failures:
-        raise failures[0]
+    with Interrupts() as interrupts, JobProgress(jobs, console) as progress:
+        pool = Pool(jobs, devices, start_worker, train_one, _Teller(jobs, progress, console))
+        finished = pool.run(interrupts)
+    lines, failed = _failures(jobs, pool.failures, len(devices))
+    if not finished:
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        raise Interrupted(interrupts.received[0])
+    if lines:
+        raise RunFailed(*lines) if failed else InputError(*lines)
+
+
+def _failures(jobs: Sequence[Job], failures: Mapping[int, Exception], workers: int) -> tuple[list[str], bool]:
+    """A line for each, in the order of the jobs, and whether one is not for the user to mend."""
+    lines: list[str] = []
+    full = False
+    for index, error in sorted(failures.items()):
+        if isinstance(error, CannotWrite):
+            if full:  # one line for a disk is enough
+                continue
+            full = True
+        text = str(error)
+        if isinstance(error, WorkerDied):
+            text = (
+                f"{_name(jobs[index])}: {text}; run the same command again to go on from the last "
+                f"checkpoint, with fewer processes: --jobs {max(1, workers // 2)}"
+            )
+        elif isinstance(error, OutOfMemory):
+            text = f"{_name(jobs[index])}: {text}; even alone on its device: train fewer seeds at a time"
+        lines.append(text)
+    failed = any(not isinstance(error, InputError) for error in failures.values())
+    return list(dict.fromkeys(lines)), failed

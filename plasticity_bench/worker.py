@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plasticity_bench.cells import CellPlan
-from plasticity_bench.errors import InputError, RunFailed
+from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.files import write_atomic, write_text
 from plasticity_bench.parallel import live_with
 from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUT_COLUMNS, ROLLOUTS, read_cell, to_csv
@@ -42,6 +42,10 @@ class Job:
 
 #: Told the updates done so far, of all updates of the job.
 Report = Callable[[int, int], None]
+#: Looked at between two pieces of work: whether to save and leave.
+Asked = Callable[[], bool]
+#: What torch says where memory is wanting, on a CPU (an error of no kind of its own) and on a GPU.
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
 
 
 class Learner(Protocol):
@@ -87,17 +91,22 @@ def start_worker(parent: int) -> None:
     torch.set_flush_denormal(True)
 
 
-def run_job(job: Job, report: Report) -> None:
-    """Trains and records the job's seeds.
+def run_job(job: Job, report: Report, asked: Asked = lambda: False) -> bool:
+    """Trains and records the job's seeds. Returns False where it saved and left early because ``asked()``.
 
-    Raises InputError where the user can mend it, and RunFailed, with the traceback in the cell's folder,
-    where the method or the stream failed.
+    Raises InputError where the user can mend it, OutOfMemory, and RunFailed, with the traceback in the cell's
+    folder, where the method or the stream failed.
     """
     try:
-        _run(job, report)
+        return _run(job, report, asked)
     except InputError:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+        ):
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise OutOfMemory(f"{job.plan.method} on {job.plan.stream} found no memory: {reason}") from None
         path = job.path / "error.txt"
         details = f" (details: {path})"
         try:
@@ -135,7 +144,7 @@ def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
     return stacks
 
 
-def _run(job: Job, report: Report) -> None:
+def _run(job: Job, report: Report, asked: Asked) -> bool:
     import torch
 
     device = find_device(job.device)
@@ -147,15 +156,23 @@ def _run(job: Job, report: Report) -> None:
     chosen_stream, chosen_method = job.plan.chosen()
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
+    path = checkpoint_path(job.path, job.seeds)
+    if set(cell.seeds()).issuperset(job.seeds):  # by a worker that was killed before it could say so
+        path.unlink(missing_ok=True)
+        return True
     stream = stream_of(chosen_stream)
     learner = make_learner(stream, chosen_method, job.seeds, device)
-    path = checkpoint_path(job.path, job.seeds)
     seconds = _load(path, learner, device)
-    total = stream.tasks * stream.steps
+    begun, total = learner.updates, stream.tasks * stream.steps
     # On a CPU the one thread's processor time: other work on the machine is no cost of the method.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     started, saved = clock(), time.perf_counter()
     while not learner.finished:
+        if asked():
+            if learner.updates > begun:
+                _save(path, learner, seconds + clock() - started)
+            learner.close()
+            return False
         learner.advance()
         report(learner.updates, total)
         now = time.perf_counter()
@@ -171,6 +188,7 @@ def _run(job: Job, report: Report) -> None:
             cell.write_seed(seed, rows, provenance, _attached(learner, index))
     learner.close()
     path.unlink(missing_ok=True)
+    return True
 
 
 def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: Any) -> Learner:

@@ -150,16 +150,20 @@ def test_ctrl_c_is_one_line_and_resumable(
     expect_resumable(tmp_path, wanted)
 
 
-def test_a_killed_worker_is_one_line_and_resumable(
+def test_a_killed_worker_is_a_warning_and_costs_nothing_but_time(
     tmp_path: Path, run: subprocess.Popen[str], wanted: dict[str, bytes]
 ) -> None:
     reach_training(run, tmp_path)
     os.kill(workers_of(run)[0], signal.SIGKILL)
-    _, errors = run.communicate(timeout=30)
-    assert run.returncode == 1
-    expect_one_line(errors, "a worker process was killed", "run the same command", "--jobs 1")
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1, errors
+    assert "/shrink-perturb-" in warnings[0]
+    assert "the worker process was killed by signal 9, often out of memory; it is tried again" in warnings[0]
     assert tool.survivors(run.pid) == []
-    expect_resumable(tmp_path, wanted)
+    assert tool.differences(tool.tables(tmp_path), wanted) == []
+    assert tool.leftovers(tmp_path) == []
 
 
 def test_two_processes_on_one_cell(
