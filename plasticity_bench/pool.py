@@ -26,7 +26,7 @@ from plasticity_bench.pool_process import Work, how_it_ended, serve
 #: How often an item is tried whose worker dies of it: the second time at once, the third alone, after all
 #: others, as it may have died for want of memory.
 TRIES = 3
-#: How often in a row a worker may die as it starts, before its device is given up.
+#: How many workers may die in a row as they start, for each device, before all is given up.
 STARTS = 3
 #: Seconds that workers have to save, once asked to leave.
 GRACE = 4.0
@@ -68,7 +68,6 @@ class _Worker:
 class _Slot:
     device: str
     worker: _Worker | None = None
-    starts: int = 0  # in a row that failed
 
 
 class Pool:
@@ -91,6 +90,7 @@ class Pool:
         self._waiting = deque(range(len(items)))
         self._last: deque[int] = deque()
         self._deaths: Counter[int] = Counter()
+        self._starts = 0  # in a row that failed
 
     def run(self, interrupts: Interrupts) -> bool:
         """Does all items. False where a signal ended it early: each worker saved and left, or after GRACE
@@ -149,16 +149,12 @@ class Pool:
         return _Worker(process, ours)
 
     def _listen(self, seconds: float) -> None:
-        found: dict[Any, tuple[_Slot, _Worker]] = {}
-        for slot in self._slots:
-            if slot.worker:
-                found[slot.worker.connection] = found[slot.worker.process.sentinel] = (slot, slot.worker)
-        if not found:
-            return
-        for slot, worker in {
-            id(pair[1]): pair for pair in map(found.get, wait(list(found), seconds))
-        }.values():
-            self._hear(slot, worker)
+        pairs = [(slot, slot.worker) for slot in self._slots if slot.worker]
+        things = [thing for _, worker in pairs for thing in (worker.connection, worker.process.sentinel)]
+        heard = wait(things, seconds) if things else []
+        for slot, worker in pairs:
+            if worker.connection in heard or worker.process.sentinel in heard:
+                self._hear(slot, worker)
 
     def _hear(self, slot: _Slot, worker: _Worker) -> None:
         dead = not worker.process.is_alive()  # before what it has sent is read
@@ -172,7 +168,7 @@ class Pool:
             self._bury(slot, worker)
 
     def _on_ready(self, slot: _Slot, worker: _Worker, value: None) -> None:
-        worker.ready, slot.starts = True, 0
+        worker.ready, self._starts = True, 0
 
     def _on_share(self, slot: _Slot, worker: _Worker, value: float) -> None:
         assert worker.item is not None
@@ -187,7 +183,7 @@ class Pool:
         error, index = value[0](*value[1]), worker.item
         worker.item = None
         if index is None:  # it failed to start
-            self._give_up(slot, str(error))
+            self._not_started(slot, str(error))
         elif isinstance(error, OutOfMemory):
             self._end(slot)  # with whatever it still holds
             if worker.alone:
@@ -208,9 +204,7 @@ class Pool:
         how, pid, index = how_it_ended(worker.process.exitcode), worker.process.pid or 0, worker.item
         self._end(slot)
         if not worker.ready:
-            slot.starts += 1
-            if slot.starts >= STARTS:
-                self._give_up(slot, f"a worker process {how}")
+            self._not_started(slot, f"the last one {how}")
         elif index is not None:
             self._deaths[index] += 1
             again = self._deaths[index] < TRIES
@@ -222,10 +216,10 @@ class Pool:
             else:
                 self._last.append(index)
 
-    def _give_up(self, slot: _Slot, why: str) -> None:
+    def _not_started(self, slot: _Slot, why: str) -> None:
         self._end(slot)
-        self._slots.remove(slot)
-        if not self._slots:
+        self._starts += 1
+        if self._starts >= STARTS * len(self._slots):
             for index in (*self._waiting, *self._last):
                 self.failures[index] = RunFailed(f"no worker process starts: {why}")
             self._waiting.clear()

@@ -16,7 +16,7 @@ class Work(Protocol):
     """What the workers do; defined in a module, as it travels to them by its name."""
 
     def __call__(
-        self, item: Any, device: str, report: Callable[[float], None], asked: Callable[[], bool]
+        self, item: Any, device: str, report: Callable[[float], None], asked: Callable[[], bool], /
     ) -> bool:
         """Does ``item``; ``report`` takes the share done. Returns False where it saved and left early because
         ``asked()``. InputError and RunFailed are told to the pool as they are."""

@@ -22,16 +22,18 @@ STREAM = "permuted-digits:tasks=60"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups and SIGKILL")
 
 
-def _load(path: Path) -> ModuleType:
+def load(path: Path) -> ModuleType:
+    """A script of ``benchmarks``, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look themselves up
     spec.loader.exec_module(module)
     return module
 
 
-tool = _load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
+tool = load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
 
 
 def small(runs: Path, seeds: str = "2") -> list[str]:
