@@ -50,9 +50,11 @@ def run_command(
     return [*start, "--method", *methods, "--stream", stream, "--seeds", seeds, "--runs", str(runs)]
 
 
-def start_run(command: Sequence[str]) -> subprocess.Popen[str]:
+def start_run(
+    command: Sequence[str], checkpoint_seconds: float = CHECKPOINT_SECONDS
+) -> subprocess.Popen[str]:
     """Starts a run as the head of its own process group, so that its processes can be told from others."""
-    environment = {**os.environ, "PLASTICITY_BENCH_CHECKPOINT_SECONDS": str(CHECKPOINT_SECONDS)}
+    environment = {**os.environ, "PLASTICITY_BENCH_CHECKPOINT_SECONDS": str(checkpoint_seconds)}
     return subprocess.Popen(
         command,
         env=environment,

@@ -232,6 +232,8 @@ class Pool:
                 worker.connection.send(None)
         while self._busy() and time.monotonic() < deadline and len(interrupts.received) < 2:
             self._listen(GLANCE)
+        for slot in self._slots:
+            self._end(slot)
 
     def _close(self) -> None:
         busy = self._busy()

@@ -97,7 +97,12 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
 def add_devices(parser: argparse.ArgumentParser) -> None:
     """The options that say on what hardware to train."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0 (default: auto)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: cores, or GPUs)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes at a time (default: cores, or GPUs; where there are fewer GPUs they are shared)",
+    )
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
