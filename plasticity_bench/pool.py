@@ -28,8 +28,8 @@ from plasticity_bench.pool_process import Work, how_it_ended, serve
 TRIES = 3
 #: How many workers may die in a row as they start, for each device, before all is given up.
 STARTS = 3
-#: Seconds that workers have to save, once asked to leave.
-GRACE = 4.0
+#: Seconds that workers have to save, once asked to leave: all is over within 5, on a busy machine too.
+GRACE = 3.5
 #: Seconds between two looks at what signals came.
 GLANCE = 0.1
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Seconds between two looks at what is new on disk: so many, and so many times what the last look cost, so
 #: that looking takes at most a twentieth of a core.
 INTERVAL, REST = 2.0, 20.0
-#: Seconds that an interrupted run waits for its sinks.
-PATIENCE = 5.0
+#: Seconds that a run which failed waits for its sinks, and one that was interrupted: all of it ends within 5.
+PATIENCE, HURRY = 5.0, 0.5
 
 
 def open_sinks(names: Sequence[str], folder: Path) -> list[Sink]:
@@ -79,7 +79,7 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
         yield
     except BaseException as error:
         stop.set()
-        thread.join(PATIENCE)
+        thread.join(HURRY if isinstance(error, KeyboardInterrupt) else PATIENCE)
         if not thread.is_alive():
             if isinstance(error, RunFailed):  # of one cell; the others came to their end
                 tracker.update(cells)

@@ -12,7 +12,9 @@ import torch
 
 from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import InputError, RunFailed
+from plasticity_bench.launch import train_one
 from plasticity_bench.plan import CHECKPOINT_SECONDS, Planned, open_cells, plan_jobs
+from plasticity_bench.records import read_cell
 from plasticity_bench.worker import Job, checkpoint_path, checkpoint_seeds, run_job
 
 STREAM = "permuted-digits:tasks=3"
@@ -71,6 +73,48 @@ def test_resumed_from_a_checkpoint(job: Job, tmp_path: Path) -> None:
     assert seen[0] > 100  # not from the start
     assert tables(job) == tables(whole)
     assert not path.exists()
+
+
+def test_asked_to_leave_it_saves_first(job: Job, tmp_path: Path) -> None:
+    whole = job_of(tmp_path / "whole", job.plan.method)
+    run_job(whole, ignore)
+    patient, asked = replace(job, checkpoint_seconds=1e9), False
+    assert not run_job(patient, ignore, lambda: True)
+    path = checkpoint_path(job.path, job.seeds)
+    assert not path.exists()  # nothing was done
+
+    def ask(done: int, total: int) -> None:
+        nonlocal asked
+        asked = done >= 200
+
+    assert not run_job(patient, ask, lambda: asked)
+    assert torch.load(path, weights_only=True)["learner"]["task"] == 2
+    assert tables(job) == {}
+    assert run_job(patient, ignore)
+    assert tables(job) == tables(whole)
+    assert not path.exists()
+
+
+def test_a_job_whose_seeds_are_all_recorded_is_done(job: Job) -> None:
+    """Its worker was killed between the last record and the end of the checkpoint, and it is tried again."""
+    run_job(job, ignore)
+    before = {path: path.stat().st_mtime_ns for path in job.path.glob("seed-*")}
+    checkpoint_path(job.path, job.seeds).write_bytes(b"not looked at")
+    assert run_job(job, ignore)
+    assert {path: path.stat().st_mtime_ns for path in job.path.glob("seed-*")} == before
+    assert not checkpoint_path(job.path, job.seeds).exists()
+
+
+def test_a_job_goes_on_from_its_checkpoint_on_the_device_of_its_worker(job: Job, tmp_path: Path) -> None:
+    """Whatever device it was planned for."""
+    whole = job_of(tmp_path / "whole", job.plan.method)
+    run_job(whole, ignore)
+    checkpointed(job)
+    seen: list[float] = []
+    assert train_one(replace(job, device="cuda:7"), "cpu", seen.append, lambda: False)
+    assert seen[0] > 0.5
+    assert tables(job) == tables(whole)
+    assert read_cell(job.path).provenance(0)["device"] == "cpu"
 
 
 def test_a_checkpoint_holds_nothing_but_data(job: Job) -> None:
