@@ -146,7 +146,9 @@ class TrainedGroups:
 
     def gradients(self, x: torch.Tensor, target: torch.Tensor, training: bool = True) -> torch.Tensor:
         """Sets every ``.grad``, of the stack and of the groups; returns the outputs."""
-        if self._branched:
+        if self._branched or not training:
+            # A measurement is each group's own as well: where a product has one row, its last digits depend
+            # on how many networks there are.
 
             def own(group: TrainedNetwork, rows: slice) -> torch.Tensor:
                 return group.gradients(x[rows], target[rows], training)
