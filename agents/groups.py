@@ -140,7 +140,7 @@ class TrainedGroups:
                 group.add_penalty()
                 group.update()
             except Exception as error:  # a method's, which is none of the others' business
-                self._drop(g, error)
+                self.drop(g, error)
         self._gather()
         return outputs if predicted is None else predicted
 
@@ -182,7 +182,9 @@ class TrainedGroups:
             return self._each(own, x)
         return self._step.outputs(x) if self.network.spec.two_modes else None
 
-    def _each(self, compute: Callable[[TrainedNetwork, slice], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    def _each(
+        self, compute: Callable[[TrainedNetwork, slice], torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
         """Outputs ``(G * S, B, outputs)`` that each group computes by itself; zeros of those that failed."""
         found: list[torch.Tensor] = []
         for g, (group, rows) in enumerate(zip(self.groups, self.rows, strict=True)):
@@ -191,7 +193,7 @@ class TrainedGroups:
                     found.append(compute(group, rows))
                     continue
                 except Exception as error:  # as in learn
-                    self._drop(g, error)
+                    self.drop(g, error)
             found.append(self.network.flat.new_zeros(len(self.seeds), x.shape[1], self.network.spec.outputs))
         return torch.cat(found)
 
@@ -207,23 +209,21 @@ class TrainedGroups:
                 if extra is not None:
                     found[g] = extra
             except Exception as error:  # as in learn
-                self._drop(g, error)
+                self.drop(g, error)
         if not found:
             return None
         return torch.cat(
-            [
-                found[g] if g in found else torch.zeros_like(features[rows])
-                for g, rows in enumerate(self.rows)
-            ]
+            [found[g] if g in found else torch.zeros_like(features[rows]) for g, rows in enumerate(self.rows)]
         )
 
     def _guarded(self, g: int, call: Callable[[], object]) -> None:
         try:
             call()
         except Exception as error:  # as in learn
-            self._drop(g, error)
+            self.drop(g, error)
 
-    def _drop(self, g: int, error: Exception) -> None:
+    def drop(self, g: int, error: Exception) -> None:
+        """Leaves configuration g out from here on."""
         self.failed[g] = error
         self._acting = [(g, self.groups[g]) for g in self.alive]
 
@@ -307,6 +307,11 @@ class GroupedLearner(StackLearner):
         super().__init__(stream, trained, source, [*seeds] * len(members))
         self.shares = [Share(self, g) for g in range(len(members))]
 
+    @property
+    def finished(self) -> bool:
+        """All tasks are done, or nothing is left that could train."""
+        return super().finished or not self.trained.alive
+
 
 class Share:
     """One configuration of a ``GroupedLearner``: what is saved and recorded of it, as of a learner."""
@@ -325,6 +330,10 @@ class Share:
     def failure(self) -> Exception | None:
         """What its method raised."""
         return self.learner.trained.failed.get(self.index)
+
+    def fail(self, error: Exception) -> None:
+        """Leaves it out from here on."""
+        self.learner.trained.drop(self.index, error)
 
     def state_dict(self) -> dict[str, Any]:
         """As ``SupervisedLearner``'s, which continues with it just as well."""

@@ -75,8 +75,8 @@ class FlatOptimizer:
             )
 
     def _fused_adam(self) -> None:
-        """As ``torch.optim.adam.adam`` with ``fused=True``, whose checks take twice as long as the update of a
-        small network."""
+        """As ``torch.optim.adam.adam`` with ``fused=True``, whose checks take longer than a small network's
+        update."""
         beta1, beta2 = self.spec.betas
         mean, square = self.state["exp_avg"], self.state["exp_avg_sq"]
         self.steps.add_(1)

@@ -37,7 +37,7 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
         jobs = plan_jobs(needed, workers, devices)
         if jobs:
             _run_all(jobs, min(workers, len(jobs)), console)
-    return sum(len(job.seeds) for job in jobs)
+    return sum(job.count for job in jobs)
 
 
 def default_devices(wanted: str) -> list[str]:
