@@ -9,8 +9,9 @@ place of copies would save that, but their vectors are cut elsewhere, which chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,11 +20,10 @@ from plasticity_bench.agents.layers import Layer, feature_gradient, trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.networks import OutputGradient, StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
-from plasticity_bench.agents.supervised import Predictor, StackLearner, output_gradient
+from plasticity_bench.agents.supervised import Predictor
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
-from plasticity_bench.tasks.base import SupervisedStream, Task, TaskSource
 
 
 class Rows:
@@ -68,11 +68,11 @@ class TrainedGroups:
             TrainedNetwork(spec, optimizer, method, SeedRng(seeds, "init"), device, dtype, memory)
             for method, optimizer in members
         ]
-        specs = {group.network.spec for group in self.groups}
-        if len(specs) > 1:
+        spec = self.groups[0].network.spec
+        if any(group.network.spec != spec for group in self.groups):
             raise InputError("configurations that train other networks than each other are no stack")
         self.rows = [slice(g * len(seeds), (g + 1) * len(seeds)) for g in range(len(members))]
-        self.network = StackedNetwork(*specs, SeedRng([*seeds] * len(members), "init"), device, dtype)
+        self.network = StackedNetwork(spec, SeedRng([*seeds] * len(members), "init"), device, dtype)
         self.layers = self.network.layers
         self.seeds, self.failed = list(seeds), dict[int, Exception]()
         self._places = {layer.name: i for i, layer in enumerate(self.layers)}
@@ -99,7 +99,7 @@ class TrainedGroups:
         """Before the first step: the loss's gradient, and every method's generators."""
         self.output_gradient = loss
         for g, (group, rng) in enumerate(zip(self.groups, rngs, strict=True)):
-            self._guarded(g, lambda group=group, rng=rng: group.setup(loss, rng))
+            self._guarded(g, partial(group.setup, loss, rng))
         # Dropout draws from the generators that the methods draw from.
         noise = SeedRng([], "method")
         noise.generators = [generator for rng in rngs for generator in rng.generators]
@@ -247,118 +247,3 @@ class _Predictors:
             features = [f for network in networks if (f := network.layers[i].features) is not None]
             layer.features = torch.cat(features) if layer.hidden else None
         return torch.cat(outputs)
-
-
-class Repeated:
-    """Tasks of S seeds, for every group the same."""
-
-    def __init__(self, source: TaskSource, groups: int) -> None:
-        self.source, self.groups = source, groups
-
-    def task(self, index: int) -> Task:
-        """Drawn once."""
-        return RepeatedTask(self.source.task(index), self.groups)
-
-
-class RepeatedTask:
-    """A task of S seeds as one of G * S networks."""
-
-    def __init__(self, task: Task, groups: int) -> None:
-        self.task, self.groups = task, groups
-
-    def batches(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = self.task.batches(start, stop)
-        return self._repeated(x, 1), self._repeated(y, 1)
-
-    def probe(self) -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = self.task.probe()
-        return self._repeated(x, 0), self._repeated(y, 0)
-
-    def evaluation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for x, y in self.task.evaluation():
-            yield self._repeated(x, 0), self._repeated(y, 0)
-
-    def _repeated(self, tensor: torch.Tensor, dimension: int) -> torch.Tensor:
-        return torch.cat([tensor] * self.groups, dimension)
-
-
-class GroupedLearner(StackLearner):
-    """Trains configurations of a method with the same seeds on the same data.
-
-    ``shares[g]`` is configuration g as if it trained alone. Raises InputError where they train networks of
-    different architecture.
-    """
-
-    trained: TrainedGroups
-
-    def __init__(
-        self,
-        stream: SupervisedStream,
-        members: Sequence[tuple[Method, OptimizerSpec]],
-        seeds: Sequence[int],
-        *,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        device = torch.device(device)
-        trained = TrainedGroups(stream.network(), members, seeds, device, dtype)
-        trained.setup(output_gradient(stream), [SeedRng(seeds, "method") for _ in members])
-        source = Repeated(stream.open(seeds, device, dtype), len(members))
-        super().__init__(stream, trained, source, [*seeds] * len(members))
-        self.shares = [Share(self, g) for g in range(len(members))]
-
-    @property
-    def finished(self) -> bool:
-        """All tasks are done, or nothing is left that could train."""
-        return super().finished or not self.trained.alive
-
-
-class Share:
-    """One configuration of a ``GroupedLearner``: what is saved and recorded of it, as of a learner."""
-
-    def __init__(self, learner: GroupedLearner, index: int) -> None:
-        self.learner, self.index = learner, index
-        self.seeds, self._rows = learner.trained.seeds, learner.trained.rows[index]
-        self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # nobody acts
-
-    @property
-    def rows(self) -> list[list[dict[str, float]]]:
-        """Per seed, the finished tasks."""
-        return self.learner.rows[self._rows]
-
-    @property
-    def failure(self) -> Exception | None:
-        """What its method raised."""
-        return self.learner.trained.failed.get(self.index)
-
-    def fail(self, error: Exception) -> None:
-        """Leaves it out from here on."""
-        self.learner.trained.drop(self.index, error)
-
-    def state_dict(self) -> dict[str, Any]:
-        """As ``SupervisedLearner``'s, which continues with it just as well."""
-        trained = self.learner.trained.groups[self.index].state_dict()
-        return {
-            "task": self.learner.task,
-            "step": self.learner.step,
-            # Cloned: of a view torch saves all memory that it is a view of.
-            "trained": [{**trained, "weights": trained["weights"].clone()}],
-            "sums": self.learner.sums[:, self._rows].clone(),
-            "rows": self.rows,
-        }
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where a state was taken; all shares must be loaded from the same step."""
-        learner = self.learner
-        learner.sums[:, self._rows] = state["sums"]
-        learner.trained.groups[self.index].load_state_dict(state["trained"][0])
-        learner.rows[self._rows] = state["rows"]
-        learner.task, learner.step = state["task"], state["step"]
-        learner.trained.refresh()
-        if not learner.finished:
-            learner.current = learner.source.task(learner.task)
-
-    def policy_state(self, index: int) -> dict[str, Any]:
-        """Nobody acts."""
-        return {}

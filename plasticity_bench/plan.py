@@ -22,8 +22,8 @@ from plasticity_bench.worker import Job
 
 #: Most seeds in one stack on a CPU: beyond it the weights leave the cache and nothing is gained.
 CPU_STACK = 16
-#: Numbers (parameters times seeds) in a stack of several configurations on a CPU, likewise: it holds its weights
-#: twice. More than so many seeds gain little even where the network is tiny.
+#: Numbers (parameters times seeds) in a stack of several configurations on a CPU, likewise: it holds its
+#: weights twice. More than so many seeds gain little even where the network is tiny.
 CPU_GROUPED_NUMBERS, CPU_GROUPED = 2**19, 64
 #: Multiplications in one update of one seed above which stacking gains nothing on a CPU.
 CPU_STACK_WORK = 2e7

@@ -57,7 +57,7 @@ def _run(members: Sequence[Job], report: Report) -> list[Exception]:
 
 
 def _train(members: Sequence[Job], report: Report) -> list[Exception]:
-    from plasticity_bench.agents.groups import GroupedLearner
+    from plasticity_bench.agents.grouped_learner import GroupedLearner
     from plasticity_bench.tasks.base import SupervisedStream
 
     device = prepare_device(members[0].device)
