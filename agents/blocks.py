@@ -34,10 +34,11 @@ class FlatLayers(list["Layer"]):
         self.trainable = self._cut("trainable", flat, gradient)
 
     def _cut(self, choice: Choice, flat: Tensor, gradient: Tensor) -> list[Tensor]:
-        starts = [int(p.storage_offset()) for p in listed(self, "trainable")]
+        first = int(flat.storage_offset())  # not 0 where networks share memory
+        starts = [int(p.storage_offset()) - first for p in listed(self, "trainable")]
         stop_of = dict(zip(starts, [*starts[1:], flat.numel()], strict=True))
         spans: list[tuple[int, int]] = []
-        for start in (int(p.storage_offset()) for p in listed(self, choice)):
+        for start in (int(p.storage_offset()) - first for p in listed(self, choice)):
             adjoins = bool(spans) and spans[-1][1] == start
             spans.append((spans.pop()[0] if adjoins else start, stop_of[start]))
         found = [flat[start:stop] for start, stop in spans]

@@ -24,6 +24,9 @@ OutputGradient = Callable[[torch.Tensor, Any], torch.Tensor]
 #: d(what a method adds to the loss)/d(features) of a hidden layer and its features; None: it adds nothing.
 FeatureGradient = Callable[[Layer, torch.Tensor], torch.Tensor | None]
 
+#: Makes room for a network's parameters and for their gradients: so many zeros each, aligned.
+Storage = Callable[[int, torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]]
+
 #: One seed's layers, for single examples: (bias, transposed weight).
 RowLayers = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -35,7 +38,14 @@ ALIGNMENT = 64
 class StackedNetwork:
     """The networks of S seeds. Inputs ``(S, B, *spec.inputs)``, outputs ``(S, B, spec.outputs)``."""
 
-    def __init__(self, spec: NetworkSpec, rng: SeedRng, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        rng: SeedRng,
+        device: torch.device,
+        dtype: torch.dtype,
+        storage: Storage | None = None,
+    ) -> None:
         if spec.activation not in ACTIVATIONS:
             raise InputError(f'unknown activation "{spec.activation}"; known: {", ".join(ACTIVATIONS)}')
         if spec.norm not in NORMS:
@@ -47,8 +57,7 @@ class StackedNetwork:
         starts = [0]
         for count in counts:
             starts.append(starts[-1] + -(-self.seeds * count // ALIGNMENT) * ALIGNMENT)
-        self.flat = torch.zeros(starts[-1], dtype=dtype, device=device)
-        self.gradient = torch.zeros_like(self.flat)
+        self.flat, self.gradient = (storage or zeros)(starts[-1], device, dtype)
         self.rng: SeedRng | None = None  # that dropout draws from
         layers: list[Layer] = []
         free = iter(starts)
@@ -293,6 +302,12 @@ class ReluPerceptronStep(GradientStep):
         for (bias, transposed), into in zip(hidden, self.buffers, strict=True):
             row = torch.addmm(bias, row, transposed, out=into).relu_()
         return torch.addmm(head[0], row, head[1])
+
+
+def zeros(count: int, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Memory of a network's own: a ``Storage``."""
+    flat = torch.zeros(count, dtype=dtype, device=device)
+    return flat, torch.zeros_like(flat)
 
 
 def _bounds(init: str, fan_in: int) -> tuple[float, float]:

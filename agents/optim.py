@@ -34,7 +34,9 @@ class FlatOptimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Moves all parameters along their gradients."""
-        if self.spec.name == "adam":
+        if self.spec.name == "adam" and self.spec.fused:
+            self._fused_adam()
+        elif self.spec.name == "adam":
             beta1, beta2 = self.spec.betas
             adam(
                 *(
@@ -45,7 +47,7 @@ class FlatOptimizer:
                     [],
                     [self.steps],
                 ),
-                fused=self.spec.fused,
+                fused=False,
                 foreach=False,
                 amsgrad=False,
                 beta1=beta1,
@@ -71,6 +73,23 @@ class FlatOptimizer:
                 nesterov=False,
                 maximize=False,
             )
+
+    def _fused_adam(self) -> None:
+        """As ``torch.optim.adam.adam`` with ``fused=True``, whose checks take longer than a small network's
+        update."""
+        beta1, beta2 = self.spec.betas
+        mean, square = self.state["exp_avg"], self.state["exp_avg_sq"]
+        self.steps.add_(1)
+        torch._fused_adam_(
+            *([self.flat], [self.gradient], [mean], [square], [], [self.steps]),
+            amsgrad=False,
+            lr=self.lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=self.spec.eps,
+            maximize=False,
+        )
 
     def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
         """Views of the optimizer's running means for ``parameter``, each of its shape."""

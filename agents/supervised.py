@@ -8,61 +8,76 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from plasticity_bench.agents import diagnostics
-from plasticity_bench.agents.layers import trainable
+from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
-from plasticity_bench.agents.networks import cross_entropy_gradient, squared_error_gradient
+from plasticity_bench.agents.networks import (
+    OutputGradient,
+    StackedNetwork,
+    cross_entropy_gradient,
+    squared_error_gradient,
+)
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.specs import OptimizerSpec
-from plasticity_bench.tasks.base import SupervisedStream
+from plasticity_bench.tasks.base import SupervisedStream, TaskSource
 
 #: Numbers per seed in the inputs of one piece of work: 4 MB, small beside a cache or a GPU.
 PIECE = 2**20
 
 
-class SupervisedLearner:
-    """Trains seeds of one cell, piece by piece. ``rows[s]`` holds the finished tasks of seed s.
+class Predictor(Protocol):
+    """What performance is measured on."""
 
-    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
-    """
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Hidden ones hold ``features`` after ``forward``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(S, B, *inputs)`` to ``(S, B, outputs)``."""
+
+
+class Training(Protocol):
+    """How a stack of networks is trained, by one method or several: see ``TrainedNetwork``."""
+
+    network: StackedNetwork
+    layers: list[Layer]
+
+    @property
+    def predictor(self) -> Predictor:
+        """The networks that performance is measured on."""
+
+    @property
+    def gradients(self) -> Any:
+        """Called with ``x``, ``target`` and ``training``: sets every ``.grad`` of ``layers``."""
+
+    def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
+        """One update; what was predicted before it."""
+
+    def end_task(self) -> None:
+        """A task boundary."""
+
+
+class StackLearner:
+    """Trains a stack, piece by piece. ``rows[s]`` holds the finished tasks of its network s."""
 
     def __init__(
-        self,
-        stream: SupervisedStream,
-        method: Method,
-        seeds: Sequence[int],
-        *,
-        optimizer: OptimizerSpec | None = None,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        self, stream: SupervisedStream, trained: Training, source: TaskSource, seeds: Sequence[int]
     ) -> None:
-        device = torch.device(device)
-        self.stream, self.seeds = stream, list(seeds)
+        self.stream, self.seeds, self.source = stream, list(seeds), source
         self.regression = stream.info.loss == "mse"
-        self.trained = TrainedNetwork(
-            stream.network(),
-            optimizer or stream.optimizer(),
-            method,
-            SeedRng(seeds, "init"),
-            device,
-            dtype,
-        )
-        self.network, self.layers = self.trained.network, self.trained.layers
+        self.trained, self.network, self.layers = trained, trained.network, trained.layers
         if self.network.spec.norm == "batch" and stream.batch == 1:
             raise InputError("batch normalisation needs batches of more than one example; use layer-norm")
-        gradient = squared_error_gradient if self.regression else cross_entropy_gradient
-        self.trained.setup(gradient, SeedRng(seeds, "method"))
-        self.source = stream.open(seeds, device, dtype)
         self.task = self.step = 0
         self.current = self.source.task(0)
         #: Sums over the task so far, per seed: performance, loss, target, squared target.
-        self.sums = torch.zeros(4, len(self.seeds), dtype=torch.float64, device=device)
+        self.sums = torch.zeros(4, len(self.seeds), dtype=torch.float64, device=self.network.flat.device)
         self.rows: list[list[dict[str, float]]] = [[] for _ in self.seeds]
         self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # nobody acts
         self.piece = max(1, PIECE // (stream.batch * math.prod(self.network.spec.inputs)))
@@ -96,26 +111,6 @@ class SupervisedLearner:
         self.step = stop
         if last_piece:
             self._end_task(before)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; only plain values and tensors."""
-        return {
-            "task": self.task,
-            "step": self.step,
-            "trained": [self.trained.state_dict()],
-            "sums": self.sums,
-            "rows": self.rows,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken."""
-        with torch.no_grad():
-            self.sums.copy_(state["sums"])
-        self.trained.load_state_dict(state["trained"][0])
-        self.rows = state["rows"]
-        self.task, self.step = state["task"], state["step"]
-        if not self.finished:
-            self.current = self.source.task(self.task)
 
     def policy_state(self, index: int) -> dict[str, Any]:
         """Nobody acts."""
@@ -192,3 +187,55 @@ class SupervisedLearner:
             "gradient_norm": gradient,
             "update_norm": update,
         }
+
+
+class SupervisedLearner(StackLearner):
+    """Trains seeds of one cell.
+
+    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
+    """
+
+    trained: TrainedNetwork
+
+    def __init__(
+        self,
+        stream: SupervisedStream,
+        method: Method,
+        seeds: Sequence[int],
+        *,
+        optimizer: OptimizerSpec | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        device = torch.device(device)
+        init = SeedRng(seeds, "init")
+        trained = TrainedNetwork(
+            stream.network(), optimizer or stream.optimizer(), method, init, device, dtype
+        )
+        trained.setup(output_gradient(stream), SeedRng(seeds, "method"))
+        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on; only plain values and tensors."""
+        return {
+            "task": self.task,
+            "step": self.step,
+            "trained": [self.trained.state_dict()],
+            "sums": self.sums,
+            "rows": self.rows,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues bit for bit where ``state_dict`` was taken."""
+        with torch.no_grad():
+            self.sums.copy_(state["sums"])
+        self.trained.load_state_dict(state["trained"][0])
+        self.rows = state["rows"]
+        self.task, self.step = state["task"], state["step"]
+        if not self.finished:
+            self.current = self.source.task(self.task)
+
+
+def output_gradient(stream: SupervisedStream) -> OutputGradient:
+    """d(loss)/d(outputs) of the stream's loss."""
+    return squared_error_gradient if stream.info.loss == "mse" else cross_entropy_gradient

@@ -9,7 +9,7 @@ import torch
 
 from plasticity_bench.agents.layers import add_penalty, feature_gradient
 from plasticity_bench.agents.methods import Method
-from plasticity_bench.agents.networks import OutputGradient, StackedNetwork
+from plasticity_bench.agents.networks import OutputGradient, StackedNetwork, Storage
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
@@ -26,9 +26,10 @@ class TrainedNetwork:
         init: SeedRng,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        storage: Storage | None = None,
     ) -> None:
         self.method = method
-        self.network = StackedNetwork(method.network(spec), init, device, dtype)
+        self.network = StackedNetwork(method.network(spec), init, device, dtype, storage)
         self.layers = self.network.layers
         self.optimizer = FlatOptimizer(self.network.flat, self.network.gradient, optimizer)
         self.hooks = {name for name in ("penalty", "before_update", "after_update") if method.uses(name)}

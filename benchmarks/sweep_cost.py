@@ -1,66 +1,97 @@
-"""What a sweep costs beside a run: processor time of training one seed for one step, by the number of seeds
-that train side by side, on one core.
+"""What a sweep costs beside a run: processor time of the stacks that `sweep` and `run` train, step for step.
 
-    python benchmarks/sweep_cost.py [--methods none l2 cbp] [--repeats 5]
+    python benchmarks/sweep_cost.py [--methods none l2 syre cbp] [--repeats 5]
 
-A sweep of 12 configurations on 4 tuning seeds trains 48 seeds, 4 side by side; a run trains 16, all side by
-side. The last columns say what a sweep costs, in runs: as it is, and if all configurations were one stack of
-48, the most that could be gained from that on a core.
+A sweep of 12 configurations on 4 tuning seeds trains 48 seeds, a run 16. The table says how many runs a sweep
+costs: with its configurations one after the other (stacks of 4 seeds), and side by side as `sweep` plans them,
+in one process and in four. In four processes a run is four stacks of 4 seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.agents.grouped_learner import GroupedLearner
+from plasticity_bench.agents.supervised import StackLearner, SupervisedLearner
+from plasticity_bench.cells import CellPlan
+from plasticity_bench.plan import open_cells, plan_jobs
+from plasticity_bench.registry import method_of, with_learning_rate
+from plasticity_bench.sweep import plan_sweep, tuning_seeds
 from plasticity_bench.tasks.base import SupervisedStream
+from plasticity_bench.worker import Job, chosen
 
 STREAMS = ("permuted-digits", "bit-flip")
-BUDGET, TUNING, RUN = 12, 4, 16
-STACKS = (TUNING, RUN, BUDGET * TUNING)
+BUDGET, TUNING, RUN, PROCESSES = 12, 4, 16, 4
 
 
-def microseconds(learner: SupervisedLearner, tasks: int) -> float:
-    """Processor time of a seed's step, over the learner's next tasks."""
-    updates, stop, start = learner.updates, learner.task + tasks, time.process_time()
-    while learner.task < stop:
-        learner.advance()
-    return 1e6 * (time.process_time() - start) / (learner.updates - updates) / len(learner.seeds)
+def learner_of(job: Job) -> StackLearner:
+    """As a worker makes it."""
+    (stream, *_), methods = zip(*map(chosen, job.members), strict=True)
+    assert isinstance(stream, SupervisedStream)
+    made = [(method_of(method), with_learning_rate(stream, method)) for method in methods]
+    if job.beside:
+        return GroupedLearner(stream, made, job.seeds)
+    return SupervisedLearner(stream, made[0][0], job.seeds, optimizer=made[0][1])
+
+
+def microseconds(learners: Sequence[StackLearner], tasks: int) -> float:
+    """Processor time of one step of every learner, over their next tasks."""
+    total = 0.0
+    for learner in learners:
+        updates, stop, start = learner.updates, learner.task + tasks, time.process_time()
+        while learner.task < stop:
+            learner.advance()
+        total += 1e6 * (time.process_time() - start) / (learner.updates - updates)
+    return total
+
+
+def plans(stream: str, method: str, folder: Path) -> dict[str, list[Job]]:
+    """What is compared: run and sweep, in one process and in four."""
+    sweep = open_cells(folder, plan_sweep(stream, method, BUDGET).cells(), tuning_seeds(TUNING))
+    run = open_cells(folder, [CellPlan(stream, method)], range(RUN))
+    return {
+        "run": plan_jobs(run, 1, ["cpu"]),
+        "run, 4": plan_jobs(run, PROCESSES, ["cpu"]),
+        "apart": [job for item in sweep for job in plan_jobs([item], 1, ["cpu"])],
+        "sweep": plan_jobs(sweep, 1, ["cpu"]),
+        "sweep, 4": plan_jobs(sweep, PROCESSES, ["cpu"]),
+    }
 
 
 def main() -> None:
     """Measures in turns and prints medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=["none", "l2", "cbp"])
+    parser.add_argument("--methods", nargs="+", default=["none", "l2", "syre", "cbp"])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tasks", type=int, default=2, help="per repeat")
+    parser.add_argument("--tasks", type=int, default=1, help="per repeat")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    head = "".join(f"{f'{size} seeds':>12}" for size in STACKS)
-    print(f"{'microseconds per seed and step':36}{head}   sweep, in runs   in one stack")
-    for name in STREAMS:
-        stream = stream_of(choose_stream(name))
-        assert isinstance(stream, SupervisedStream)
+    print(f"{'':24}{'run of 16':>10}{'sweep, in runs: apart':>24}{'side by side':>22}{'4 processes':>22}")
+    for stream in STREAMS:
         for method in args.methods:
-            learners = [
-                SupervisedLearner(stream, method_of(choose_method(method)), range(size)) for size in STACKS
-            ]
-            for learner in learners:
-                microseconds(learner, 1)
-            found: list[list[float]] = [[] for _ in STACKS]
-            for _ in range(args.repeats):
-                for values, learner in zip(found, learners, strict=True):
-                    values.append(microseconds(learner, args.tasks))
-            few, run, all_together = map(statistics.median, found)
-            ratios = [BUDGET * TUNING * own / (RUN * run) for own in (few, all_together)]
-            times = "".join(f"{value:12.1f}" for value in (few, run, all_together))
-            print(f"{f'{name}, {method}':36}{times}{ratios[0]:17.1f}{ratios[1]:15.1f}", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                jobs = plans(stream, method, Path(folder))
+                learners = {name: [learner_of(job) for job in of] for name, of in jobs.items()}
+            found: dict[str, list[float]] = {name: [] for name in learners}
+            for repeat in range(args.repeats + 1):  # the first warms up
+                for name, of in learners.items():
+                    spent = microseconds(of, args.tasks)
+                    found[name] += [spent] if repeat else []
+            of_run, of_run_4, apart, sweep, sweep_4 = map(statistics.median, found.values())
+            stacks = [f"({len(jobs[name])} x {jobs[name][0].count})" for name in ("sweep", "sweep, 4")]
+            print(
+                f"{f'{stream}, {method}':24}{of_run:8.0f}us{apart / of_run:24.1f}"
+                f"{f'{stacks[0]} {sweep / of_run:.1f}':>22}{f'{stacks[1]} {sweep_4 / of_run_4:.1f}':>22}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plasticity_bench.checkpoints import checkpoint_path
 from plasticity_bench.errors import CannotWrite, InputError, Interrupted, OutOfMemory, RunFailed
 from plasticity_bench.files import remove_leftovers
 from plasticity_bench.interrupts import Interrupts
@@ -16,7 +17,7 @@ from plasticity_bench.locks import locked
 from plasticity_bench.parallel import usable_cores
 from plasticity_bench.plan import Planned, plan_jobs, tidy
 from plasticity_bench.pool import Pool, WorkerDied
-from plasticity_bench.worker import Job, checkpoint_path, find_device, run_job, start_worker
+from plasticity_bench.worker import Job, find_device, run_job, start_worker
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
         if jobs:
             slots = min(workers, len(jobs))
             _run_all(jobs, [devices[i % len(devices)] for i in range(slots)], console)
-    return sum(len(job.seeds) for job in jobs)
+    return sum(job.count for job in jobs)
 
 
 def default_devices(wanted: str) -> list[str]:
@@ -93,7 +94,8 @@ class _Teller:
         self.progress.update(index, share)
 
     def died(self, index: int, pid: int, how: str, again: bool) -> None:
-        remove_leftovers(self.jobs[index].path, pid)
+        for member in self.jobs[index].members:
+            remove_leftovers(member.path, pid)
         if again:
             self._say(f"{_name(self.jobs[index])}: the worker process {how}; it is tried again")
 
@@ -108,9 +110,10 @@ class _Teller:
 
 
 def _name(job: Job) -> str:
-    """``permuted-digits-v1/l2-1a2b3c4d, seeds 0-15``"""
+    """``permuted-digits-v1/l2-1a2b3c4d and 2 more configurations, seeds 0-15``"""
     seeds = checkpoint_path(job.path, job.seeds).stem.partition("-")[2].replace("_", ",")
-    return f"{job.path.parent.name}/{job.path.name}, seeds {seeds}"
+    others = f" and {len(job.beside)} more configurations" if job.beside else ""
+    return f"{job.path.parent.name}/{job.path.name}{others}, seeds {seeds}"
 
 
 def _run_all(jobs: Sequence[Job], devices: Sequence[str], console: Console) -> None:

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from plasticity_bench.cells import CellPlan, configuration, method_folder, stream_folder
+from plasticity_bench.checkpoints import checkpoint_path, checkpoint_seeds
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import remove_leftovers
 from plasticity_bench.records import Cell, open_cell
-from plasticity_bench.specs import NetworkSpec, layer_shapes
-from plasticity_bench.worker import Job, checkpoint_path, checkpoint_seeds
+from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
+from plasticity_bench.worker import Job
 
 #: Most seeds in one stack on a CPU: beyond it the weights leave the cache and nothing is gained.
 CPU_STACK = 16
+#: Numbers (parameters times seeds) in a stack of several configurations on a CPU, likewise: it holds its
+#: weights twice. More than so many seeds gain little even where the network is tiny.
+CPU_GROUPED_NUMBERS, CPU_GROUPED = 2**19, 64
 #: Multiplications in one update of one seed above which stacking gains nothing on a CPU.
 CPU_STACK_WORK = 2e7
 GPU_STACK = 64
@@ -72,19 +76,22 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
 def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) -> list[Job]:
     """Stacks of missing seeds: as large as the network gains from, as small as fills every worker.
 
-    An unfinished stack goes on as it was begun.
+    An unfinished stack of seeds goes on as it was begun; beside it may train other configurations than then.
     """
-    jobs: list[Job] = []
+    begun: list[tuple[Planned, list[int]]] = []
     fresh: list[tuple[Planned, list[int]]] = []
     for item in planned:
         missing = item.missing
         for stack in checkpoint_seeds(item.cell.path):
             if set(stack) & set(missing):
-                jobs.append(_job(item, stack, devices[0]))
+                begun.append((item, list(stack)))
                 missing = [seed for seed in missing if seed not in stack]
         fresh.append((item, missing))
-    total = sum(len(missing) for _, missing in fresh)
-    share = max(1, -(-total // workers))
+    jobs, begun = _side_by_side(begun, _share(begun, workers), devices[0])
+    jobs += [_job(item, tuple(seeds), devices[0]) for item, seeds in begun]
+    share = _share(fresh, workers)
+    more, fresh = _side_by_side(fresh, share, devices[0])
+    jobs += more
     for item, missing in fresh:
         if not missing:
             continue
@@ -96,6 +103,47 @@ def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) 
     jobs.sort(key=lambda job: -job.seconds)  # longest first, so that no worker is left with a long one
     revision = git_revision() if jobs else None
     return [replace(job, device=devices[i % len(devices)], git=revision) for i, job in enumerate(jobs)]
+
+
+def _share(units: Sequence[tuple[Planned, list[int]]], workers: int) -> int:
+    """Seeds for each worker."""
+    return max(1, -(-sum(len(seeds) for _, seeds in units) // workers))
+
+
+def _side_by_side(
+    units: Sequence[tuple[Planned, list[int]]], share: int, device: str
+) -> tuple[list[Job], list[tuple[Planned, list[int]]]]:
+    """Stacks of about ``share`` seeds of configurations that can train side by side, and the units that are
+    left over."""
+    families: dict[str, list[tuple[Planned, list[int]]]] = {}
+    for unit in units:
+        families.setdefault(_family(*unit, device), []).append(unit)
+    jobs: list[Job] = []
+    rest: list[tuple[Planned, list[int]]] = []
+    for name, family in families.items():
+        item, seeds = family[0]
+        most = min(share, _largest_group(item.cell.config, device)) // max(1, len(seeds)) if name else 1
+        if most < 2 or len(family) < 2:
+            rest += family
+            continue
+        count = -(-len(family) // most)
+        for i in range(count):
+            members = family[i * len(family) // count : (i + 1) * len(family) // count]
+            first, *beside = (_job(item, tuple(seeds), device) for item, seeds in members)
+            seconds = _expected_seconds(item.cell.config, len(seeds) * len(members))
+            steps = first.steps * len(members)
+            jobs.append(replace(first, beside=tuple(beside), seconds=seconds, steps=steps))
+    return jobs, rest
+
+
+def _family(item: Planned, seeds: list[int], device: str) -> str:
+    """The same for configurations of a method that can train side by side with these seeds; "" for none."""
+    config = item.cell.config
+    if not seeds or "ppo" in config or _largest_stack(config, device) == 1:
+        return ""
+    optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr"}
+    same = [item.plan.stream, item.plan.method, config["network"], optimizer, seeds]
+    return json.dumps(same, sort_keys=True)
 
 
 def git_revision() -> str | None:
@@ -150,6 +198,14 @@ def _largest_stack(config: Mapping[str, Any], device: str) -> int:
     if device.startswith("cuda"):
         return GPU_STACK
     return CPU_STACK if _work(config) < CPU_STACK_WORK else 1
+
+
+def _largest_group(config: Mapping[str, Any], device: str) -> int:
+    """Most seeds of several configurations together."""
+    if device.startswith("cuda"):
+        return GPU_STACK
+    numbers = parameter_count(NetworkSpec.of_record(config["network"]))
+    return min(CPU_GROUPED, CPU_GROUPED_NUMBERS // numbers)
 
 
 def _steps(config: Mapping[str, Any]) -> int:

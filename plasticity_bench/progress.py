@@ -54,8 +54,8 @@ class JobProgress:
     def __enter__(self) -> JobProgress:
         self.bars.start()
         if not self.console.is_terminal:
-            seeds = sum(len(job.seeds) for job in self.jobs)
-            count = len({(job.plan.stream, job.plan.method) for job in self.jobs})
+            seeds = sum(job.count for job in self.jobs)
+            count = len({member.path for job in self.jobs for member in job.members})
             self.console.print(f"training {seeds} seeds of {count} cells", highlight=False)
         return self
 

@@ -9,14 +9,15 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plasticity_bench.cells import CellPlan
+from plasticity_bench.checkpoints import Saved, checkpoint_path, load, save
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
-from plasticity_bench.files import write_atomic, write_text
+from plasticity_bench.files import write_text
 from plasticity_bench.parallel import live_with
 from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUT_COLUMNS, ROLLOUTS, read_cell, to_csv
 from plasticity_bench.registry import Chosen, method_of, stream_of, with_learning_rate
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One stack of seeds, as it travels to a worker process."""
+    """One stack, as it travels to a worker process: the seeds of a cell, or of several side by side."""
 
     plan: CellPlan
     path: Path  # the cell's folder
@@ -38,6 +39,18 @@ class Job:
     digest: str = ""  # of the plug-in's source that the cell was made for
     seconds: float = field(default=0.0, compare=False)  # expected duration, for order and progress bar
     steps: int = field(default=0, compare=False)  # of training, over all seeds
+    beside: tuple[Job, ...] = ()  # further configurations of the method, with the same seeds, in this stack
+
+    @property
+    def members(self) -> tuple[Job, ...]:
+        """One job per cell."""
+        every = (self, *self.beside)
+        return tuple(replace(job, beside=(), device=self.device, git=self.git) for job in every)
+
+    @property
+    def count(self) -> int:
+        """Seeds that are trained, over all cells."""
+        return len(self.seeds) * (1 + len(self.beside))
 
 
 #: Told the updates done so far, of all updates of the job.
@@ -48,12 +61,12 @@ Asked = Callable[[], bool]
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
 
 
-class Learner(Protocol):
-    """What trains a stack of seeds."""
+class Progressing(Protocol):
+    """What trains a stack, piece by piece."""
 
-    seeds: list[int]
-    rows: list[list[dict[str, float]]]  # per seed, one row per finished task
-    rollouts: list[list[list[float]]]  # per seed, where the agent acts: ``ROLLOUT_COLUMNS``
+    @property
+    def stream(self) -> Stream:
+        """What it trains on."""
 
     @property
     def finished(self) -> bool:
@@ -66,14 +79,9 @@ class Learner(Protocol):
     def advance(self) -> None:
         """A piece of work, after which it may be saved."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors; "trained" holds one entry with a "method" per network."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit."""
-
-    def policy_state(self, index: int) -> dict[str, Any]:
-        """The final policy of the seed at ``index``, where the agent acts."""
+class Learner(Progressing, Saved, Protocol):
+    """What trains a stack of seeds of one cell."""
 
     def close(self) -> None:
         """Frees what it holds."""
@@ -97,98 +105,109 @@ def run_job(job: Job, report: Report, asked: Asked = lambda: False) -> bool:
     Raises InputError where the user can mend it, OutOfMemory, and RunFailed, with the traceback in the cell's
     folder, where the method or the stream failed.
     """
+    if job.beside:
+        from plasticity_bench.side_by_side import run_members
+
+        return run_members(job, report, asked)
     try:
         return _run(job, report, asked)
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
-        ):
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise OutOfMemory(f"{job.plan.method} on {job.plan.stream} found no memory: {reason}") from None
-        path = job.path / "error.txt"
-        details = f" (details: {path})"
-        try:
-            write_text(path, traceback.format_exc())
-        except InputError:
-            details = ""
-        what = f"{type(error).__name__}: {error}"
-        raise RunFailed(f"{job.plan.method} on {job.plan.stream} failed: {what}{details}") from None
+        raise failed(job, error) from None
 
 
-def checkpoint_path(folder: Path, seeds: Sequence[int]) -> Path:
-    """``checkpoint-0-15.pt``; gaps are written as ``checkpoint-0-3_7.pt``."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    names = (f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-    return folder / f"checkpoint-{'_'.join(names)}.pt"
-
-
-def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
-    """The stacks of seeds that have a checkpoint in this cell."""
-    stacks = []
-    for path in sorted(folder.glob("checkpoint-*.pt")):
-        match = re.fullmatch(r"checkpoint-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
-        if not match:
-            continue
-        seeds: list[int] = []
-        for part in match[1].split("_"):
-            first, _, last = part.partition("-")
-            seeds += range(int(first), int(last or first) + 1)
-        stacks.append(tuple(seeds))
-    return stacks
+def failed(job: Job, error: Exception) -> RunFailed:
+    """What to raise for it; the traceback goes into the cell's folder, unless it is of memory."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return OutOfMemory(f"{job.plan.method} on {job.plan.stream} found no memory: {reason}")
+    path = job.path / "error.txt"
+    details = f" (details: {path})"
+    try:
+        write_text(path, "".join(traceback.format_exception(error)))
+    except InputError:
+        details = ""
+    settings = ", ".join(f"{key}={value}" for key, value in job.plan.settings.items())
+    method = f"{job.plan.method} ({settings})" if settings else job.plan.method
+    what = f"{type(error).__name__}: {error}"
+    return RunFailed(f"{method} on {job.plan.stream} failed: {what}{details}")
 
 
 def _run(job: Job, report: Report, asked: Asked) -> bool:
-    import torch
-
-    device = find_device(job.device)
-    if device.type == "cuda":
-        # Both are needed for the same bits at every run.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
-    cell = read_cell(job.path)
-    chosen_stream, chosen_method = job.plan.chosen()
-    if chosen_method.digest != job.digest:
-        raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
+    device = prepare_device(job.device)
+    stream, method = chosen(job)
     path = checkpoint_path(job.path, job.seeds)
-    if set(cell.seeds()).issuperset(job.seeds):  # by a worker that was killed before it could say so
+    if is_recorded(job):  # by a worker that was killed before it could say so
         path.unlink(missing_ok=True)
         return True
-    stream = stream_of(chosen_stream)
-    learner = make_learner(stream, chosen_method, job.seeds, device)
-    seconds = _load(path, learner, device)
-    begun, total = learner.updates, stream.tasks * stream.steps
+    learner = make_learner(stream, method, job.seeds, device)
+    seconds = load(path, learner, device)
+    spent = train(job, learner, lambda spent: save(path, learner, seconds + spent), report, asked)
+    if learner.finished:
+        record(job, learner, seconds + spent, len(job.seeds), device)
+        path.unlink(missing_ok=True)
+    learner.close()
+    return learner.finished
+
+
+def is_recorded(job: Job) -> bool:
+    """Whether nothing is left to do."""
+    return set(read_cell(job.path).seeds()).issuperset(job.seeds)
+
+
+def train(
+    job: Job, learner: Progressing, keep: Callable[[float], None], report: Report, asked: Asked
+) -> float:
+    """Trains to the end, or until ``asked()``, when it saves first. ``keep`` saves, told the seconds spent so
+    far, which are returned in the end."""
+    begun, total = learner.updates, learner.stream.tasks * learner.stream.steps
     # On a CPU the one thread's processor time: other work on the machine is no cost of the method.
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    clock = time.perf_counter if job.device.startswith("cuda") else time.process_time
     started, saved = clock(), time.perf_counter()
     while not learner.finished:
         if asked():
             if learner.updates > begun:
-                _save(path, learner, seconds + clock() - started)
-            learner.close()
-            return False
+                keep(clock() - started)
+            break
         learner.advance()
         report(learner.updates, total)
         now = time.perf_counter()
         if now - saved > job.checkpoint_seconds and not learner.finished:
-            _save(path, learner, seconds + clock() - started)
+            keep(clock() - started)
             saved = time.perf_counter()
-    seconds += clock() - started
+    return clock() - started
+
+
+def prepare_device(name: str) -> Any:
+    """The torch device, on which every run now gives the same bits. Raises InputError where there is none."""
+    import torch
+
+    device = find_device(name)
+    if device.type == "cuda":
+        # Both are needed for the same bits at every run.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+    return device
+
+
+def chosen(job: Job) -> tuple[Stream, Chosen]:
+    """Stream and method. Raises InputError where a plug-in is not the one that the cell was made for."""
+    chosen_stream, chosen_method = job.plan.chosen()
+    if chosen_method.digest != job.digest:
+        raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
+    return stream_of(chosen_stream), chosen_method
+
+
+def record(job: Job, learner: Saved, seconds: float, stack: int, device: Any) -> None:
+    """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many."""
+    cell = read_cell(job.path)
     recorded = set(cell.seeds())
-    provenance = dict(_provenance(job, torch.__version__, device))
+    provenance = dict(_provenance(job, stack, device))
     provenance["seconds"] = round(seconds / len(job.seeds), 3)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
             cell.write_seed(seed, rows, provenance, _attached(learner, index))
-    learner.close()
-    path.unlink(missing_ok=True)
-    return True
 
 
 def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: Any) -> Learner:
@@ -206,7 +225,7 @@ def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: A
     return SupervisedLearner(stream, method_of(method), seeds, **options)
 
 
-def _attached(learner: Learner, index: int) -> dict[str, bytes]:
+def _attached(learner: Saved, index: int) -> dict[str, bytes]:
     """What is kept beside a seed's table: suffix -> content."""
     import torch
 
@@ -216,57 +235,6 @@ def _attached(learner: Learner, index: int) -> dict[str, bytes]:
     file = io.BytesIO()
     torch.save(policy, file)
     return {ROLLOUTS: to_csv(ROLLOUT_COLUMNS, learner.rollouts[index]), POLICY: file.getvalue()}
-
-
-def _save(path: Path, learner: Learner, seconds: float) -> None:
-    import torch
-
-    inner = learner.state_dict()
-    for trained in inner["trained"]:
-        for name, value in trained["method"].items():
-            if not is_plain(value):
-                raise TypeError(
-                    f"the method's attribute `{name}` ({type(value).__name__}) cannot travel through a "
-                    "checkpoint: keep tensors, numbers, text, lists and dicts, or define state_dict"
-                )
-    for name, value in inner.items():
-        if not is_plain(value):
-            raise TypeError(f"`{name}` of the learner holds what cannot travel through a checkpoint")
-    state = {"protocol": PROTOCOL, "seeds": learner.seeds, "seconds": seconds, "learner": inner}
-    write_atomic(path, lambda file: torch.save(state, file))
-
-
-def is_plain(value: Any) -> bool:
-    """Whether ``torch.load(weights_only=True)`` reads it back."""
-    import torch
-
-    if type(value) in (list, tuple, dict):
-        return all(map(is_plain, [*value, *value.values()] if isinstance(value, dict) else value))
-    return isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
-
-
-def _load(path: Path, learner: Learner, device: Any) -> float:
-    """Loads the checkpoint where there is one; returns the seconds spent before it."""
-    import torch
-
-    if not path.exists():
-        return 0.0
-    try:
-        state = torch.load(path, weights_only=True, map_location=device)
-        if state["protocol"] != PROTOCOL or state["seeds"] != learner.seeds:
-            raise ValueError(f"protocol {state['protocol']}, seeds {state['seeds']}")
-        learner.load_state_dict(state["learner"])
-        return float(state["seconds"])
-    except OSError as error:
-        raise InputError(
-            f"cannot read checkpoint {path}: {error.strerror}; make it readable, or delete it "
-            f"to train seeds {path.stem[11:]} anew"
-        ) from error
-    except Exception as error:  # torch.load raises nearly anything on a damaged file
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise InputError(
-            f"checkpoint {path} is damaged ({reason}); delete it to train seeds {path.stem[11:]} anew"
-        ) from error
 
 
 def find_device(name: str) -> Any:
@@ -286,7 +254,7 @@ def find_device(name: str) -> Any:
     return device
 
 
-def _provenance(job: Job, torch_version: str, device: Any) -> Mapping[str, Any]:
+def _provenance(job: Job, stack: int, device: Any) -> Mapping[str, Any]:
     import torch
 
     def installed(name: str) -> str | None:
@@ -299,9 +267,9 @@ def _provenance(job: Job, torch_version: str, device: Any) -> Mapping[str, Any]:
     return {
         "protocol": PROTOCOL,
         "device": str(device),
-        "stack": len(job.seeds),
+        "stack": stack,
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch_version}
+        "versions": {"python": platform.python_version(), "torch": torch.__version__}
         | {name: installed(name) for name in names},
         "git": job.git,
         "hardware": {

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from plasticity_bench.cells import CellPlan
+from plasticity_bench.checkpoints import checkpoint_path, checkpoint_seeds
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.launch import train_one
 from plasticity_bench.plan import CHECKPOINT_SECONDS, Planned, open_cells, plan_jobs
 from plasticity_bench.records import read_cell
-from plasticity_bench.worker import Job, checkpoint_path, checkpoint_seeds, run_job
+from plasticity_bench.worker import Job, run_job
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (0, 1)

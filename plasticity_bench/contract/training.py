@@ -14,13 +14,13 @@ import torch
 from plasticity_bench.agents.layers import Layer, parameters
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
+from plasticity_bench.checkpoints import is_plain
 from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful
 from plasticity_bench.contract.stacking import explain
 from plasticity_bench.contract.subject import Run, Subject, finish, same_bits
 from plasticity_bench.contract.watch import named, watched
 from plasticity_bench.errors import InputError
 from plasticity_bench.settings import parse_settings
-from plasticity_bench.worker import is_plain
 
 #: Seeds of the stack, and those of them that train alone too.
 STACK, ALONE = (0, 1, 2, 3, 4), (0, 3)
