@@ -28,11 +28,11 @@ from plasticity_bench.worker import (
 
 
 def run_members(job: Job, report: Report, asked: Asked) -> bool:
-    """Trains and records every cell of the job; one that fails is left out and the others go on. Returns False
-    where it saved and left early because ``asked()``.
+    """Trains and records every cell of the job; one that fails is left out and the others go on. Returns
+    False where it saved and left early because ``asked()``.
 
-    Raises CannotWrite and OutOfMemory at once, and in the end RunFailed, or InputError where the user can mend
-    all of it, with a line for each failure, which names its configuration.
+    Raises CannotWrite and OutOfMemory at once, and in the end RunFailed, or InputError where the user can
+    mend all of it, with a line for each failure, which names its configuration.
     """
     # Those that stand at the same step go on together.
     together: dict[Any, list[Job]] = {}
