@@ -1,7 +1,7 @@
 """Trains many short jobs through the launcher while its workers are killed (SIGKILL) at random moments, and
 compares what is recorded with an undisturbed pass.
 
-    python benchmarks/kill_storm.py --jobs 1000 --every 3
+    python benchmarks/kill_storm.py --jobs 1000 --every 4
 
 Exit code 1 where a table differs or is missing, a seed was recorded twice, or something is left behind. A job
 that is given up because it was killed at every try is trained by the next pass of the same command, as a user
@@ -35,7 +35,7 @@ from plasticity_bench.plan import CHECKPOINT_SECONDS, open_cells
 
 #: Stateful methods among them: they perturb at an interval, or draw at every update.
 METHODS = ("none", "l2", "shrink-perturb:interval=7", "syre-redrawn")
-STREAM = "bit-flip:tasks=4"
+STREAM = "bit-flip:tasks=2"
 SEEDS = (0, 1)
 #: Seconds between two looks at what is recorded.
 GLANCE = 0.2
@@ -173,7 +173,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--every", type=float, default=3.0, help="seconds between two kills, on average")
+    parser.add_argument("--every", type=float, default=4.0, help="seconds between two kills, on average")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--stream", default=STREAM)
     args = parser.parse_args()

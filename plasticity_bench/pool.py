@@ -26,8 +26,9 @@ from plasticity_bench.pool_process import Work, how_it_ended, serve
 #: How often an item is tried whose worker dies of it: the second time at once, the third alone, after all
 #: others, as it may have died for want of memory.
 TRIES = 3
-#: How many workers may die in a row as they start, for each device, before all is given up.
-STARTS = 3
+#: How many workers may die in a row as they start, for each device, before all is given up. One that says why
+#: it cannot start is enough.
+STARTS = 10
 #: Seconds that workers have to save, once asked to leave: all is over within 5, on a busy machine too.
 GRACE = 3.5
 #: Seconds between two looks at what signals came.
@@ -183,7 +184,7 @@ class Pool:
         error, index = value[0](*value[1]), worker.item
         worker.item = None
         if index is None:  # it failed to start
-            self._not_started(slot, str(error))
+            self._not_started(slot, str(error), STARTS * len(self._slots))
         elif isinstance(error, OutOfMemory):
             self._end(slot)  # with whatever it still holds
             if worker.alone:
@@ -204,7 +205,7 @@ class Pool:
         how, pid, index = how_it_ended(worker.process.exitcode), worker.process.pid or 0, worker.item
         self._end(slot)
         if not worker.ready:
-            self._not_started(slot, f"the last one {how}")
+            self._not_started(slot, f"the last one {how}", 1)
         elif index is not None:
             self._deaths[index] += 1
             again = self._deaths[index] < TRIES
@@ -216,9 +217,9 @@ class Pool:
             else:
                 self._last.append(index)
 
-    def _not_started(self, slot: _Slot, why: str) -> None:
+    def _not_started(self, slot: _Slot, why: str, deaths: int) -> None:
         self._end(slot)
-        self._starts += 1
+        self._starts += deaths
         if self._starts >= STARTS * len(self._slots):
             for index in (*self._waiting, *self._last):
                 self.failures[index] = RunFailed(f"no worker process starts: {why}")

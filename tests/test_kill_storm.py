@@ -20,7 +20,7 @@ tool = load(REPOSITORY / "benchmarks" / "kill_storm.py")
 
 def test_a_small_storm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CHECKPOINT_SECONDS, "0.1")
-    jobs = tool.plans(24)
+    jobs = tool.plans(24, "bit-flip:tasks=4")
     calm = tool.train(tmp_path / "calm", jobs, 2, None)
     assert (calm.passes, calm.errors, calm.twice, calm.retried) == (1, (), 0, 0)
     wanted = tool.tables(tmp_path / "calm")
