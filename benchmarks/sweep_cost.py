@@ -1,10 +1,11 @@
 """What a sweep costs beside a run: processor time of the stacks that `sweep` and `run` train, step for step.
 
-    python benchmarks/sweep_cost.py [--methods none l2 syre cbp] [--repeats 5]
+    OMP_NUM_THREADS=1 python benchmarks/sweep_cost.py [--methods none l2 syre cbp] [--repeats 5]
 
 A sweep of 12 configurations on 4 tuning seeds trains 48 seeds, a run 16. The table says how many runs a sweep
-costs: with its configurations one after the other (stacks of 4 seeds), and side by side as `sweep` plans them,
-in one process and in four. In four processes a run is four stacks of 4 seeds.
+costs: with its configurations one after the other (stacks of 4 seeds), and side by side as `sweep` plans it,
+in one process and in four (in brackets the stacks and their seeds). In four processes a run is four stacks of
+4 seeds. One thread, as in a worker: numpy's threads would wait for each other at the processor's cost.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=["none", "l2", "syre", "cbp"])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tasks", type=int, default=1, help="per repeat")
+    parser.add_argument("--tasks", type=int, default=2, help="per repeat")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

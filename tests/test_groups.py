@@ -68,10 +68,10 @@ def expect_same(share: Share, other: SupervisedLearner) -> None:
     assert torch.equal(group.network.flat, other.network.flat)
 
 
-def saved(share: Share) -> bytes:
+def saved(learner: Share | SupervisedLearner) -> bytes:
     """As in a checkpoint."""
     file = io.BytesIO()
-    torch.save(share.state_dict(), file)
+    torch.save(learner.state_dict(), file)
     return file.getvalue()
 
 
@@ -90,7 +90,6 @@ def test_side_by_side_as_alone(name: str) -> None:
         first.advance()
     assert (first.task, first.step) == (1, 40)
     states = [saved(share) for share in first.shares]
-    assert max(map(len, states)) < 3 * min(map(len, states))  # none holds the memory that all share
     second = grouped(chosen)
     for share, state in zip(second.shares, states, strict=True):
         load(share, state)
@@ -102,6 +101,7 @@ def test_side_by_side_as_alone(name: str) -> None:
         expect_same(share, finish(other))
     again = alone(chosen[1])
     load(again, states[1])
+    assert len(states[1]) < 1.2 * len(saved(again))  # it does not hold the memory that all share
     again.piece = first.piece
     expect_same(second.shares[1], finish(again))
 
