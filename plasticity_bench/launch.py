@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plasticity_bench.cluster.states import refuse_submitted
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.locks import locked
 from plasticity_bench.parallel import usable_cores
@@ -32,6 +33,7 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
     unique = list({item.cell.path: item for item in planned}.values())
     needed = [item for item in unique if item.missing or item.outdated]
     with locked([item.cell for item in needed]):
+        refuse_submitted([item.cell.path for item in needed])
         for item in needed:
             tidy(item)
         jobs = plan_jobs(needed, workers, devices)

@@ -40,8 +40,12 @@ class Job:
     steps: int = field(default=0, compare=False)  # of training, over all seeds
 
 
-#: Told the updates done so far, of all updates of the job.
+#: Told the updates done so far, of all updates of the job. May raise Paused.
 Report = Callable[[int, int], None]
+
+
+class Paused(Exception):
+    """Raised by a ``Report``: the checkpoint is written and the job left; run again it goes on from there."""
 
 
 class Learner(Protocol):
@@ -91,11 +95,11 @@ def run_job(job: Job, report: Report) -> None:
     """Trains and records the job's seeds.
 
     Raises InputError where the user can mend it, and RunFailed, with the traceback in the cell's folder,
-    where the method or the stream failed.
+    where the method or the stream failed; and Paused where ``report`` does.
     """
     try:
         _run(job, report)
-    except InputError:
+    except (InputError, Paused):
         raise
     except Exception as error:
         path = job.path / "error.txt"
@@ -157,7 +161,12 @@ def _run(job: Job, report: Report) -> None:
     started, saved = clock(), time.perf_counter()
     while not learner.finished:
         learner.advance()
-        report(learner.updates, total)
+        try:
+            report(learner.updates, total)
+        except Paused:
+            if not learner.finished:
+                _save(path, learner, seconds + clock() - started)
+                raise
         now = time.perf_counter()
         if now - saved > job.checkpoint_seconds and not learner.finished:
             _save(path, learner, seconds + clock() - started)
@@ -292,4 +301,11 @@ def _provenance(job: Job, torch_version: str, device: Any) -> Mapping[str, Any]:
             "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         },
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **({"slurm_job": number} if (number := slurm_job()) else {}),
     }
+
+
+def slurm_job() -> str | None:
+    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside."""
+    number, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else number
