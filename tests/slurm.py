@@ -20,19 +20,22 @@ from pathlib import Path
 import pytest
 
 SKIP = "PLASTICITY_BENCH_SKIP_SLURM"
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 #: Seconds for which something is waited for, on a machine that is busy.
 PATIENCE = 120.0
+#: Of util-linux: the daemons end also where the tests are killed.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 #: Debian keeps daemons where an ordinary user's PATH may not look.
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
+#: cred_expire is how long a job that was put back waits at least (120 s where it is not set).
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 SlurmctldPort={controller}
 SlurmdPort={node}
@@ -44,7 +47,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=batch_sched_delay=0,sched_interval=1,requeue_delay=0
+SchedulerParameters=batch_sched_delay=0,sched_interval=1
 MpiDefault=none
 ReturnToService=2
 KillWait=1
@@ -130,9 +133,20 @@ class Slurm:
         return done.stdout.strip()
 
     def set_node(self, state: str) -> None:
-        """drain, resume or down."""
-        reason = [] if state == "resume" else ["reason=test"]
-        self.command("scontrol", "update", f"nodename={self.host}", f"state={state}", *reason)
+        """drain or down."""
+        self.command("scontrol", "update", f"nodename={self.host}", f"state={state}", "reason=test")
+
+    def resume_node(self) -> None:
+        """Gives the node back to the jobs, where it has not come back by itself."""
+
+        def usable() -> bool:
+            if not self.node_state().startswith(("drain", "down")):
+                return True
+            resume = ["scontrol", "update", f"nodename={self.host}", "state=resume"]
+            subprocess.run(resume, capture_output=True, check=False)
+            return False
+
+        wait_until(usable, "the node")
 
     def jobs(self, *states: str) -> list[str]:
         """Numbers of the jobs in these states ("RUNNING", ...); without any, of all that have not ended."""
@@ -174,7 +188,11 @@ class Slurm:
         assert path is not None
         with open(self.folder / f"{program}.out", "ab") as log:
             self.daemons[program] = subprocess.Popen(
-                [path, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*DIE_WITH_PARENT, path, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
 

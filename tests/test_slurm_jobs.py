@@ -19,7 +19,7 @@ from plasticity_bench.cluster.slurm import queue
 from plasticity_bench.cluster.submissions import submissions
 from plasticity_bench.plan import CHECKPOINT_SECONDS
 from plasticity_bench.records import find_cells
-from plasticity_bench.verify_tables import check_provenance
+from plasticity_bench.verify_tables import check_origin
 
 STREAM = "permuted-digits:tasks=12"
 #: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
@@ -41,8 +41,7 @@ def cluster() -> Iterator[Slurm]:
 def _quiet(cluster: Slurm) -> Iterator[None]:
     """A test finds a node that is idle and leaves no job."""
     yield
-    if "drain" in cluster.node_state() or "down" in cluster.node_state():
-        cluster.set_node("resume")
+    cluster.resume_node()
     cluster.quiet()
 
 
@@ -67,12 +66,11 @@ def tables(runs: Path) -> list[bytes]:
 
 
 def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
-    """Submits; ``wait``: of the plug-in at every update, of which a task has 112."""
+    """Submits both seeds as one stack; ``wait``: of the plug-in at every update, of which a task has 112."""
     given = [f"{method}:wait={wait}" if wait else method for method in methods]
     command = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--no-references"]
-    return main(
-        [*command, "--stream", STREAM, "--seeds", seeds, "--runs", str(runs), "--method", *given, *more]
-    )
+    command += ["--stream", STREAM, "--seeds", seeds, "--runs", str(runs), "--max-parallel", "1"]
+    return main([*command, "--method", *given, *more])
 
 
 def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -97,19 +95,13 @@ def trains(runs: Path) -> None:
     wait_until(lambda: list(runs.glob("*/*/checkpoint-*.pt")), f"a checkpoint in {runs}")
 
 
-def started(runs: Path) -> list[int]:
-    """How often each job of the last submission was started, by Slurm's log of them."""
-    (folder,) = (runs / "slurm").glob("pb-*")
-    return [path.read_text().count("Starting with") for path in sorted(folder.glob("*_0_log.out"))]
-
-
 def expect_whole(runs: Path, wanted: list[bytes]) -> None:
     """No record lost, none double, none different, and nothing left behind."""
     assert tables(runs) == wanted
     for cell in find_cells(runs):
         for seed in cell.seeds():
             assert len(cell.table(seed)["task"]) == cell.tasks
-            assert list(check_provenance(cell.provenance(seed), seed)) == []
+            assert list(check_origin(cell.provenance(seed), seed)) == []
     assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
 
 
@@ -154,7 +146,7 @@ def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor
     assert "2 seeds are trained by Slurm jobs" in capsys.readouterr().err
     assert submit(tmp_path, plugin, seeds="3") == 0  # only the seed that is new
     assert [task.seeds for s in submissions(tmp_path)[1:] for task in s.tasks] == [(2,)]
-    cluster.set_node("resume")
+    cluster.resume_node()
     finished(tmp_path, 3)
     assert tables(tmp_path)[:2] == wanted
     assert status(tmp_path, capsys)[0]["done"] == [0, 1, 2]
@@ -192,29 +184,35 @@ def processes(runs: Path) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("way", ["requeue", "signal", "node"])
-def test_a_job_put_back_in_the_queue_goes_on(
-    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], way: str
+def test_jobs_put_back_in_the_queue_go_on(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
 ) -> None:
-    """By the user, by the signal that announces the time limit, and by Slurm when the node fails."""
-    assert submit(tmp_path, plugin, wait=0.005) == 0
-    trains(tmp_path)
-    (job,) = alive(tmp_path)
-    if way == "requeue":
-        cluster.command("scontrol", "requeue", job)
-    elif way == "signal":
-        cluster.command("scancel", "--signal=USR2", job)
-    else:
-        cluster.set_node("down")
-        wait_until(lambda: cluster.detail(job, "JobState") == "PENDING", "the job put back")
-        cluster.set_node("resume")
-    wait_until(lambda: cluster.detail(job, "Restarts") == "1", "a second start")
-    finished(tmp_path, 2)
-    expect_whole(tmp_path, wanted)
-    assert len(submissions(tmp_path)) == 1
-    if way == "signal":
-        (log,) = (tmp_path / "slurm").glob("pb-*/*_0_log.out")
-        assert "Requeued job" in log.read_text()
+    """By the user, by the signal that announces the time limit, and both by Slurm when their node fails."""
+    requeued, warned = tmp_path / "requeued", tmp_path / "warned"
+    jobs = {}
+    for runs in (requeued, warned):
+        assert submit(runs, plugin, wait=0.01) == 0
+    for runs in (requeued, warned):
+        trains(runs)
+        (jobs[runs],) = alive(runs)
+    cluster.command("scontrol", "requeue", jobs[requeued])
+    cluster.command("scancel", "--signal=USR2", jobs[warned])
+
+    def seen(key: str) -> set[str]:
+        return {cluster.detail(job, key) for job in jobs.values()}
+
+    wait_until(lambda: seen("Restarts") == {"1"} and seen("JobState") == {"RUNNING"}, "both started again")
+    assert [len(list(runs.glob("*/*/checkpoint-*.pt"))) for runs in jobs] == [1, 1]
+    cluster.set_node("down")
+    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back")
+    cluster.resume_node()
+    for runs in jobs:
+        finished(runs, 2)
+        expect_whole(runs, wanted)
+        assert len(submissions(runs)) == 1
+        (log,) = (runs / "slurm").glob("pb-*/*_0_log.out")
+        assert log.read_text().count("Starting with") == 3
+        assert ("Requeued job" in log.read_text()) == (runs == warned)
 
 
 def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
@@ -272,11 +270,8 @@ def test_a_method_that_fails_is_told_by_status(
 def test_cancel_ends_what_runs_and_what_waits(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # An array of two of which one may run at a time.
-    assert (
-        submit(tmp_path, plugin, f"{plugin}:strength=0.5", wait=0, seeds="1", more=("--max-parallel", "1"))
-        == 0
-    )
+    slow = [f"{plugin}:wait=0.02", f"{plugin}:strength=0.5,wait=0.02"]
+    assert submit(tmp_path, *slow, seeds="1") == 0
     trains(tmp_path)
     capsys.readouterr()
     assert main(["cancel", "--runs", str(tmp_path)]) == 0
@@ -298,7 +293,7 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
     assert submit(tmp_path, "none", seeds="1", more=("--gpus-per-job", "1")) == 0
     (job,) = alive(tmp_path)
     assert cluster.detail(job, "TresPerNode") == "gres:gpu:1"
-    cluster.set_node("resume")
+    cluster.resume_node()
     wait_until(lambda: not alive(tmp_path), "the end of the job")
     (cell,) = status(tmp_path, capsys)
     if torch.cuda.is_available():

@@ -54,10 +54,10 @@ class Options:
     def parameters(self, name: str) -> dict[str, Any]:
         """For ``SlurmExecutor.update_parameters``."""
         given: dict[str, Any] = {
-            "name": name,
-            "timeout_min": self.minutes,
+            "job_name": name,
+            "time": self.minutes,
             "nodes": 1,
-            "tasks_per_node": 1,
+            "ntasks_per_node": 1,
             "cpus_per_task": self.cpus,
             "array_parallelism": self.parallel,
             "signal_delay_s": self.signal_seconds,

@@ -98,7 +98,7 @@ class TrainTask:
         return report
 
     def _await_signal(self) -> Callable[[], None]:
-        """The signal asks for a checkpoint from now on. Returns submitit's handler, which puts the job back."""
+        """From now on the signal asks for a checkpoint. Returns submitit's handler: it puts the job back."""
         number = getattr(signal, f"SIG{os.environ.get(SIGNAL, 'USR2')}")
         before = signal.getsignal(number)
 
