@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +124,8 @@ def _to_slurm(folder: Path, jobs: Sequence[Job], options: Options) -> list[str]:
     executor = submitit.SlurmExecutor(folder, max_num_timeout=STARTS)
     executor.update_parameters(**options.parameters(folder.name))
     try:
-        return [str(job.job_id) for job in executor.submit_array(tasks)]
+        with redirect_stderr(io.StringIO()):  # submitit prints what sbatch says before it raises it
+            return [str(job.job_id) for job in executor.submit_array(tasks)]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise InputError(f"sbatch refused the jobs: {' '.join(str(error).split())}") from None
 
