@@ -86,7 +86,7 @@ def _add_local(found: CellState) -> None:
     told = {note.state for note in found.notes}
     if at_work and RUNNING not in told:
         found.notes.append(Note(RUNNING, (), "on this machine, no checkpoint yet"))
-    elif error.exists() and FAILED not in told and not at_work:
+    elif error.exists() and not told:
         found.notes.append(Note(FAILED, (), last_line(error), log=str(error)))
 
 

@@ -76,7 +76,10 @@ def task_states(runs: Path) -> list[TaskState]:
     try:
         known = queue(submission.name for submission in unfinished)
     except InputError as error:
-        raise InputError(f"{runs / FOLDER} holds unfinished submissions, and there is {error}") from None
+        raise InputError(
+            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete that folder, where "
+            "their jobs are gone)"
+        ) from None
     # Looked at again: what was recorded while Slurm was asked is done, not missing.
     recorded = Recorded(runs)
     being_submitted = claim_path(runs).exists()

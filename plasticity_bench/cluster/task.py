@@ -14,7 +14,7 @@ from typing import Any
 
 from plasticity_bench.cluster.submissions import TaskReport
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.worker import Job, Paused, run_job, start_worker
+from plasticity_bench.worker import Job, Paused, checkpoint_path, run_job, start_worker
 
 #: Environment variable of submitit: the signal that announces the end of the job's time.
 SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
@@ -48,6 +48,7 @@ class TrainTask:
             job=os.environ.get("SLURM_JOB_ID", ""),
         )
         said.write(self.folder, self.index)
+        self._remove_leftovers()
         if not self._recorded():
             try:
                 run_job(self.job, self._reporter(said))
@@ -76,6 +77,14 @@ class TrainTask:
             TaskReport("failed", reason=self.given_up).write(self.folder, self.index)
             return None
         return DelayedSubmission(self)
+
+    def _remove_leftovers(self) -> None:
+        """Temporary files of an earlier start that was killed: of this stack's files, which only it writes."""
+        names = [checkpoint_path(self.job.path, self.job.seeds).name]
+        names += [f"seed-{seed:03d}" for seed in self.job.seeds]
+        for name in names:
+            for path in self.job.path.glob(f".{name}.*.tmp"):
+                path.unlink(missing_ok=True)
 
     def _recorded(self) -> bool:
         """Whether all seeds are: the job was put back at the very end."""
