@@ -22,7 +22,7 @@ import pytest
 SKIP = "PLASTICITY_BENCH_SKIP_SLURM"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 #: Seconds for which something is waited for, on a machine that is busy.
-PATIENCE = 120.0
+PATIENCE = 240.0
 #: Of util-linux: the daemons end also where the tests are killed.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 #: Debian keeps daemons where an ordinary user's PATH may not look.
@@ -109,7 +109,7 @@ class Slurm:
         self._daemon("munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *munge)
         wait_until((folder / "munge.socket").exists, "munged's socket", 20)
         self.start_controller()
-        self._daemon("slurmd", "-D", "-f", str(self.configuration))
+        self.start_node()
         wait_until(lambda: self.node_state() == "idle", f"an idle node (logs in {folder})")
 
     def start_controller(self) -> None:
@@ -132,9 +132,23 @@ class Slurm:
         done = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def set_node(self, state: str) -> None:
-        """drain or down."""
-        self.command("scontrol", "update", f"nodename={self.host}", f"state={state}", "reason=test")
+    def drain_node(self) -> None:
+        """No more jobs for the node."""
+        self.command("scontrol", "update", f"nodename={self.host}", "state=drain", "reason=test")
+
+    def fail_node(self) -> None:
+        """Ends all that runs on the node at once, as a power cut does, and tells the controller."""
+        daemon = self.daemons.pop("slurmd")
+        daemon.kill()
+        daemon.wait()
+        for pid in self._processes_of_jobs():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.command("scontrol", "update", f"nodename={self.host}", "state=down", "reason=test")
+
+    def start_node(self) -> None:
+        """Starts slurmd."""
+        self._daemon("slurmd", "-D", "-f", str(self.configuration))
 
     def resume_node(self) -> None:
         """Gives the node back to the jobs, where it has not come back by itself."""
@@ -182,6 +196,20 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 os.killpg(daemon.pid, signal.SIGKILL)
                 daemon.wait()
+
+    def _processes_of_jobs(self) -> list[int]:
+        """The jobs' processes and Slurm's own that look after them."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                values = (path / "environ").read_bytes().split(b"\0")
+                name = (path / "comm").read_text()
+                ours = f"SLURM_CONF={self.configuration}".encode() in values
+                if ours and (
+                    name.startswith("slurmstepd") or any(v.startswith(b"SLURM_JOB_ID=") for v in values)
+                ):
+                    found.append(int(path.name))
+        return found
 
     def _daemon(self, program: str, *arguments: str) -> None:
         path = shutil.which(program, path=PLACES)

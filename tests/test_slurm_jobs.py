@@ -143,7 +143,7 @@ def test_submitted_jobs_end_with_the_tables_of_a_local_run(
 def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor_trained_here(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.set_node("drain")
+    cluster.drain_node()
     assert submit(tmp_path, plugin) == 0
     wait_until(lambda: "DRAINED" in status(tmp_path, capsys)[0]["notes"][0]["reason"], "the reason")
     (cell,) = status(tmp_path, capsys)
@@ -216,9 +216,9 @@ def test_jobs_put_back_in_the_queue_go_on(
     wait_until(lambda: seen("Restarts") == {"1"}, "both put back")
     wait_until(lambda: [starts(runs) for runs in jobs] == [2, 2], "both started again")
     assert [len(list(runs.glob("*/*/checkpoint-*.pt"))) for runs in jobs] == [1, 1]
-    cluster.set_node("down")
-    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back")
-    cluster.resume_node()
+    cluster.fail_node()
+    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back again")
+    cluster.start_node()
     for runs in jobs:
         finished(runs, 2)
         expect_whole(runs, wanted)
@@ -301,7 +301,7 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
 ) -> None:
     import torch
 
-    cluster.set_node("drain")
+    cluster.drain_node()
     assert submit(tmp_path, "none", seeds="1", more=("--gpus-per-job", "1")) == 0
     (job,) = alive(tmp_path)
     assert cluster.detail(job, "TresPerNode") == "gres:gpu:1"
