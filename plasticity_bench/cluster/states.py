@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from plasticity_bench.cluster.slurm import MEANING, SlurmState, accounted, queue
 from plasticity_bench.cluster.submissions import FOLDER, Submission, Task, claim_path, submissions
@@ -31,7 +30,8 @@ LOGGED = {
 }
 
 
-class TaskState(NamedTuple):
+@dataclass(frozen=True)
+class TaskState:
     """One job of a submission."""
 
     submission: Submission
@@ -77,7 +77,7 @@ def task_states(runs: Path) -> list[TaskState]:
         known = queue(submission.name for submission in unfinished)
     except InputError as error:
         raise InputError(
-            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete that folder, where "
+            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete that folder where "
             "their jobs are gone)"
         ) from None
     # Looked at again: what was recorded while Slurm was asked is done, not missing.

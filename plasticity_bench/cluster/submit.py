@@ -115,12 +115,8 @@ def _to_slurm(folder: Path, jobs: Sequence[Job], options: Options) -> list[str]:
 
     from plasticity_bench.cluster.task import TrainTask
 
-    seconds = {} if CHECKPOINT_SECONDS in os.environ else {"checkpoint_seconds": JOB_CHECKPOINT_SECONDS}
     grace = max(1, options.signal_seconds // 2)
-    tasks = [
-        TrainTask(replace(job, path=job.path.resolve(), **seconds), folder, index, grace)
-        for index, job in enumerate(jobs)
-    ]
+    tasks = [TrainTask(_for_node(job), folder, index, grace) for index, job in enumerate(jobs)]
     executor = submitit.SlurmExecutor(folder, max_num_timeout=STARTS)
     executor.update_parameters(**options.parameters(folder.name))
     try:
@@ -128,6 +124,14 @@ def _to_slurm(folder: Path, jobs: Sequence[Job], options: Options) -> list[str]:
             return [str(job.job_id) for job in executor.submit_array(tasks)]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise InputError(f"sbatch refused the jobs: {' '.join(str(error).split())}") from None
+
+
+def _for_node(job: Job) -> Job:
+    """As it travels: with an absolute path, and checkpoints as seldom as a shared file system wants them."""
+    job = replace(job, path=job.path.resolve())
+    return (
+        job if CHECKPOINT_SECONDS in os.environ else replace(job, checkpoint_seconds=JOB_CHECKPOINT_SECONDS)
+    )
 
 
 def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:

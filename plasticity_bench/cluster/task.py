@@ -79,7 +79,7 @@ class TrainTask:
         return DelayedSubmission(self)
 
     def _remove_leftovers(self) -> None:
-        """Temporary files of an earlier start that was killed: of this stack's files, which only it writes."""
+        """Temporary files of a start that was killed: of this stack's files, which it alone writes."""
         names = [checkpoint_path(self.job.path, self.job.seeds).name]
         names += [f"seed-{seed:03d}" for seed in self.job.seeds]
         for name in names:
