@@ -77,7 +77,7 @@ def task_states(runs: Path) -> list[TaskState]:
         known = queue(submission.name for submission in unfinished)
     except InputError as error:
         raise InputError(
-            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete that folder where "
+            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete it where "
             "their jobs are gone)"
         ) from None
     # Looked at again: what was recorded while Slurm was asked is done, not missing.
