@@ -245,7 +245,7 @@ def slurm() -> Iterator[Slurm]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Below the range from which the system takes ports of connections: they stay free while a daemon is away."""
+    """Below the range of the ports of connections, so that they stay free while a daemon is away."""
     found: list[int] = []
     while len(found) < count:
         port = 20_000 + secrets.randbelow(12_000)

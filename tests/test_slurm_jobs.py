@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from plasticity_bench.records import find_cells
 from plasticity_bench.verify_tables import check_origin
 
 STREAM = "permuted-digits:tasks=8"
+SUBMIT = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--max-parallel", "1"]
+SUBMIT += ["--stream", STREAM, "--no-references"]
 #: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
 SLOW = (
     GOOD.replace("import dataclass\n", "import dataclass\nimport time\n")
@@ -68,9 +71,7 @@ def tables(runs: Path) -> list[bytes]:
 def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
     """Submits both seeds as one stack; ``wait``: of the plug-in at every update, of which a task has 112."""
     given = [f"{method}:wait={wait}" if wait else method for method in methods]
-    command = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--no-references"]
-    command += ["--stream", STREAM, "--seeds", seeds, "--runs", str(runs), "--max-parallel", "1"]
-    return main([*command, "--method", *given, *more])
+    return main([*SUBMIT, "--seeds", seeds, "--runs", str(runs), "--method", *given, *more])
 
 
 def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -144,7 +145,14 @@ def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.drain_node()
-    assert submit(tmp_path, plugin) == 0
+    command = [sys.executable, "-m", "plasticity_bench", *SUBMIT, "--seeds", "2", "--runs", str(tmp_path)]
+    both = [
+        subprocess.Popen([*command, "--method", plugin], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in both]  # at the same moment, or one after the other
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 2]), said
+    assert sum("submitted job" in text for text in said) == 1
+    assert len(submissions(tmp_path)) == 1
     wait_until(lambda: "DRAINED" in status(tmp_path, capsys)[0]["notes"][0]["reason"], "the reason")
     (cell,) = status(tmp_path, capsys)
     assert cell["pending"] == [0, 1]
@@ -312,6 +320,25 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
         assert find_cells(tmp_path)[0].provenance(0)["device"] == "cuda"
     else:
         assert 'device "cuda" is not there' in cell["notes"][0]["reason"]
+
+
+def test_a_sweep_of_jobs_chooses_what_a_local_sweep_chooses(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sweep", "--method", "l2", "--stream", "permuted-digits:tasks=2", "--budget", "2", "--json"]
+    command += ["--seeds", "1"]
+    assert main([*command, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path / "local")]) == 0
+    (local,) = json.loads(capsys.readouterr().out)
+    slurm_jobs = ["--executor", "slurm", "--max-parallel", "1", "--out", str(tmp_path / "slurm")]
+    assert main([*command, *slurm_jobs]) == 0
+    assert capsys.readouterr().out == ""  # submitted
+    finished(tmp_path / "slurm", 2)
+    assert main([*command, *slurm_jobs]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    for table in (local, found):
+        for row in table["configurations"]:
+            del row["seconds"]
+    assert found == local
 
 
 def test_what_sbatch_refuses_is_one_line_and_leaves_nothing(
