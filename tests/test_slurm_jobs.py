@@ -287,6 +287,17 @@ def test_a_method_that_fails_is_told_by_status(
     assert "failed, job" in capsys.readouterr().out
 
 
+def test_a_job_over_its_memory_is_told_as_such(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less than importing torch takes."""
+    assert submit(tmp_path, "none", seeds="1", more=("--mem", "60M")) == 0
+    wait_until(lambda: not alive(tmp_path), "the end of the job")
+    (cell,) = status(tmp_path, capsys)
+    assert cell["failed"] == [0]
+    assert cell["notes"][0]["reason"] == "out of memory"
+
+
 def test_cancel_ends_what_runs_and_what_waits(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:

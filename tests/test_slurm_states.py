@@ -123,6 +123,11 @@ def test_every_state_of_a_job(planned: Planned, known: dict[tuple[str, int], Slu
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO TIME LIMIT ***", "", "time limit"),
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO NODE FAILURE ***", "", "node failure"),
         ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0", "", "out of memory"),
+        (
+            "slurmstepd: error: Exceeded job memory limit\nsrun: error: n1: task 0: Killed",
+            "",
+            "out of memory",
+        ),
         ("srun: error: n1: task 0: Killed", "", "the process was killed (out of memory?)"),
         ("nothing of use", "", "ended without its records"),
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 ***", "", "cancelled"),

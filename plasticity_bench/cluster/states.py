@@ -26,8 +26,11 @@ LOGGED = {
     "oom_kill": "out of memory",
     "CANCELLED AT": "cancelled",
     "Out Of Memory": "out of memory",
+    "memory limit": "out of memory",
     "task 0: Killed": "the process was killed (out of memory?)",
 }
+#: Lines before one of the end in which its cause stands, where it is the memory.
+CAUSE_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,11 @@ def _logged(path: Path) -> str:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - 4096))
             lines = file.read().decode("utf-8", "replace").splitlines()
-        for line in reversed(lines):
-            for phrase, meaning in LOGGED.items():
-                if phrase in line:
-                    return meaning
+        told = [next((words for phrase, words in LOGGED.items() if phrase in line), "") for line in lines]
+        last = max((i for i, words in enumerate(told) if words), default=None)
+        if last is not None:  # an earlier end than this one is of an earlier start
+            cause = told[max(0, last - CAUSE_LINES) : last]
+            return "out of memory" if "out of memory" in cause else told[last]
     return ""
 
 
