@@ -14,7 +14,7 @@ from plasticity_bench.errors import InputError, Interrupted, RunFailed
 
 #: Every command is a module of plasticity_bench.commands with SUMMARY, configure(parser) and run(args).
 COMMANDS = (
-    *("run", "sweep", "list", "score", "compare", "plot", "report", "watch", "track"),
+    *("run", "sweep", "status", "cancel", "list", "score", "compare", "plot", "report", "watch", "track"),
     *("new", "check", "submit", "leaderboard", "doctor"),
 )
 

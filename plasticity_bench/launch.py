@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plasticity_bench.checkpoints import checkpoint_path
+from plasticity_bench.cluster.states import refuse_submitted
 from plasticity_bench.errors import CannotWrite, InputError, Interrupted, OutOfMemory, RunFailed
 from plasticity_bench.files import remove_leftovers
 from plasticity_bench.interrupts import Interrupts
@@ -36,6 +37,7 @@ def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], cons
     unique = list({item.cell.path: item for item in planned}.values())
     needed = [item for item in unique if item.missing or item.outdated]
     with locked([item.cell for item in needed]):
+        refuse_submitted([item.cell.path for item in needed])
         for item in needed:
             tidy(item)
         jobs = plan_jobs(needed, workers, devices)

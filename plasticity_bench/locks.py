@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records import Cell
+
+#: Seconds that a lock is waited for: ``held`` takes it for a moment.
+WAIT = 0.5
 
 
 @contextmanager
@@ -16,7 +20,7 @@ def locked(cells: Sequence[Cell]) -> Iterator[None]:
 
     with ExitStack() as stack:
         for cell in cells:
-            lock = FileLock(cell.path / ".lock", timeout=0)
+            lock = FileLock(cell.path / ".lock", timeout=WAIT)
             try:
                 stack.enter_context(lock)
             except Timeout:
@@ -30,3 +34,19 @@ def locked(cells: Sequence[Cell]) -> Iterator[None]:
                     f"cannot lock {cell.path}: {reason}; choose another --runs folder"
                 ) from error
         yield
+
+
+def held(folder: Path) -> bool:
+    """Whether another process holds the lock of the cell in ``folder``; False where there are no locks."""
+    from filelock import FileLock, Timeout
+
+    path = folder / ".lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False

@@ -75,6 +75,7 @@ def check_origin(origin: Mapping[str, Any], seed: int) -> Iterator[str]:
         "versions": lambda v: texts(v) and v.keys() >= {"python", "torch", "numpy", "plasticity_bench"},
         "hardware": lambda v: texts(v) and v.keys() >= {"machine", "cpu", "accelerator"},
         "sha256": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v),
+        "slurm_job": lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"\d{1,12}(_\d{1,9})?", v)),
     }
     for key, fits in rules.items():
         if not fits(origin.get(key)):

@@ -278,4 +278,11 @@ def _provenance(job: Job, stack: int, device: Any) -> Mapping[str, Any]:
             "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         },
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **({"slurm_job": number} if (number := slurm_job()) else {}),
     }
+
+
+def slurm_job() -> str | None:
+    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside."""
+    number, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else number

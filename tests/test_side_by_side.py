@@ -121,12 +121,12 @@ def test_those_at_the_same_step_go_on_together(tmp_path: Path, monkeypatch: pyte
         run_job(one_job(planned[:2]), kill_at(0.5))
     with pytest.raises(Killed):
         run_job(one_job(planned[2:]), kill_at(0.9))
-    stacks = []
+    stacks: list[int] = []
     real = side_by_side._train
 
-
-
-
+    def spy(members: Any, *others: Any) -> Any:
+        stacks.append(len(members))
+        return real(members, *others)
 
     monkeypatch.setattr(side_by_side, "_train", spy)
     seen: list[tuple[int, int]] = []

@@ -14,6 +14,8 @@ REFERENCES = ("none", "reset")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
+    from plasticity_bench.cluster.options import add_executor
+
     parser.add_argument(
         "--method",
         action="extend",
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do not train {' and '.join(REFERENCES)} beside the method",
     )
+    add_executor(parser)
     add_sinks(parser, "--track", "show the run in these tools too, while it trains")
     parser.add_argument(
         "--track-dir", type=Path, metavar="DIR", help="where --track writes (default: tracking, in --runs)"
@@ -119,13 +122,16 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench import launch
     from plasticity_bench.cells import CellPlan
+    from plasticity_bench.cluster import submit as submitted
+    from plasticity_bench.cluster.options import options
     from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import suite_streams
     from plasticity_bench.sweep import tuned_plan
     from plasticity_bench.tracking import open_sinks, tracked
 
-    workers, devices = launch.workers(args.jobs, args.device)
+    cluster = options(args)
+    workers, devices = (0, []) if cluster else launch.workers(args.jobs, args.device)
     streams = args.stream or suite_streams(args.suite or "quick")
     settings = given_settings(args)
     # References first: an unfinished run can then be scored already.
@@ -139,11 +145,19 @@ def run(args: argparse.Namespace) -> int:
     seeds = _seeds(args.seeds)
     if args.track_dir and not args.track:
         raise InputError("--track-dir says where --track writes: give --track tensorboard or wandb too")
+    if args.track and cluster and not args.wait:
+        raise InputError(
+            "--track shows a run while this command lasts: with --executor slurm give --wait too"
+        )
     sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
     planned = open_cells(args.runs, plans, seeds)
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
-        launch.train(planned, workers, devices, messages)
+        if cluster is None:
+            launch.train(planned, workers, devices, messages)
+        elif not submitted.train(args.runs, planned, cluster, args.wait, messages):
+            submitted.say_next(args.runs, messages)
+            return 0
     _print(args, planned)
     return 0
 

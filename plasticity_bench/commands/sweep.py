@@ -11,6 +11,7 @@ SUMMARY = "tune methods: as many configurations for each, on seeds of their own"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
+    from plasticity_bench.cluster.options import add_executor
     from plasticity_bench.commands.run import add_devices, add_streams
 
     parser.add_argument(
@@ -25,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--design", type=int, default=0, metavar="N", help="another set of configurations")
     add_devices(parser)
+    add_executor(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder of the sweeps"
     )
@@ -38,11 +40,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from plasticity_bench import launch, sweep
+    from plasticity_bench.cluster import submit as submitted
+    from plasticity_bench.cluster.options import options
     from plasticity_bench.plan import open_cells
     from plasticity_bench.registry import suite_streams
     from plasticity_bench.report import make_console
 
-    workers, devices = launch.workers(args.jobs, args.device)
+    cluster = options(args)
+    workers, devices = (1, ["cpu"]) if cluster else launch.workers(args.jobs, args.device)
     streams = args.stream or suite_streams(args.suite or "quick")
     seeds = sweep.tuning_seeds(args.seeds)
     # All names and settings are looked at before anything is trained.
@@ -51,6 +56,16 @@ def run(args: argparse.Namespace) -> int:
         for method in args.method
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
+    if cluster:  # all methods at once; below, nothing is left to train
+        everything = [
+            item
+            for of_method in plans
+            for plan in of_method
+            for item in open_cells(args.out, plan.cells(), seeds)
+        ]
+        if not submitted.train(args.out, everything, cluster, args.wait, messages):
+            submitted.say_next(args.out, messages)
+            return 0
     for index, of_method in enumerate(plans, start=1):
         method = of_method[0].method
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)

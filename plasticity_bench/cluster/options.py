@@ -1,0 +1,182 @@
+"""What a job is given: from the command line to what submitit and sbatch understand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plasticity_bench.errors import InputError
+
+#: Minutes, where ``--time`` says nothing: a job whose time ends is put back and goes on.
+DEFAULT_TIME = "4:00:00"
+#: Jobs of an array at a time, where ``--max-parallel`` says nothing.
+DEFAULT_PARALLEL = 64
+#: Most seconds before the end of its time at which a job is told to write its checkpoint.
+SIGNAL_SECONDS = 90
+#: What the submission sets itself.
+OURS = frozenset(
+    {
+        "array",
+        "output",
+        "error",
+        "job-name",
+        "requeue",
+        "open-mode",
+        "time",
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Resources of one job."""
+
+    minutes: int
+    gpus: int = 0
+    cpus: int = 1
+    parallel: int = DEFAULT_PARALLEL
+    device: str = "cpu"
+    sbatch: tuple[tuple[str, str | bool], ...] = ()  # any other option of sbatch; True: a flag without value
+
+    @property
+    def signal_seconds(self) -> int:
+        """How long before the end of its time a job is told so."""
+        return min(SIGNAL_SECONDS, self.minutes * 60 // 4)
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """For ``SlurmExecutor.update_parameters``."""
+        given: dict[str, Any] = {
+            "job_name": name,
+            "time": self.minutes,
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "cpus_per_task": self.cpus,
+            "array_parallelism": self.parallel,
+            "signal_delay_s": self.signal_seconds,
+            # A job computes on one thread; numpy reads this when it is imported.
+            "setup": ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}"],
+            # Since Slurm 22.05 srun does not take it from the job.
+            "srun_args": [f"--cpus-per-task={self.cpus}"],
+            "additional_parameters": {"requeue": True, **dict(self.sbatch)},
+        }
+        return given | ({"gpus_per_node": self.gpus} if self.gpus else {})
+
+
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """The options that say where the processes run."""
+    parser.add_argument(
+        "--executor", choices=("local", "slurm"), default="local", help="here (default), or as jobs of Slurm"
+    )
+    slurm = parser.add_argument_group("with --executor slurm (docs/scaling.md)")
+    for option, meta, text in (
+        ("--partition", "NAME", "partition of the jobs"),
+        (
+            "--time",
+            "TIME",
+            f"limit of a job, as sbatch reads it; it goes on in another (default: {DEFAULT_TIME})",
+        ),
+        ("--mem", "SIZE", "memory of a job, such as 4G"),
+        ("--account", "NAME", "account that pays"),
+        ("--qos", "NAME", "quality of service"),
+    ):
+        slurm.add_argument(option, metavar=meta, help=text)
+    for option, default, text in (
+        ("--gpus-per-job", None, "0 or 1 (default: 0)"),
+        ("--cpus-per-job", None, "cores of a job, which computes on one (default: 1)"),
+        ("--max-parallel", None, f"jobs at a time (default: {DEFAULT_PARALLEL})"),
+    ):
+        slurm.add_argument(option, type=int, default=default, metavar="N", help=text)
+    slurm.add_argument(
+        "--slurm",
+        action="extend",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="any other option of sbatch, such as constraint=a100 or exclusive",
+    )
+    slurm.add_argument("--wait", action="store_true", help="follow the jobs to their end, then go on")
+
+
+def options(args: argparse.Namespace) -> Options | None:
+    """What the command line asks of Slurm; None for a run on this machine. Raises InputError."""
+    given = {
+        name: getattr(args, name)
+        for name in (
+            *("partition", "time", "mem", "account", "qos"),
+            *("gpus_per_job", "cpus_per_job", "max_parallel", "slurm"),
+        )
+    }
+    if args.executor != "slurm":
+        used = [name for name, value in {**given, "wait": args.wait or None}.items() if value is not None]
+        if used:
+            raise InputError(f"--{used[0].replace('_', '-')} is for jobs of Slurm: give --executor slurm too")
+        return None
+    if args.jobs is not None:
+        raise InputError("--jobs counts processes on this machine; with --executor slurm give --max-parallel")
+    gpus, cpus, parallel = args.gpus_per_job or 0, args.cpus_per_job, args.max_parallel
+    if gpus not in (0, 1):
+        raise InputError(f"--gpus-per-job {gpus}: a job trains on one GPU or none; ask for more jobs")
+    for option, value in (("cpus-per-job", cpus), ("max-parallel", parallel)):
+        if value is not None and value < 1:
+            raise InputError(f"--{option} {value}: at least one is needed")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", args.device):
+        raise InputError(f'unknown device "{args.device}": use auto, cpu, cuda or cuda:0')
+    _need_submitit()
+    named = [(key, given[key]) for key in ("partition", "mem", "account", "qos") if given[key] is not None]
+    return Options(
+        minutes(args.time or DEFAULT_TIME),
+        gpus,
+        cpus or 1,
+        parallel or DEFAULT_PARALLEL,
+        # The job sees the GPU that it was given as its only one.
+        args.device if args.device != "auto" else "cuda" if gpus else "cpu",
+        (*named, *_others(args.slurm or ())),
+    )
+
+
+def minutes(text: str) -> int:
+    """A time as sbatch reads it ("90", "90:00", "4:00:00", "1-12", "1-12:30"), rounded up to minutes.
+
+    Raises InputError for anything else, and for none.
+    """
+    match = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,7})(?::(\d{1,4}))?(?::(\d{1,4}))?", text, re.ASCII)
+    if match:
+        days, first, second, third = (None if part is None else int(part) for part in match.groups())
+        if days is not None:
+            seconds = ((days * 24 + (first or 0)) * 60 + (second or 0)) * 60 + (third or 0)
+        elif third is not None:
+            seconds = ((first or 0) * 60 + (second or 0)) * 60 + third
+        else:
+            seconds = (first or 0) * 60 + (second or 0)
+        if seconds:
+            return math.ceil(seconds / 60)
+    raise InputError(
+        f'--time "{text}": write minutes (90), hours:minutes:seconds (4:00:00) or days-hours (1-12)'
+    )
+
+
+def _others(texts: Sequence[str]) -> list[tuple[str, str | bool]]:
+    found: list[tuple[str, str | bool]] = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.lstrip("-")
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", key) or (equals and not value) or not value.isprintable():
+            raise InputError(f'--slurm "{text}": write key=value as for sbatch, such as constraint=a100')
+        if key in OURS:
+            raise InputError(f"--slurm {key}: is set by the submission itself; leave it out")
+        found.append((key, value if equals else True))
+    return found
+
+
+def _need_submitit() -> None:
+    if importlib.util.find_spec("submitit") is None:
+        raise InputError(
+            'submitit is not installed, which --executor slurm needs: pip install "plasticity_bench[slurm]"'
+        )

@@ -1,0 +1,74 @@
+"""``plasticity_bench status``"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plasticity_bench.cluster.overview import CellState
+
+SUMMARY = "what is done, running, pending, stopped and failed in a run folder"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records (or of a sweep)"
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a row per cell, and why what failed failed."""
+    import json
+
+    from plasticity_bench.cluster.overview import overview
+
+    found = overview(args.runs)
+    if args.json:
+        print(json.dumps([cell.recorded() for cell in found], indent=1))
+    else:
+        _print(args.runs, found)
+    return 0
+
+
+def _print(runs: Path, found: Sequence[CellState]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from plasticity_bench.cluster.states import FAILED, STATES, STOPPED
+
+    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    table = Table("stream", "method", *STATES, box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for cell in found:
+        counts = [cell.count(state) for state in STATES]
+        table.add_row(cell.cell.stream, cell.cell.method, *(str(n) if n else "-" for n in counts))
+    console.print(table)
+    for cell in found:
+        for note in cell.notes:
+            where = f"{cell.cell.stream} {cell.cell.method} {_seeds(note.seeds)}"
+            share = f" {note.share:.0%}" if note.share and note.state != FAILED else ""
+            job = f", job {note.job}" if note.job else ""
+            reason = f": {note.reason}" if note.reason else ""
+            log = f" ({note.log})" if note.log else ""
+            console.print(f"{where} {note.state}{share}{job}{reason}{log}", markup=False, soft_wrap=True)
+    total = [sum(cell.count(state) for cell in found) for state in STATES]
+    console.print(
+        ", ".join(f"{n} {state}" for n, state in zip(total, STATES, strict=True) if n or state == "done")
+    )
+    if any(note.state in (FAILED, STOPPED) for cell in found for note in cell.notes):
+        console.print(f"the command that began it goes on with what is missing (--runs {runs})", markup=False)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "(seeds unknown)"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    whole = seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"seeds {seeds[0]}-{seeds[-1]}" if whole else f"seeds {','.join(map(str, seeds))}"

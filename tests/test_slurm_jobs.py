@@ -1,0 +1,363 @@
+"""``run --executor slurm`` against a real Slurm: what is submitted ends with the tables of a local run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugins import FAILING, GOOD
+from slurm import Slurm, slurm, wait_until
+
+from plasticity_bench.cli import main
+from plasticity_bench.cluster.slurm import queue
+from plasticity_bench.cluster.submissions import submissions
+from plasticity_bench.plan import CHECKPOINT_SECONDS
+from plasticity_bench.records import find_cells
+from plasticity_bench.verify_tables import check_origin
+
+STREAM = "permuted-digits:tasks=8"
+SUBMIT = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--max-parallel", "1"]
+SUBMIT += ["--stream", STREAM, "--no-references"]
+#: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
+SLOW = (
+    GOOD.replace("import dataclass\n", "import dataclass\nimport time\n")
+    .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
+    .replace("        for layer in layers:", "        time.sleep(self.wait)\n        for layer in layers:", 1)
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Slurm]:
+    with slurm() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CHECKPOINT_SECONDS, "0.05")
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _quiet(cluster: Slurm) -> Iterator[None]:
+    """A test finds a node that is idle and leaves no job."""
+    yield
+    cluster.resume_node()
+    cluster.quiet()
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("plugin") / "slow.py"
+    file.write_text(SLOW)
+    return f"{file}:Noise"
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory, plugin: str) -> list[bytes]:
+    """The tables of the plug-in's two first seeds, trained without Slurm and without waiting."""
+    runs = tmp_path_factory.mktemp("local")
+    local = ["run", "--method", plugin, "--stream", STREAM, "--seeds", "2", "--no-references", "--json"]
+    assert main([*local, "--device", "cpu", "--jobs", "1", "--runs", str(runs)]) == 0
+    return tables(runs)
+
+
+def tables(runs: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))]
+
+
+def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
+    """Submits both seeds as one stack; ``wait``: of the plug-in at every update, of which a task has 112."""
+    given = [f"{method}:wait={wait}" if wait else method for method in methods]
+    return main([*SUBMIT, "--seeds", seeds, "--runs", str(runs), "--method", *given, *more])
+
+
+def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert main(["status", "--runs", str(runs), "--json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def finished(runs: Path, count: int) -> None:
+    """Waits for ``count`` recorded seeds, and for the end of what recorded them."""
+    wait_until(lambda: len(list(runs.glob("*/*/seed-*.json"))) == count, f"{count} seeds in {runs}")
+    wait_until(lambda: not alive(runs), "the end of the jobs")
+
+
+def alive(runs: Path) -> list[str]:
+    return [s.job for s in queue(x.name for x in submissions(runs)).values() if not s.ended]
+
+
+def trains(runs: Path) -> None:
+    """Waits until a checkpoint was written."""
+    wait_until(lambda: list(runs.glob("*/*/checkpoint-*.pt")), f"a checkpoint in {runs}")
+
+
+def log(runs: Path) -> str:
+    """What the only job of the only submission wrote in all of its starts."""
+    (path,) = (runs / "slurm").glob("pb-*/*_0_log.out")
+    return path.read_text()
+
+
+def starts(runs: Path) -> int:
+    return log(runs).count("Starting with")
+
+
+def expect_whole(runs: Path, wanted: list[bytes]) -> None:
+    """No record lost, none double, none different, and nothing left behind."""
+    assert tables(runs) == wanted
+    for cell in find_cells(runs):
+        for seed in cell.seeds():
+            assert len(cell.table(seed)["task"]) == cell.tasks
+            assert list(check_origin(cell.provenance(seed), seed)) == []
+    assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
+
+
+def test_submitted_jobs_end_with_the_tables_of_a_local_run(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local, runs = tmp_path / "local", tmp_path / "runs"
+    methods = ["none", "shrink-perturb:interval=7"]
+    command = ["run", "--method", *methods, "--stream", STREAM, "--seeds", "2", "--no-references"]
+    assert main([*command, "--device", "cpu", "--jobs", "1", "--runs", str(local), "--json"]) == 0
+    capsys.readouterr()
+    assert submit(runs, *methods, more=("--wait", "--json", "--max-parallel", "2")) == 0
+    out, err = capsys.readouterr()
+    (scores,) = json.loads(out)["streams"]  # waited for, scored as a local run
+    assert {row["method"] for row in scores["methods"]} == set(methods)
+    assert "submitted job" in err
+    expect_whole(runs, tables(local))
+    (submission,) = submissions(runs)
+    jobs = {cell.provenance(seed)["slurm_job"] for cell in find_cells(runs) for seed in cell.seeds()}
+    assert jobs == {submission.job_id(index) for index in range(len(submission.tasks))}
+    assert len(jobs) == 2
+    assert all(cell["done"] == [0, 1] and not cell["notes"] for cell in status(runs, capsys))
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/*/seed-*")}
+    assert submit(runs, *methods) == 0
+    assert len(submissions(runs)) == 1  # nothing is missing: the scores, and no job
+    assert before == {path: path.stat().st_mtime_ns for path in runs.glob("*/*/seed-*")}
+
+
+def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor_trained_here(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.drain_node()
+    command = [sys.executable, "-m", "plasticity_bench", *SUBMIT, "--seeds", "2", "--runs", str(tmp_path)]
+    both = [
+        subprocess.Popen([*command, "--method", plugin], stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in both]  # at the same moment, or one after the other
+    assert sorted(process.returncode for process in both) in ([0, 0], [0, 2]), said
+    assert sum("submitted job" in text for text in said) == 1
+    assert len(submissions(tmp_path)) == 1
+    wait_until(lambda: "DRAINED" in status(tmp_path, capsys)[0]["notes"][0]["reason"], "the reason")
+    (cell,) = status(tmp_path, capsys)
+    assert cell["pending"] == [0, 1]
+    assert submit(tmp_path, plugin) == 0
+    assert "2 seeds were submitted before" in capsys.readouterr().err
+    assert len(submissions(tmp_path)) == 1
+    local = ["run", "--method", plugin, "--stream", STREAM, "--runs", str(tmp_path), "--no-references"]
+    assert main([*local, "--seeds", "4", "--device", "cpu"]) == 2
+    assert "2 seeds are trained by Slurm jobs" in capsys.readouterr().err
+    assert submit(tmp_path, plugin, seeds="3") == 0  # only the seed that is new
+    assert [task.seeds for s in submissions(tmp_path)[1:] for task in s.tasks] == [(2,)]
+    cluster.resume_node()
+    finished(tmp_path, 3)
+    assert tables(tmp_path)[:2] == wanted
+    assert status(tmp_path, capsys)[0]["done"] == [0, 1, 2]
+
+
+def test_a_killed_job_is_submitted_again_and_goes_on(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(tmp_path, plugin, wait=0.008) == 0
+    trains(tmp_path)
+    (cell,) = status(tmp_path, capsys)
+    assert cell["running"] == [0, 1]
+    for pid in processes(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(tmp_path), "the end of the job")
+    (cell,) = status(tmp_path, capsys)
+    assert cell["failed"] == [0, 1]
+    assert "killed" in cell["notes"][0]["reason"]
+    assert Path(cell["notes"][0]["log"]).is_file()
+    assert submit(tmp_path, plugin, wait=0.008, more=("--wait", "--json")) == 0
+    expect_whole(tmp_path, wanted)
+    assert len(submissions(tmp_path)) == 2
+
+
+def processes(runs: Path) -> list[int]:
+    """The processes that train for ``runs``."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    lines = (line.split(None, 1) for line in listed.stdout.splitlines())
+    return [
+        int(pid)
+        for pid, args in lines
+        if "submitit.core._submit" in args and f"{runs}/" in args and "srun" not in args
+    ]
+
+
+def test_jobs_put_back_in_the_queue_go_on(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
+) -> None:
+    """By the user, by the signal that announces the time limit, and both by Slurm when their node fails."""
+    requeued, warned = tmp_path / "requeued", tmp_path / "warned"
+    jobs = {}
+    for runs in (requeued, warned):
+        assert submit(runs, plugin, wait=0.01) == 0
+    for runs in (requeued, warned):
+        trains(runs)
+        (jobs[runs],) = alive(runs)
+    (cell,) = find_cells(requeued)
+    (cell.path / ".seed-000.csv.1.tmp").write_bytes(b"")  # as of a job killed while it writes
+    cluster.command("scontrol", "requeue", jobs[requeued])
+    cluster.command("scancel", "--signal=USR2", jobs[warned])
+
+    def seen(key: str) -> set[str]:
+        return {cluster.detail(job, key) for job in jobs.values()}
+
+    wait_until(lambda: seen("Restarts") == {"1"}, "both put back")
+    wait_until(lambda: [starts(runs) for runs in jobs] == [2, 2], "both started again")
+    assert [len(list(runs.glob("*/*/checkpoint-*.pt"))) for runs in jobs] == [1, 1]
+    cluster.fail_node()
+    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back again")
+    cluster.start_node()
+    for runs in jobs:
+        finished(runs, 2)
+        expect_whole(runs, wanted)
+        assert len(submissions(runs)) == 1
+        assert starts(runs) == 3
+        assert ("Requeued job" in log(runs)) == (runs == warned)
+
+
+def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
+) -> None:
+    """Slurm's least limit is a minute; told so that early, the job is warned within its first half minute."""
+    more = ("--time", "1", "--slurm", "signal=USR2@55")
+    assert submit(tmp_path, plugin, wait=0.045, more=more) == 0
+    (job,) = alive(tmp_path)
+    wait_until(lambda: cluster.detail(job, "Restarts") == "1", "a second start")
+    (checkpoint,) = tmp_path.glob("*/*/checkpoint-*.pt")
+    assert checkpoint.stat().st_size > 0
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+
+
+def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(tmp_path, plugin, wait=0.008) == 0
+    trains(tmp_path)
+    cluster.kill_controller()
+    try:
+        capsys.readouterr()
+        assert submit(tmp_path, plugin, wait=0.008) == 1
+        err = capsys.readouterr().err
+        assert "`squeue`" in err
+        assert err.count("\n") == 1
+        assert len(submissions(tmp_path)) == 1
+    finally:
+        cluster.start_controller()
+        wait_until(cluster.answers, "the controller")
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+    assert len(submissions(tmp_path)) == 1
+
+
+def test_a_method_that_fails_is_told_by_status(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, runs = tmp_path / "failing.py", tmp_path / "runs"
+    file.write_text(FAILING)
+    assert submit(runs, f"{file}:Noise", more=("--wait",)) == 1
+    err = capsys.readouterr().err
+    assert "2 seeds are missing" in err
+    assert "ZeroDivisionError" in err
+    (cell,) = status(runs, capsys)
+    assert cell["failed"] == [0, 1]
+    assert "ZeroDivisionError: on purpose" in " ".join(cell["notes"][0]["reason"].split())
+    assert "ZeroDivisionError" in Path(cell["notes"][0]["log"]).read_text()
+    assert main(["status", "--runs", str(runs)]) == 0
+    assert "failed, job" in capsys.readouterr().out
+
+
+def test_a_job_over_its_memory_is_told_as_such(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less than importing torch takes."""
+    assert submit(tmp_path, "none", seeds="1", more=("--mem", "60M")) == 0
+    wait_until(lambda: not alive(tmp_path), "the end of the job")
+    (cell,) = status(tmp_path, capsys)
+    assert cell["failed"] == [0]
+    assert cell["notes"][0]["reason"] == "out of memory"
+
+
+def test_cancel_ends_what_runs_and_what_waits(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = [f"{plugin}:wait=0.02", f"{plugin}:strength=0.5,wait=0.02"]
+    assert submit(tmp_path, *slow, seeds="1") == 0
+    trains(tmp_path)
+    capsys.readouterr()
+    assert main(["cancel", "--runs", str(tmp_path)]) == 0
+    assert "cancelled 1 running and 1 pending jobs" in capsys.readouterr().out
+    wait_until(lambda: not alive(tmp_path), "the end of the jobs")
+    found = status(tmp_path, capsys)
+    assert [cell["stopped"] for cell in found] == [[0], [0]]
+    assert {note["reason"] for cell in found for note in cell["notes"]} == {"cancelled"}
+    assert main(["cancel", "--runs", str(tmp_path)]) == 0
+    assert "cancelled 0 running and 0 pending jobs" in capsys.readouterr().out
+
+
+def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    cluster.drain_node()
+    assert submit(tmp_path, "none", seeds="1", more=("--gpus-per-job", "1")) == 0
+    (job,) = alive(tmp_path)
+    assert cluster.detail(job, "TresPerNode") == "gres:gpu:1"
+    cluster.resume_node()
+    wait_until(lambda: not alive(tmp_path), "the end of the job")
+    (cell,) = status(tmp_path, capsys)
+    if torch.cuda.is_available():
+        assert find_cells(tmp_path)[0].provenance(0)["device"] == "cuda"
+    else:
+        assert 'device "cuda" is not there' in cell["notes"][0]["reason"]
+
+
+def test_a_sweep_of_jobs_chooses_what_a_local_sweep_chooses(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sweep", "--method", "l2", "--stream", "permuted-digits:tasks=2", "--budget", "2", "--json"]
+    command += ["--seeds", "1"]
+    assert main([*command, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path / "local")]) == 0
+    (local,) = json.loads(capsys.readouterr().out)
+    slurm_jobs = ["--executor", "slurm", "--max-parallel", "1", "--out", str(tmp_path / "slurm")]
+    assert main([*command, *slurm_jobs]) == 0
+    assert capsys.readouterr().out == ""  # submitted
+    finished(tmp_path / "slurm", 2)
+    assert main([*command, *slurm_jobs]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    for table in (local, found):
+        for row in table["configurations"]:
+            del row["seconds"]
+    assert found == local
+
+
+def test_what_sbatch_refuses_is_one_line_and_leaves_nothing(
+    cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(tmp_path, "none", more=("--slurm", "partition=nowhere")) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "sbatch refused the jobs" in err
+    assert "nowhere" in err or "invalid partition" in err
+    assert submissions(tmp_path) == []
