@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from plasticity_bench.checkpoints import checkpoint_seeds
 from plasticity_bench.cluster import states
 from plasticity_bench.cluster.states import DONE, FAILED, PENDING, RUNNING, STATES, STOPPED, TaskState
 from plasticity_bench.errors import InputError
 from plasticity_bench.locks import held
 from plasticity_bench.records import Cell, find_cells
-from plasticity_bench.checkpoints import checkpoint_seeds
 
 
 class Note(NamedTuple):
