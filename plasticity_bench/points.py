@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from plasticity_bench.records import PROTOCOL, ROLLOUT_COLUMNS, Cell, Table
+from plasticity_bench.records import PROTOCOL, Cell
 from plasticity_bench.sinks.base import Point
+from plasticity_bench.tables import ROLLOUT_COLUMNS, Table
 from plasticity_bench.worker import checkpoint_path, checkpoint_seeds
 
 Row = Mapping[str, float]

@@ -101,12 +101,19 @@ def groups(rows: Sequence[R], whole: Sequence[str] | None = None) -> tuple[Group
     ``whole``: the streams that a row has to cover for a rank; all that any row covers where None.
     """
     covered = {name for row in rows for name in row.coverage} if whole is None else set(whole)
-    found = []
-    for tuned in (True, False):
-        own = tuple(row for row in rows if row.method.endswith(TUNED_MARK) == tuned)
-        if own:
-            found.append(Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else "")))
-    return tuple(found)
+    return tuple(
+        Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else ""))
+        for tuned, own in competing(rows).items()
+    )
+
+
+def competing(rows: Sequence[R]) -> dict[bool, tuple[R, ...]]:
+    """The rows that compete with each other, by whether they are tuned, as far as there are any; tuned first.
+    Rows stay in their order."""
+    found = {
+        tuned: tuple(r for r in rows if r.method.endswith(TUNED_MARK) == tuned) for tuned in (True, False)
+    }
+    return {tuned: own for tuned, own in found.items() if own}
 
 
 def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.parallel import Workers
-from plasticity_bench.ranking import Group, groups
+from plasticity_bench.ranking import Group, competing, groups
 from plasticity_bench.records import Cell
 from plasticity_bench.score_notes import notes_on
 from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measure, seed_metrics
@@ -107,7 +107,7 @@ class StreamScores:
     @property
     def in_order(self) -> list[CellScores]:
         """The rows as tables show them, group by group."""
-        return [row for group in self.groups for row in group.rows]
+        return [row for own in competing(self.rows).values() for row in own]
 
 
 @dataclass(frozen=True, eq=False)
