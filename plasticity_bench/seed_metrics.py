@@ -165,7 +165,7 @@ def _late_means(curves: np.ndarray) -> np.ndarray:
         measured = np.flatnonzero(known[rows[0]])
         if len(measured):
             late = measured[measured >= tasks - window(tasks)]
-            values = curves[np.ix_(rows, late if len(late) else measured[-1:])]
+            values = curves[rows][:, late if len(late) else measured[-1:]]
             found[rows] = np.ascontiguousarray(values).mean(axis=1)
     return found
 
