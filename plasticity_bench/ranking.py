@@ -8,7 +8,7 @@ the first of that rank, in a test that holds for all pairs of the table at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -70,7 +70,6 @@ class Place:
     why: str = ""
     above: Comparison | None = None  # to the row above
     none: Comparison | None = None  # to `none`, tuned or not as the row is
-    p_of: dict[str, float] = field(default_factory=dict, hash=False)  # other rows -> p as in Comparison
 
     @property
     def text(self) -> str:
@@ -154,7 +153,6 @@ def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...
             "",
             to_above.get(i),
             to_none.get(i),
-            {rows[j].method: float(adjusted[at[i], at[j]]) for j in ranked},
         )
         for i in range(len(rows))
     )
