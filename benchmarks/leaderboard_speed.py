@@ -23,8 +23,9 @@ import numpy as np
 
 from plasticity_bench.files import sha256
 from plasticity_bench.parallel import Workers, usable_cores
-from plasticity_bench.records import COLUMNS, WHOLE, open_cell
+from plasticity_bench.records import open_cell
 from plasticity_bench.registry import METHODS, STREAMS
+from plasticity_bench.tables import COLUMNS, WHOLE
 
 #: Diagnostics are measured at every so many tasks, as real runs do.
 EVERY = 6
@@ -112,7 +113,7 @@ def write(runs: Path, method: str, fake: Fake) -> int:
 
 
 def to_table(table: dict[str, np.ndarray]) -> str:
-    """As ``records.to_csv`` writes it, without its checks of every value."""
+    """As ``tables.to_csv`` writes it, without its checks of every value."""
     tasks = len(table["task"])
     always = ("online_performance", "online_loss", "final_performance")
     columns = []

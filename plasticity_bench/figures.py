@@ -37,19 +37,8 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     """File name without suffix -> a function that draws the figure; nothing is drawn before it is called."""
     streams = [stream for stream in scores.streams if stream.rows]
     styles = styles_of(streams)
-    jobs: dict[str, Callable[[], Figure]] = {
-        f"learning-curves-{stream.name}": partial(
-            learning_curves, curves_of(stream, styles_on(stream, styles))
-        )
-        for stream in streams
-    }
-    for stream in streams:
-        shown, _ = split(stream.rows, MOST_OVER_STEPS)
-        curves = [(row, points) for row in shown if (points := returns_over_steps(row.cell))]
-        if curves:
-            jobs[f"returns-{stream.name}"] = partial(
-                draw_returns, stream.name, curves, styles_on(stream, styles)
-            )
+    # Those that take longest come first, so that no process is left alone with one at the end.
+    jobs: dict[str, Callable[[], Figure]] = {}
     if found := ranked(streams):
         jobs["retained-plasticity"] = partial(
             intervals.draw_lines, intervals.retained_plasticity(found, styles), intervals.RETAINED
@@ -71,6 +60,16 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
         jobs["ranks-over-tasks"] = partial(overview.ranks_over_tasks, overview.ranks_of(common), styles)
     if swept := {stream.name: tried for stream in streams if (tried := intervals.swept_of(stream))}:
         jobs["sensitivity"] = partial(intervals.sensitivity, swept, styles)
+    for stream in streams:
+        curves = curves_of(stream, styles_on(stream, styles))
+        jobs[f"learning-curves-{stream.name}"] = partial(learning_curves, curves)
+    for stream in streams:
+        shown, _ = split(stream.rows, MOST_OVER_STEPS)
+        returns = [(row, points) for row in shown if (points := returns_over_steps(row.cell))]
+        if returns:
+            jobs[f"returns-{stream.name}"] = partial(
+                draw_returns, stream.name, returns, styles_on(stream, styles)
+            )
     return jobs
 
 
@@ -106,19 +105,34 @@ def save_all(
     workers: Workers | None = None,
 ) -> list[Path]:
     """Saves every figure with every suffix (".png", ".svg"), announcing each with the time left."""
-    jobs = [
-        (draw, [folder / f"{name}{suffix}" for suffix in suffixes])
-        for name, draw in draw_functions(scores).items()
-    ]
-    begin = time.monotonic()
-    done, files = 0, len(jobs) * len(suffixes)
-    for _, paths in zip((workers or Workers(1)).map(_save, jobs), [paths for _, paths in jobs], strict=True):
-        for path in paths:
-            done += 1
-            left = (time.monotonic() - begin) / done * (files - done)
-            announce(f"wrote {path} ({done} of {files}, about {left:.0f} s left)")
-    return [path for _, paths in jobs for path in paths]
+    drawing = Drawing(scores, folder, suffixes, workers or Workers(1))
+    drawing.wait(announce)
+    return drawing.paths
 
 
-def _save(job: tuple[Callable[[], Figure], Sequence[Path]]) -> None:
+class Drawing:
+    """All figures in the making; worker processes draw from the start. ``paths``: their files, as many for
+    each as there are suffixes."""
+
+    def __init__(self, scores: Scores, folder: Path, suffixes: Sequence[str], workers: Workers) -> None:
+        jobs = [
+            (draw, [folder / f"{name}{suffix}" for suffix in suffixes])
+            for name, draw in draw_functions(scores).items()
+        ]
+        self.paths = [path for _, paths in jobs for path in paths]
+        self._begin = time.monotonic()
+        self._drawn = workers.map(_save, jobs)
+
+    def wait(self, announce: Callable[[str], None]) -> None:
+        """Until all are saved, announcing each with the time left."""
+        done = 0
+        for saved in self._drawn:
+            for path in saved:
+                done += 1
+                left = (time.monotonic() - self._begin) / done * (len(self.paths) - done)
+                announce(f"wrote {path} ({done} of {len(self.paths)}, about {left:.0f} s left)")
+
+
+def _save(job: tuple[Callable[[], Figure], Sequence[Path]]) -> Sequence[Path]:
     save(*job)
+    return job[1]

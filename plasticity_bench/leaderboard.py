@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from plasticity_bench.extras import extras
-from plasticity_bench.figures import save_all
+from plasticity_bench.figures import Drawing
 from plasticity_bench.files import write_text
 from plasticity_bench.leaderboard_text import readme, relative
 from plasticity_bench.page import PAGE, page_data, write_page
@@ -22,6 +22,7 @@ from plasticity_bench.records import find_cells
 from plasticity_bench.scoring import Scores, measure_cells, of_streams, score_measured
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.submission import in_own_words, read_submitters
+from plasticity_bench.suites import suite_scores
 
 BOUNDS = ("", "_low", "_high")
 
@@ -49,19 +50,25 @@ def build(
     announce(f"scored {len(scores.streams)} streams")
     recorded = [stream for stream in scores.streams if stream.rows]
     curves = workers.map(grids, [stream.in_order for stream in recorded])
-    written = save_all(scores, out / "figures", [".png"], announce, workers)
+    drawing = Drawing(scores, out / "figures", [".png"], workers)
+    # Here, while others draw.
+    suites = suite_scores(scores)
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
         "scores-per-seed.csv": _csv(_seed_rows(scores, out)),
-        "README.md": readme(scores, source, submitters, out, streams, [path.stem for path in written]),
+        "README.md": readme(
+            scores, suites, source, submitters, out, streams, [path.stem for path in drawing.paths]
+        ),
     }
     for name, text in texts.items():
         write_text(out / name, text)
         announce(f"wrote {out / name}")
     of_page = dict(zip((stream.name for stream in recorded), curves, strict=True))
-    write_page(page_data(scores, out, extras(source) if submitters else None, curves=of_page), out / PAGE)
+    added = extras(source) if submitters else None
+    write_page(page_data(scores, out, added, curves=of_page, suites=suites), out / PAGE)
     announce(f"wrote {out / PAGE}")
-    return [*written, *(out / name for name in texts), out / PAGE]
+    drawing.wait(announce)
+    return [*drawing.paths, *(out / name for name in texts), out / PAGE]
 
 
 def _summary_rows(scores: Scores, out: Path) -> Iterable[list[object]]:

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from plasticity_bench.figures import ranked
-from plasticity_bench.page import PAGE, recorded_suites
-from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Comparison, Group, groups
+from plasticity_bench.page import PAGE
+from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Comparison, Group
 from plasticity_bench.records import TUNED_MARK
-from plasticity_bench.registry import SUITES
 from plasticity_bench.report import interval_text, metric_text, number, p_text
-from plasticity_bench.scoring import AggregateRow, CellScores, Scores, StreamScores, aggregate_streams
+from plasticity_bench.scoring import AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.seed_metrics import METRICS
 from plasticity_bench.submission import Submitter
+from plasticity_bench.suites import SuiteScores
 
 INTRODUCTION = f"""\
 # Leaderboard
@@ -47,14 +47,15 @@ TITLES = {True: "Tuned, as many configurations for every method", False: "Defaul
 
 def readme(
     scores: Scores,
+    suites: Mapping[str, SuiteScores],
     source: Path,
     submitters: Mapping[str, Submitter],
     out: Path,
     streams: Sequence[str],
     figures: Sequence[str],
 ) -> str:
-    """The text of README.md in ``out``, of scores of what lies in ``source``. ``figures``: names of those
-    that were drawn."""
+    """The text of README.md in ``out``, of scores of what lies in ``source`` and their ``suite_scores``.
+    ``figures``: names of those that are drawn."""
     here = out.resolve()
     option = "--submissions" if submitters else "--runs"
     command = ["python -m plasticity_bench leaderboard", f"{option} {relative(source, here.parent)}"]
@@ -78,7 +79,7 @@ def readme(
     if links:
         parts.append(f"More figures: {', '.join(links)}.\n")
     if scores.aggregate:
-        parts += _suite_sections(scores)
+        parts += _suite_sections(scores, suites)
     parts += [_stream_section(stream, out) for stream in scores.streams if stream.rows]
     parts.append(_methods_section(scores, submitters))
     parts.append("## Columns\n")
@@ -94,23 +95,23 @@ def readme(
     return "\n".join(parts)
 
 
-def _suite_sections(scores: Scores) -> list[str]:
+def _suite_sections(scores: Scores, suites: Mapping[str, SuiteScores]) -> list[str]:
     """The aggregate of every suite that is recorded, and of all streams, each of methods that cover it."""
     parts, seen = [], set()
-    for name, members in recorded_suites(scores.streams).items():
-        streams = tuple(scores.streams[i] for i in members)
-        if len(streams) == len(SUITES[name].streams) and len(streams) > 1:
-            parts += _aggregate_section(*aggregate_streams(streams), f"Suite {name}")
-            seen.add(frozenset(stream.name for stream in streams))
-    if frozenset(stream.name for stream in scores.streams if stream.rows) not in seen:
-        parts += _aggregate_section(scores.aggregate, scores.notes, "All streams")
+    for name, suite in suites.items():
+        if suite.whole and len(suite.members) > 1:
+            parts += _aggregate_section(suite.groups, suite.notes, f"Suite {name}")
+            seen.add(frozenset(suite.members))
+    if frozenset(range(sum(bool(stream.rows) for stream in scores.streams))) not in seen:
+        parts += _aggregate_section(scores.groups, scores.notes, "All streams")
     return parts
 
 
-def _aggregate_section(rows: Sequence[AggregateRow], notes: Sequence[str], title: str) -> list[str]:
+def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[str], title: str) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
     covered = {name for row in rows for name in row.coverage}
-    whole = [row for row in rows if len(row.streams) == len(covered)]
-    if not whole:
+    left_out = sum(len(row.streams) < len(covered) for row in rows)
+    if left_out == len(rows):
         return []
     parts = [
         f"## {title}\n",
@@ -118,9 +119,11 @@ def _aggregate_section(rows: Sequence[AggregateRow], notes: Sequence[str], title
         "IQM: the interquartile mean of all their runs together, as rliable has it; it leaves out the lowest "
         "and the highest quarter, and with them what happens on single streams.\n",
     ]
-    for group in groups(whole):
+    for group in groups:
         lines = []
         for row, place in zip(group.rows, group.places, strict=True):
+            if len(row.streams) < len(covered):
+                continue
             stream, lowest = row.lowest
             lines.append(
                 [
@@ -142,8 +145,8 @@ def _aggregate_section(rows: Sequence[AggregateRow], notes: Sequence[str], title
             "IQM [95% CI]",
             "lowest stream",
         ]
-        parts.append(f"### {title}: {TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
-    left_out = len(rows) - len(whole)
+        if lines:
+            parts.append(f"### {title}: {TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
     more = [f"{left_out} methods do not cover all of these streams"] if left_out else []
     parts.append(_notes([*(note for note in notes if "no rank" not in note), *more]))
     return parts

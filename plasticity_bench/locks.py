@@ -1,4 +1,4 @@
-"""One writer per cell: a lock in its folder."""
+"""One writer at a time: locks as files, which a process that is killed holds no longer."""
 
 from __future__ import annotations
 
@@ -9,34 +9,42 @@ from pathlib import Path
 from plasticity_bench.errors import InputError
 from plasticity_bench.records import Cell
 
-#: Seconds that a lock is waited for: ``held`` takes it for a moment.
+#: Seconds that a lock is waited for: ``is_held`` takes it for a moment.
 WAIT = 0.5
 
 
 @contextmanager
 def locked(cells: Sequence[Cell]) -> Iterator[None]:
     """Holds every cell's lock. Raises InputError where another process holds one."""
-    from filelock import FileLock, Timeout
-
     with ExitStack() as stack:
         for cell in cells:
-            lock = FileLock(cell.path / ".lock", timeout=WAIT)
-            try:
-                stack.enter_context(lock)
-            except Timeout:
-                raise InputError(
-                    f"{cell.path} is being written by another process; "
-                    "wait for it, or choose another --runs folder"
-                ) from None
-            except (OSError, NotImplementedError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise InputError(
-                    f"cannot lock {cell.path}: {reason}; choose another --runs folder"
-                ) from error
+            stack.enter_context(held(cell.path / ".lock", cell.path, "choose another --runs folder"))
         yield
 
 
-def held(folder: Path) -> bool:
+@contextmanager
+def held(file: Path, what: Path, otherwise: str) -> Iterator[None]:
+    """Holds the lock ``file``, which says who writes ``what``; ``otherwise``: what to do but wait.
+
+    Raises InputError where another process holds it, or where it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file, timeout=WAIT)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{what} is being written by another process; wait for it, or {otherwise}") from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot lock {what}: {reason}; {otherwise}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
     """Whether another process holds the lock of the cell in ``folder``; False where there are no locks."""
     from filelock import FileLock, Timeout
 

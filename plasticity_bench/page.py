@@ -28,10 +28,11 @@ from plasticity_bench.files import write_text
 from plasticity_bench.page_curves import finite, grids
 from plasticity_bench.page_packing import packed
 from plasticity_bench.page_rows import bounds, link, method_data, place_data, stream_data
-from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Group, groups
+from plasticity_bench.ranking import FEW_SEEDS, LEVEL, Group
 from plasticity_bench.registry import SUITES
-from plasticity_bench.scoring import AggregateRow, Scores, StreamScores, aggregate_streams
+from plasticity_bench.scoring import AggregateRow, Scores, StreamScores
 from plasticity_bench.seed_metrics import METRICS
+from plasticity_bench.suites import SuiteScores, suite_scores
 
 #: 2: curves and seeds' values are packed, rows say which settings a sweep chose.
 SCHEMA = 2
@@ -98,26 +99,23 @@ def page_data(
     extras: Mapping[str, Extra] | None = None,
     runs: Runs | None = None,
     curves: Mapping[str, Any] | None = None,
+    suites: Mapping[str, SuiteScores] | None = None,
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON holds it (None for nan).
 
     ``out``: the folder that the page is for, to which links to records are relative; without it there are
     none. ``extras``: method's label -> what its submission adds. ``runs``: for a report instead of a
     leaderboard. Streams without a recorded seed are left out. Curves are means with pointwise 95% intervals;
-    see ``page_curves.grids`` and ``page_packing`` for their coding; ``curves``: stream -> its grids, where
-    these are at hand. Raises InputError where a sweep's table is damaged.
+    see ``page_curves.grids`` and ``page_packing`` for their coding. ``curves``: stream -> its grids, and
+    ``suites``: ``suite_scores``, where these are at hand. Raises InputError where a sweep's table is damaged.
     """
     streams = [stream for stream in scores.streams if stream.rows]
     first = {row.method: row for stream in reversed(streams) for row in reversed(stream.rows)}
     labels = sorted(first)
     places = {label: index for index, label in enumerate(labels)}
-    suites = recorded_suites(streams)
+    suites = suite_scores(scores) if suites is None else suites
     costs = {label: _cost(label, streams) for label in labels}
     overall = _overall(scores.groups, scores.notes, streams, places, costs)
-
-    def suite_overall(members: Sequence[int]) -> dict[str, Any]:
-        rows, notes = aggregate_streams([streams[i] for i in members])
-        return _overall(groups(rows), notes, streams, places, costs)
 
     return {
         "schema": SCHEMA,
@@ -128,7 +126,8 @@ def page_data(
         "families": [*FAMILIES, COMBINATIONS, OTHER],
         "methods": [method_data(first[label], (extras or {}).get(label, Extra())) for label in labels],
         "suites": {
-            name: {"summary": SUITES[name].summary, "streams": members} for name, members in suites.items()
+            name: {"summary": SUITES[name].summary, "streams": list(suite.members)}
+            for name, suite in suites.items()
         },
         "streams": [
             stream_data(stream, first, places, out, (curves or {}).get(stream.name) or grids(stream.in_order))
@@ -136,8 +135,8 @@ def page_data(
         ],
         "overall": overall,
         "by_suite": {
-            name: overall if len(members) == len(streams) else suite_overall(members)
-            for name, members in suites.items()
+            name: _overall(suite.groups, suite.notes, streams, places, costs)
+            for name, suite in suites.items()
         },
     }
 
@@ -207,22 +206,6 @@ def asset(name: str) -> str:
 def _digest(text: str) -> str:
     """What a policy calls an inline element by: the base64 of the SHA-256 of its text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def recorded_suites(streams: Sequence[StreamScores]) -> dict[str, list[int]]:
-    """Suite -> indices of its streams that are recorded; suites without one are left out."""
-    labels = [_sorted_label(str(stream.rows[0].cell.config["stream"]["label"])) for stream in streams]
-    found = {}
-    for name, suite in SUITES.items():
-        wanted = {_sorted_label(label) for label in suite.streams}
-        if members := [index for index, label in enumerate(labels) if label in wanted]:
-            found[name] = members
-    return found
-
-
-def _sorted_label(label: str) -> tuple[str, ...]:
-    name, _, settings = label.partition(":")
-    return (name, *sorted(filter(None, settings.split(","))))
 
 
 def _runs(runs: Runs, streams: Sequence[StreamScores], out: Path | None) -> dict[str, Any]:

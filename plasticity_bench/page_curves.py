@@ -59,10 +59,20 @@ def _measured(row: CellScores, name: str) -> np.ndarray:
 
 def _band(curves: np.ndarray, bins: Sequence[np.ndarray], measured: np.ndarray) -> np.ndarray:
     """Mean and bounds (3, points) of ``curves`` (seeds, tasks), nan where a bin holds nothing measured."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.array(mean_band(_averaged(curves, bins, measured)))
+
+
+def _averaged(curves: np.ndarray, bins: Sequence[np.ndarray], measured: np.ndarray) -> np.ndarray:
+    """Means over what is measured in each bin, (seeds, points)."""
+    if measured[np.concatenate(bins)].all():
+        # All at once: bins are of one width but for the last.
+        *whole, last = bins
+        parts = [curves[:, np.array(whole)].mean(axis=2)] if whole else []
+        return np.concatenate([*parts, curves[:, last].mean(axis=1, keepdims=True)], axis=1)
     kept = [group[measured[group]] for group in bins]
     points = [curves[:, group].mean(axis=1) if len(group) else np.full(len(curves), np.nan) for group in kept]
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.array(mean_band(np.stack(points, axis=1)))
+    return np.stack(points, axis=1)
 
 
 def _coded(bands: Sequence[np.ndarray | None]) -> dict[str, Any]:

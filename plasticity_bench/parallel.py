@@ -45,7 +45,7 @@ class Workers:
         parts = list(items)
         if self.count == 1 or (self._pool is None and len(parts) < self.least):
             return map(function, parts)
-        with _one_thread_each():
+        with one_thread_each():
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
@@ -86,8 +86,9 @@ def _unbroken(results: Iterator[Found]) -> Iterator[Found]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started within compute on one thread: numpy's own would fight over the cores."""
+def one_thread_each() -> Iterator[None]:
+    """Processes started within compute on one thread, and this one where numpy is imported within for the
+    first time: on a busy machine threads that wait for each other cost several times what they compute."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

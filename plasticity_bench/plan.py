@@ -17,6 +17,7 @@ from plasticity_bench.checkpoints import checkpoint_path, checkpoint_seeds
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import remove_leftovers
 from plasticity_bench.records import Cell, open_cell
+from plasticity_bench.registry import Chosen
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
 from plasticity_bench.worker import Job
 
@@ -64,13 +65,27 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
         stream, method = plan.chosen()
         chosen_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
         folders = (stream_folder(stream), method_folder(method))
+        config = configuration(stream, method)
+        _check_it_acts(method, config["stream"])
         if plan.tuning and (both := sorted({*json.loads(plan.tuning)["seeds"]}.intersection(chosen_seeds))):
             raise InputError(f"seed {both[0]} was used to tune {plan.method}: choose other --seeds")
-        prepared.append((plan, folders, configuration(stream, method), chosen_seeds))
+        prepared.append((plan, folders, config, chosen_seeds))
     return [
         Planned(plan, open_cell(runs, *folders, config, plan.tuning), wanted)
         for plan, folders, config, wanted in prepared
     ]
+
+
+def _check_it_acts(method: Chosen, stream: Mapping[str, Any]) -> None:
+    """Raises InputError where the method would wait to the stream's end, and be no method."""
+    for part in method.parts or (method,):
+        name = part.cls.info.acts_after
+        waits = part.settings.get(name)
+        if isinstance(waits, int) and waits >= stream["tasks"]:
+            raise InputError(
+                f"{part.label} never acts on {stream['label']}: it waits for {waits} tasks of "
+                f"{stream['tasks']}; set {name} to {stream['tasks'] - 1} or less"
+            )
 
 
 def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) -> list[Job]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from plasticity_bench.checkpoints import checkpoint_path, checkpoint_seeds
-from plasticity_bench.records import PROTOCOL, ROLLOUT_COLUMNS, Cell, Table
+from plasticity_bench.records import PROTOCOL, Cell
 from plasticity_bench.sinks.base import Point
+from plasticity_bench.tables import ROLLOUT_COLUMNS, Table
 
 Row = Mapping[str, float]
 

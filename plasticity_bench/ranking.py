@@ -8,7 +8,7 @@ the first of that rank, in a test that holds for all pairs of the table at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -70,7 +70,6 @@ class Place:
     why: str = ""
     above: Comparison | None = None  # to the row above
     none: Comparison | None = None  # to `none`, tuned or not as the row is
-    p_of: dict[str, float] = field(default_factory=dict, hash=False)  # other rows -> p as in Comparison
 
     @property
     def text(self) -> str:
@@ -101,12 +100,19 @@ def groups(rows: Sequence[R], whole: Sequence[str] | None = None) -> tuple[Group
     ``whole``: the streams that a row has to cover for a rank; all that any row covers where None.
     """
     covered = {name for row in rows for name in row.coverage} if whole is None else set(whole)
-    found = []
-    for tuned in (True, False):
-        own = tuple(row for row in rows if row.method.endswith(TUNED_MARK) == tuned)
-        if own:
-            found.append(Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else "")))
-    return tuple(found)
+    return tuple(
+        Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else ""))
+        for tuned, own in competing(rows).items()
+    )
+
+
+def competing(rows: Sequence[R]) -> dict[bool, tuple[R, ...]]:
+    """The rows that compete with each other, by whether they are tuned, as far as there are any; tuned first.
+    Rows stay in their order."""
+    found = {
+        tuned: tuple(r for r in rows if r.method.endswith(TUNED_MARK) == tuned) for tuned in (True, False)
+    }
+    return {tuned: own for tuned, own in found.items() if own}
 
 
 def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...]:
@@ -147,7 +153,6 @@ def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...
             "",
             to_above.get(i),
             to_none.get(i),
-            {rows[j].method: float(adjusted[at[i], at[j]]) for j in ranked},
         )
         for i in range(len(rows))
     )

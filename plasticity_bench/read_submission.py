@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 from plasticity_bench.files import sha256
 from plasticity_bench.records import (
     DESCRIPTIONS,
-    ROLLOUT_COLUMNS,
     ROLLOUTS,
     TUNED,
     TUNING,
-    WHOLE,
     Cell,
-    Table,
 )
 from plasticity_bench.submission import (
     METHOD,
@@ -27,6 +24,7 @@ from plasticity_bench.submission import (
     Submission,
     method_of_cell,
 )
+from plasticity_bench.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
 from plasticity_bench.untrusted import (
     MAX_JSON,
     MAX_SOURCE,
@@ -35,7 +33,6 @@ from plasticity_bench.untrusted import (
     is_name,
     list_tree,
     parse_object,
-    parse_table,
     printable,
     read_file,
     same_json,

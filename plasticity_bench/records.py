@@ -13,11 +13,9 @@ Nothing that depends on the clock or the machine goes into config.json or the ta
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,49 +24,21 @@ import numpy as np
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import sha256, write_bytes, write_json, write_text
-from plasticity_bench.untrusted import Refused, parse_object, parse_table
+from plasticity_bench.tables import (
+    COLUMNS,
+    CONTROL_COLUMNS,
+    ROLLOUT_COLUMNS,
+    WHOLE,
+    Table,
+    parse_table,
+    read_columns,
+    to_csv,
+)
+from plasticity_bench.untrusted import Refused, parse_object
 
 #: Raised when the meaning of a record changes (columns, metrics, random streams).
 PROTOCOL = 1
 
-#: Column -> what it holds. An empty field is "not measured at this task".
-COLUMNS: Mapping[str, str] = {
-    "task": "index of the task, from 0",
-    "online_performance": "mean over the task's examples of the performance before the update on them "
-    "(accuracy in [0, 1]; regression: 1 - MSE / variance of the target, at least -1)",
-    "online_loss": "mean over the task's examples of the loss before the update on them, without penalties",
-    "final_performance": "performance at the task's end, on the held-out set where the stream has one, "
-    "else on the task's own examples",
-    "dormant_fraction": "units with ReDo score <= 0.025, over all hidden units (arXiv 2302.12902)",
-    "dormant_fraction_tau0": "units with ReDo score <= 0, over all hidden units",
-    "dead_fraction": "hidden units that are zero on every probe example",
-    "effective_rank": "exp of the entropy of the normalised singular values (Roy & Vetterli 2007), "
-    "mean over hidden layers",
-    "srank": "least k whose first k singular values hold 99% of their sum (arXiv 2010.14498), "
-    "mean over hidden layers",
-    "stable_rank": "squared Frobenius norm over squared spectral norm, mean over hidden layers",
-    "covariance_rank": "least k whose first k principal components hold 99% of the variance, "
-    "mean over hidden layers",
-    "weight_norm": "L2 norm of all parameters",
-    "gradient_norm": "L2 norm of the loss gradient on the probe examples, without penalties",
-    "update_norm": "L2 norm of the change of all parameters in the task's last update",
-}
-
-#: Further columns where the agent acts. There, performance is the mean return of episodes: "online" of those
-#: that ended in the task, "final" of those that ended in the last fifth of its rollouts. The online loss is
-#: the mean squared error of the values of what was met, before the update on it. Units and ranks are the
-#: policy's, norms those of policy and value network together, the gradient that of the last update.
-CONTROL_COLUMNS: Mapping[str, str] = {
-    "episodes": "episodes that ended in the task",
-    "episode_length": "mean number of steps of these episodes",
-    "critic_dormant_fraction": "dormant_fraction of the value network",
-    "critic_dead_fraction": "dead_fraction of the value network",
-    "critic_effective_rank": "effective_rank of the value network",
-    "critic_stable_rank": "stable_rank of the value network",
-    "action_std": "mean standard deviation of a Gaussian policy's actions",
-}
-#: What is recorded of every rollout: the episodes that ended in it.
-ROLLOUT_COLUMNS = ("task", "steps", "episodes", "return", "length")
 #: Suffixes of what is kept beside a table where the agent acts: its rollouts, and its final policy.
 ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
@@ -77,13 +47,8 @@ TUNING, TUNED = "tuning.json", "-tuned"
 #: Ends the label of a method whose settings come from a sweep.
 TUNED_MARK = " (tuned)"
 
-#: Columns of whole numbers.
-WHOLE = frozenset({"task", "steps", "episodes"})
-
 #: Entries of config.json that only describe; records stay valid when their wording changes.
 DESCRIPTIONS = frozenset({"summary", "paper", "source"})
-
-Table = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -145,8 +110,11 @@ class Cell:
         """Column -> array of shape (tasks,), nan where not measured. Raises InputError where damaged."""
         return self.record(seed)[0]
 
-    def record(self, seed: int) -> tuple[Table, dict[str, Any]]:
-        """``table`` and ``provenance``. Raises InputError where one is damaged, or not of the other."""
+    def record(self, seed: int, columns: Collection[str] | None = None) -> tuple[Table, dict[str, Any]]:
+        """``table``, of it only these ``columns``, and ``provenance``.
+
+        Raises InputError where one is damaged, or not of the other.
+        """
         path, mend = self.table_path(seed), _mend(self, seed)
         try:
             data = path.read_bytes()
@@ -156,7 +124,7 @@ class Cell:
         if sha256(data) != provenance.get("sha256"):
             raise InputError(f"{path} is damaged (its checksum differs from the one recorded); {mend}")
         try:
-            table = parse_table(data, self.columns, WHOLE)
+            table = read_columns(data, self.columns, None if columns is None else {"task", *columns})
         except Refused as error:
             raise InputError(f"{path} is not a table of {self.tasks} tasks: it {error}; {mend}") from None
         if not np.array_equal(table["task"], np.arange(self.tasks)):
@@ -271,23 +239,6 @@ def find_cells(runs: Path) -> list[Cell]:
             f"make some with `python -m plasticity_bench run --method syre --runs {runs}`"
         )
     return found
-
-
-def to_csv(head: Iterable[str], rows: Iterable[Sequence[float | None]]) -> bytes:
-    """A table that gives every number back exactly; what is None or nan is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = list(head)
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_field(name, value) for name, value in zip(names, row, strict=True)])
-    return text.getvalue().encode()
-
-
-def _field(name: str, value: float | None) -> str:
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if name in WHOLE else repr(float(value))
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

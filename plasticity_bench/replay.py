@@ -14,9 +14,10 @@ from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import InputError
 from plasticity_bench.plan import open_cells
 from plasticity_bench.read_submission import source_name
-from plasticity_bench.records import Cell, Table
+from plasticity_bench.records import Cell
 from plasticity_bench.seed_metrics import window
 from plasticity_bench.submission import Submission
+from plasticity_bench.tables import Table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,16 +19,14 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.parallel import Workers
-from plasticity_bench.ranking import Group, groups
+from plasticity_bench.ranking import Group, competing, groups
 from plasticity_bench.records import Cell
 from plasticity_bench.score_notes import notes_on
 from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measure, seed_metrics
 from plasticity_bench.stats import (
-    Difference,
     Interval,
     MeanOfStreams,
     interquartile_mean,
-    paired_bootstrap,
     stratified_bootstrap,
 )
 
@@ -107,7 +105,7 @@ class StreamScores:
     @property
     def in_order(self) -> list[CellScores]:
         """The rows as tables show them, group by group."""
-        return [row for group in self.groups for row in group.rows]
+        return [row for own in competing(self.rows).values() for row in own]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,31 +206,6 @@ def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
     streams = tuple(_score_stream(group, workers) for group in groups.values())
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
-
-
-def paired_values(a: CellScores, b: CellScores, metric: str) -> list[list[np.ndarray]]:
-    """What both have for the seeds that both have, as paired statistics take it."""
-    left, right = a.by_seed(metric), b.by_seed(metric)
-    common = sorted(left.keys() & right.keys())
-    return [[np.array([side[seed] for seed in common])] for side in (left, right)]
-
-
-def difference(a: CellScores, b: CellScores, metric: str) -> tuple[Difference, int]:
-    """The paired difference a - b with its interval, and the number of common seeds it rests on."""
-    left, right = paired_values(a, b, metric)
-    found = paired_bootstrap(left, right)
-    if metric in TIMINGS:
-        found = Difference(found.point, np.nan, np.nan, np.nan)
-    return found, len(left[0])
-
-
-def verdict(difference: Difference) -> str:
-    """ "higher" or "lower" where the interval excludes 0, "tied" where not, "unknown" without an interval."""
-    if np.isnan(difference.low):
-        return "unknown"
-    if difference.low <= 0 <= difference.high:
-        return "tied"
-    return "higher" if difference.low > 0 else "lower"
 
 
 def _aliases(cell: Cell) -> set[str]:

@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.records import COLUMNS, Cell, Table
+from plasticity_bench.records import Cell
 from plasticity_bench.stats import theil_sen
+from plasticity_bench.tables import COLUMNS, Table
 
 #: Metric -> definition, in the order in which tables show them. `none` and `reset` are methods.
 METRICS: Mapping[str, str] = {
@@ -77,7 +78,8 @@ def window(tasks: int) -> int:
 
 def measure(cell: Cell) -> Measured:
     """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
-    records = {seed: cell.record(seed) for seed in cell.seeds()}
+    columns = _columns(cell).values()
+    records = {seed: cell.record(seed, columns) for seed in cell.seeds()}
     found = measured(
         cell,
         {seed: table for seed, (table, _) in records.items()},
@@ -92,19 +94,23 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
 
     Raises InputError where the cell names no column to be scored by.
     """
-    scored = cell.config["stream"]["score"]
-    if scored not in COLUMNS:
-        known = did_you_mean(str(scored), COLUMNS)
-        raise InputError(f"{cell.path} is scored by an unknown column {scored!r}; {known}")
-    columns = {"performance": scored, **{name: name for name in DIAGNOSTICS}}
     curves = {
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
-        for name, column in columns.items()
+        for name, column in _columns(cell).items()
     }
     seconds = np.array([float(str(origin.get("seconds", "nan"))) for origin in origins])
     keys = ("stack", "device", "hardware")
     batches = tuple(tuple(json.dumps(origin.get(key), sort_keys=True) for key in keys) for origin in origins)
     return Measured(cell, tuple(tables), curves, seconds, batches)
+
+
+def _columns(cell: Cell) -> dict[str, str]:
+    """Curve -> the column of the tables that holds it."""
+    scored = cell.config["stream"]["score"]
+    if scored not in COLUMNS:
+        known = did_you_mean(str(scored), COLUMNS)
+        raise InputError(f"{cell.path} is scored by an unknown column {scored!r}; {known}")
+    return {"performance": scored, **{name: name for name in DIAGNOSTICS}}
 
 
 def seed_metrics(
@@ -126,7 +132,7 @@ def seed_metrics(
         "trend": own.trend,
         "average_performance": performance.mean(axis=1),
         "fresh_gap": _first_or_last(own, references.get("reset"), 1) - last,
-        **{name: np.array([_late_mean(curve) for curve in own.curves[name]]) for name in DIAGNOSTICS},
+        **{name: _late_means(own.curves[name]) for name in DIAGNOSTICS},
         "cost": _cost(own, references.get("none")),
     }
     defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
@@ -145,13 +151,23 @@ def _first_or_last(own: Measured, reference: Measured | None, which: int) -> np.
     return np.array([known.get(seed, np.nan) for seed in own.seeds])
 
 
-def _late_mean(curve: np.ndarray) -> float:
-    """Mean of what was measured in the last window, else the last value measured, else nan."""
-    measured = np.flatnonzero(~np.isnan(curve))
-    if not len(measured):
-        return float("nan")
-    late = measured[measured >= len(curve) - window(len(curve))]
-    return float(curve[late if len(late) else measured[-1:]].mean())
+def _late_means(curves: np.ndarray) -> np.ndarray:
+    """For every seed the mean of what was measured in the last window, else the last value measured, else
+    nan: (seeds, tasks) -> (seeds,)."""
+    tasks = curves.shape[1]
+    found = np.full(len(curves), np.nan)
+    known = ~np.isnan(curves)
+    # Most seeds are measured at the same tasks, and those that are come out together.
+    alike: dict[bytes, list[int]] = {}
+    for row, own in enumerate(known):
+        alike.setdefault(own.tobytes(), []).append(row)
+    for rows in alike.values():
+        measured = np.flatnonzero(known[rows[0]])
+        if len(measured):
+            late = measured[measured >= tasks - window(tasks)]
+            values = curves[rows][:, late if len(late) else measured[-1:]]
+            found[rows] = np.ascontiguousarray(values).mean(axis=1)
+    return found
 
 
 def _cost(own: Measured, none: Measured | None) -> np.ndarray:

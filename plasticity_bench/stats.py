@@ -144,11 +144,17 @@ def theil_sen(y: np.ndarray) -> float:
     n = len(y)
     if n < 2 or np.isnan(y).any():
         return float("nan")
-    # Every pair once, as i and i + k counted round the end: the slope is the same in both directions.
-    later = np.lib.stride_tricks.sliding_window_view(np.concatenate([y, y]), n)[1 : n // 2 + 1]
-    slopes = later - y
+    # Every pair once, as i and i + k counted round the end: the slope is the same in both directions. Row k
+    # begins one number later than the row before, in the same memory.
+    twice = np.concatenate([y, y])
+    size = twice.itemsize
+    slopes = np.ndarray((n // 2, n), buffer=twice, offset=size, strides=(size, size)) - y
     slopes /= _steps(n)
-    return _median(slopes.ravel()[: n * (n - 1) // 2])
+    pairs = slopes.ravel()[: n * (n - 1) // 2]
+    middle = len(pairs) // 2
+    pairs.partition(middle)
+    upper = pairs[middle]
+    return float(upper if len(pairs) % 2 else (pairs[:middle].max() + upper) / 2)
 
 
 def columns_of(strata: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
@@ -199,8 +205,9 @@ def _resampled_means(content: bytes, lengths: tuple[int, ...], reps: int, rng_se
     ranks = np.empty(len(values), dtype=np.int32)
     ranks[order] = np.arange(len(values), dtype=np.int32)
     cut = len(values) // 4
-    middle = np.sort(ranks[_places(lengths, reps, rng_seed)], axis=-1)[:, cut : len(values) - cut]
-    found = values[order][middle].mean(axis=-1)
+    drawn = ranks.take(_places(lengths, reps, rng_seed))
+    drawn.sort(axis=-1)
+    found = values[order].take(drawn[:, cut : len(values) - cut]).mean(axis=-1)
     found.flags.writeable = False
     return found
 
@@ -255,19 +262,3 @@ def _bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unknown = np.isnan(ordered[..., -1])
     low, high = (np.where(unknown, np.nan, bound) for bound in found)
     return low, high
-
-
-def _median(values: np.ndarray) -> float:
-    """numpy's median: selected among the few values between two bounds that a sample gives."""
-    n = len(values)
-    sample = np.sort(values[:: max(1, n // 4000)])
-    # Eight standard deviations of the rank of an independent sample's median; neighbours are not independent.
-    middle, room = len(sample) // 2, int(4 * len(sample) ** 0.5) + 1
-    low, high = sample[max(middle - room, 0)], sample[min(middle + room, len(sample) - 1)]
-    below = int(np.count_nonzero(values < low))
-    kept = values[(values >= low) & (values <= high)]
-    left, right = (n - 1) // 2 - below, n // 2 - below
-    if left < 0 or right >= len(kept):
-        return float(np.median(values))
-    kept.partition((left, right))
-    return float((kept[left] + kept[right]) / 2)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records import PROTOCOL, Cell, Table
+from plasticity_bench.records import PROTOCOL, Cell
 from plasticity_bench.scoring import CellScores
 from plasticity_bench.seed_metrics import METRICS, REFERENCES, Measured, measured, seed_metrics
+from plasticity_bench.tables import Table
 from plasticity_bench.untrusted import MAX_JSON, Refused, parse_object, read_file
 
 #: Raised when the meaning of method.json or scores.json changes.

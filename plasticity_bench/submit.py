@@ -7,12 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from plasticity_bench.cells import method_folder
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import write_bytes
+from plasticity_bench.locks import held
 from plasticity_bench.plan import Planned
 from plasticity_bench.read_submission import Reader, source_name
 from plasticity_bench.records import TUNED, TUNED_MARK, TUNING
@@ -53,7 +54,9 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
     if not is_name(name):
         raise InputError(f'"{name}" cannot name a submission: use small letters, digits, + _ and - (--name)')
     folder = out / name
-    _recover(folder)
+    if _old(folder).exists():
+        with _alone(folder):
+            _recover(folder)
     label = f"{method.label}{TUNED_MARK}" if tuned else method.label
     taken = taken_names(out).get(label)
     if taken not in (None, name):
@@ -104,10 +107,17 @@ def write_submission(
     """Writes ``out/name`` from ``found`` and the planned seeds, which are recorded; says in a word what
     became of it: "new", "extended", "rescored" (only the documents changed) or "identical".
 
-    Raises RunFailed, with nothing changed, where what was recorded would not be verified.
+    Raises RunFailed, with nothing changed, where what was recorded would not be verified; InputError where
+    another process writes the submission, or has since it was found.
     """
     folder = out / name
-    with _beside(folder) as draft:
+    with _alone(folder), _beside(folder) as draft:
+        now = Reader(folder).read() if folder.exists() else None
+        if (now and now.digests) != (found and found.digests):
+            raise InputError(
+                f"{folder} was written by another process meanwhile; run the same command again: "
+                "what is trained is recorded"
+            )
         if found:
             shutil.copytree(folder, draft)
         for item in planned:
@@ -228,6 +238,20 @@ def _copy(item: Planned, draft: Path) -> None:
                 f"{path} differs from the table submitted of that seed; the submitted one stays: "
                 "choose another --runs folder"
             )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lets no other process write the submission in ``folder``. Raises InputError where one does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.parent / f".{folder.name}.lock"
+    with held(file, folder, "choose another --out folder"):
+        try:
+            yield
+        finally:
+            # Here are folders only. It is still held: whoever has opened it sees that it is gone.
+            with suppress(OSError):
+                file.unlink()
 
 
 @contextmanager

@@ -10,13 +10,9 @@ import math
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from plasticity_bench.decimals import numbers_as_written, whole_numbers_as_written
 
 #: Largest file of each kind, in bytes. A table of 1,000 tasks takes about 0.1 MB.
 MAX_JSON, MAX_TABLE, MAX_SOURCE = 2_000_000, 16_000_000, 500_000
@@ -141,81 +137,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
 def same_json(left: Any, right: Any) -> bool:
     """Whether two JSON values are written alike: 1, 1.0 and true are three values."""
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
-
-
-def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> dict[str, np.ndarray]:
-    """Column -> values (rows,) of a table as ``records.to_csv`` writes it, nan where a field is empty.
-
-    Raises Refused where a single byte is not as it would have been written, so that a table has one form:
-    no quotes, blanks, other line ends or other spellings of a number.
-    """
-    names = list(columns)
-    found = _regular(data, names, whole)
-    return found if found is not None else _line_by_line(data, names, whole)
-
-
-def _regular(data: bytes, names: list[str], whole: Collection[str]) -> dict[str, np.ndarray] | None:
-    """The columns of a table without a fault, several times as fast as line by line; None where there is
-    one, or what has to be looked at closely."""
-    head = (",".join(names) + "\n").encode()
-    if not data.startswith(head) or len(data) == len(head):
-        return None
-    signs = np.frombuffer(data, dtype=np.uint8)
-    # Where each field ends: at a comma, the last of a line at its end.
-    ends = np.flatnonzero((signs == ord(",")) | (signs == ord("\n")))[len(names) :]
-    if len(ends) % len(names) or data[-1:] != b"\n":
-        return None
-    at_end = signs[ends].reshape(-1, len(names)) == ord("\n")
-    if at_end[:, :-1].any() or not at_end[:, -1].all():
-        return None
-    starts = np.concatenate([[len(head)], ends[:-1] + 1])
-    values = np.full(len(ends), math.nan)
-    given = (ends > starts).reshape(at_end.shape)
-    for kind in (True, False):
-        wanted = np.flatnonzero(given & [(name in whole) is kind for name in names])
-        read = whole_numbers_as_written if kind else numbers_as_written
-        try:
-            values[wanted] = read(data, starts[wanted], ends[wanted])
-        except (ValueError, OverflowError):
-            return None
-        if kind and (np.abs(values[wanted]) > MAX_WHOLE).any():
-            return None
-    table = values.reshape(at_end.shape)
-    if np.count_nonzero(np.isnan(table)) != np.count_nonzero(~given):
-        return None
-    return {name: table[:, index] for index, name in enumerate(names)}
-
-
-def _line_by_line(data: bytes, names: list[str], whole: Collection[str]) -> dict[str, np.ndarray]:
-    try:
-        lines = data.decode("ascii").split("\n")
-    except UnicodeDecodeError as error:
-        raise Refused(f"is not a table: byte {error.start} is not ASCII") from None
-    if lines[0] != ",".join(names):
-        raise Refused("has other columns than this version records")
-    if lines[-1] != "" or len(lines) < 2:
-        raise Refused("ends in the middle of a line")
-    rows: list[list[float]] = []
-    for number, line in enumerate(lines[1:-1], start=2):
-        fields = line.split(",")
-        if len(fields) != len(names):
-            raise Refused(f"line {number} has {len(fields)} fields, not {len(names)}")
-        try:
-            rows.append([_field(field, name in whole) for field, name in zip(fields, names, strict=True)])
-        except (ValueError, OverflowError):
-            raise Refused(f"line {number} holds what is no number as it is written here") from None
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
-    return {name: values[:, index] for index, name in enumerate(names)}
-
-
-def _field(text: str, whole: bool) -> float:
-    if not text:
-        return math.nan
-    value = float(text)
-    written = str(int(value)) if whole else repr(value)
-    if written != text or value != value or (whole and abs(value) > MAX_WHOLE):
-        raise ValueError(text)
-    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

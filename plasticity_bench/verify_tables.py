@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from plasticity_bench.records import PROTOCOL, Table
+from plasticity_bench.records import PROTOCOL
 from plasticity_bench.specs import WIDENING, NetworkSpec, layer_shapes
+from plasticity_bench.tables import Table
 from plasticity_bench.untrusted import printable
 
 #: Unit of the scored column -> lowest and highest performance there is.
@@ -84,8 +86,6 @@ def check_origin(origin: Mapping[str, Any], seed: int) -> Iterator[str]:
 
 def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
     """Where fields are empty that a run fills, and filled that it leaves empty."""
-    from plasticity_bench.agents.diagnostics import is_measured
-
     stream, tasks = config["stream"], len(table["task"])
     # Of a network that has diverged nothing can be measured; it has no performance to gain from that.
     diverged = not all(np.isfinite(table[name]).all() for name in ("online_loss", "online_performance"))
@@ -93,7 +93,7 @@ def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
         yield "online_performance is empty; an accuracy is always measured"
     if stream["unit"] != "return" and np.isnan(table["online_loss"]).all():
         yield "online_loss is empty throughout"
-    measured = np.array([is_measured(task, tasks) for task in range(tasks)])
+    measured = _measured(tasks)
     for name, values in table.items():
         empty = np.isnan(values)
         if name in ALWAYS:
@@ -107,6 +107,14 @@ def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
                 yield f"{name} is there for task {early[0]}, at whose end nothing is measured"
             if not diverged and (lacking := np.flatnonzero(empty & measured)).size:
                 yield f"{name} is empty at task {lacking[0]}, at whose end it is measured"
+
+
+@lru_cache(maxsize=16)
+def _measured(tasks: int) -> np.ndarray:
+    """Whether diagnostics are taken at the end of each of so many tasks."""
+    from plasticity_bench.agents.diagnostics import is_measured
+
+    return np.array([is_measured(task, tasks) for task in range(tasks)])
 
 
 def _bounds(config: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

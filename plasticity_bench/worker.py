@@ -19,8 +19,9 @@ from plasticity_bench.checkpoints import Saved, checkpoint_path, load, save
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.files import write_text
 from plasticity_bench.parallel import live_with
-from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUT_COLUMNS, ROLLOUTS, read_cell, to_csv
+from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUTS, read_cell
 from plasticity_bench.registry import Chosen, method_of, stream_of, with_learning_rate
+from plasticity_bench.tables import ROLLOUT_COLUMNS, to_csv
 
 if TYPE_CHECKING:
     from plasticity_bench.tasks.base import Stream

@@ -122,6 +122,9 @@ DEFINITION = {
         ("on_task_end is never called", "task_boundaries=True"),
     ),
     "off unknown": Case("definition", GOOD, ('names "size"', "strength"), info=info(off='"size=0"')),
+    "acts after unknown": Case(
+        "definition", GOOD, ('acts_after="size"', "whole number"), info=info(acts_after='"size"')
+    ),
     "off no setting": Case("definition", GOOD, ('"strength" is not a setting',), info=info(off='"strength"')),
     "no citation": Case(
         "definition", GOOD, ("no arXiv id or DOI yet",), WARNING, info(paper='"TODO arXiv:NNNN.NNNNN"')

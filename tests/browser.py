@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, LocatorAssertions, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM, SKIP = "PLASTICITY_BENCH_CHROMIUM", "PLASTICITY_BENCH_SKIP_BROWSER"
@@ -60,6 +60,8 @@ class Visit:
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto(url)
         page.wait_for_selector(wait)
+        # With the first frames it is told of sizes: the chart, and the bar that headings stick to.
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def _said(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
@@ -68,6 +70,12 @@ class Visit:
     def texts(self, selector: str) -> list[str]:
         """The text of every element that fits."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
+
+    def expect(self, selector: str) -> LocatorAssertions:
+        """What the elements that fit are or become: for what an event does after the click."""
+        from playwright.sync_api import expect
+
+        return expect(self.page.locator(selector))
 
     def unfold(self, details: Locator) -> None:
         """Opens a <details>. Its table is made when the browser says that it was opened: after the click."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.records import COLUMNS
 from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.tables import COLUMNS
 from plasticity_bench.tasks.base import SupervisedStream
 
 DIGITS = "permuted-digits:tasks=3"

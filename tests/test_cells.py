@@ -14,8 +14,8 @@ from plasticity_bench.files import write_json
 from plasticity_bench.launch import train
 from plasticity_bench.locks import locked
 from plasticity_bench.plan import Planned, open_cells
-from plasticity_bench.records import COLUMNS
 from plasticity_bench.registry import choose_method, choose_stream
+from plasticity_bench.tables import COLUMNS
 
 ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"task": i} for i in range(3)]
 

@@ -13,16 +13,10 @@ from PIL.GifImagePlugin import GifImageFile
 
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.cli import main
-from plasticity_bench.records import (
-    COLUMNS,
-    CONTROL_COLUMNS,
-    POLICY,
-    ROLLOUT_COLUMNS,
-    ROLLOUTS,
-    find_cells,
-)
+from plasticity_bench.records import POLICY, ROLLOUTS, find_cells
 from plasticity_bench.registry import STREAMS, choose_method, choose_stream, method_of, stream_of
 from plasticity_bench.specs import layer_shapes
+from plasticity_bench.tables import COLUMNS, CONTROL_COLUMNS, ROLLOUT_COLUMNS
 from plasticity_bench.tasks.base import ControlStream, Worlds
 
 NAMES = [name for name in STREAMS if issubclass(choose_stream(name).cls, ControlStream)]

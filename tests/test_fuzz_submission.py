@@ -23,7 +23,8 @@ from plugins import GOOD
 from submission_bench import submit
 
 from plasticity_bench.files import sha256
-from plasticity_bench.untrusted import Refused, parse_json, parse_table
+from plasticity_bench.tables import parse_table
+from plasticity_bench.untrusted import Refused, parse_json
 from plasticity_bench.verify import verify
 
 fuzzed = settings(

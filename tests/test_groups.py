@@ -16,9 +16,9 @@ from plasticity_bench.agents.layers import Layer
 from plasticity_bench.agents.methods import Method, MethodInfo
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
-from plasticity_bench.records import COLUMNS
 from plasticity_bench.registry import METHODS, Chosen, choose_method, method_of, with_learning_rate
 from plasticity_bench.sweep import plan_sweep
+from plasticity_bench.tables import COLUMNS
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (3, 8)

@@ -38,16 +38,16 @@ def test_it_stays_small(page_file: Path) -> None:
 def test_it_works(chromium: Browser, page_file: Path) -> None:
     with visit(chromium, page_file) as seen:
         page = seen.page
-        assert page.locator(ROWS).count() == METHODS
+        seen.expect(ROWS).to_have_count(METHODS)
         page.select_option("#settings", "all")
-        assert page.locator(ROWS).count() == 2 * METHODS
+        seen.expect(ROWS).to_have_count(2 * METHODS)
         assert len(seen.texts("details.stream")) == STREAMS
         for label in page.locator(ROWS).evaluate_all("all => all.map((row) => row.dataset.method)")[:20]:
             page.locator(f"[data-show='{label}']").first.check()
         page.wait_for_selector("#legend li:nth-child(20)")
         page.select_option("#stream", label="stream-11-v1")
-        assert page.locator("details.stream[open] tbody tr").count() == 2 * METHODS
+        seen.expect("details.stream[open] tbody tr").to_have_count(2 * METHODS)
         page.locator(f"{ROWS} .method").first.click()
         page.get_by_role("dialog").wait_for()
         seen.unfold(page.locator("#detail details", has_text="stream-11-v1").last)
-        assert page.locator("#detail details[open] tbody tr").count() == 50
+        seen.expect("#detail details[open] tbody tr").to_have_count(50)

@@ -121,8 +121,8 @@ def test_a_reference_that_nobody_tuned_stands_by(chromium: Browser, tmp_path: Pa
 def test_without_tuned_rows_there_is_no_such_filter(chromium: Browser, tmp_path: Path) -> None:
     write_page(page_data(fake_scores(methods=3)), tmp_path / "a.html")
     with visit(chromium, tmp_path / "a.html") as seen:
-        assert not seen.page.locator("#settings").is_visible()
-        assert seen.page.locator(".badge").count() == 0
+        seen.expect("#settings").to_be_hidden()
+        seen.expect(".badge").to_have_count(0)
 
 
 def test_the_panel_shows_the_sweep(chromium: Browser, page_file: Path, scores: Scores) -> None:

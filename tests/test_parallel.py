@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fake_records import write_suite
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.parallel import Workers
@@ -55,3 +59,20 @@ def test_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path
         list(workers.map(square, range(2)))
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_the_leaderboard_is_computed_on_one_thread_a_process(tmp_path: Path) -> None:
+    """As a user starts it, with numpy not yet imported."""
+    write_suite(tmp_path / "runs", seeds=2, tasks=10)
+    code = (
+        "import sys; from plasticity_bench.cli import main; assert 'numpy' not in sys.modules\n"
+        f"main(['leaderboard', '--runs', {str(tmp_path / 'runs')!r}, '--out', {str(tmp_path / 'out')!r}])\n"
+        "from threadpoolctl import threadpool_info\n"
+        "print([library['num_threads'] for library in threadpool_info() if 'numpy' in library['filepath']])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    threads_of_each = json.loads(done.stdout.splitlines()[-1])
+    assert set(threads_of_each) == {1}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from torch.nn import functional
 
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.supervised import SupervisedLearner
+from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import InputError
+from plasticity_bench.plan import open_cells
 from plasticity_bench.registry import choose_method, method_of
 
 DIGITS = "permuted-digits:tasks=3"
@@ -163,6 +167,29 @@ def test_a_reset_takes_the_frozen_heads_away() -> None:
     x = made.current.batches(0, 1)[0][0]
     expected = by_hand(made.layers, weights_of(made.layers), 0, x[0])
     torch.testing.assert_close(made.network.forward(x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (
+            "plasticity-injection",
+            "plasticity-injection never acts on permuted-digits:tasks=3: it waits for 5 tasks of 3; "
+            "set after to 2 or less",
+        ),
+        ("l2+plasticity-injection:after=3", "plasticity-injection:after=3 never acts"),
+        ("plasticity-injection:after=2", ""),
+        ("plasticity-injection:after=0", ""),
+    ],
+)
+def test_it_is_refused_where_it_would_never_inject(tmp_path: Path, method: str, said: str) -> None:
+    plans = [CellPlan(DIGITS, "l2"), CellPlan(DIGITS, method)]
+    if not said:
+        assert len(open_cells(tmp_path / "runs", plans, [0])) == 2
+        return
+    with pytest.raises(InputError, match=re.escape(said)):
+        open_cells(tmp_path / "runs", plans, [0])
+    assert not (tmp_path / "runs").exists(), "before a folder is made for the first"
 
 
 def test_what_cannot_be_done_is_told_in_one_line() -> None:

@@ -54,12 +54,13 @@ def test_ranks_are_shared_with_what_does_not_differ_from_the_first() -> None:
     single, joint = pairwise_p_values(np.array([row.columns[0] for row in rows]))
     assert joint[0, 1] > 0.05 >= joint[0, 2]
     assert [place.text for place in places] == ["1=", "1=", "3", "4"]
-    assert [place.p_of["a"] for place in places] == pytest.approx(joint[0])
     none = [place.none for place in places]
     assert none[3] is None
     corrected = holm([single[i, 3] for i in range(3)])
     assert [found.holm for found in none if found] == corrected
+    assert [found.p for found in none if found] == pytest.approx(joint[:3, 3])
     above = [place.above for place in places]
+    assert [found.p for found in above if found] == pytest.approx([joint[i, i - 1] for i in range(1, 4)])
     assert above[0] is None
     assert [found.other for found in above if found] == ["a", "b", "c"]
     assert above[1] is not None
@@ -112,7 +113,10 @@ def test_a_stream_on_which_no_method_differs_changes_no_rank_and_no_p() -> None:
     before, after = only(rows), only(wider)
     assert [place.text for place in after.places] == [place.text for place in before.places]
     for one, two in zip(before.places, after.places, strict=True):
-        assert two.p_of == pytest.approx(one.p_of)
+        for before_it, after_it in ((one.above, two.above), (one.none, two.none)):
+            assert (before_it is None) == (after_it is None)
+            if before_it and after_it:
+                assert after_it.p == pytest.approx(before_it.p)
     gaps = [[row.score.point for row in group.rows] for group in (before, after)]
     np.testing.assert_allclose(np.diff(gaps[1]), np.diff(gaps[0]) / 2)
 

@@ -17,7 +17,8 @@ from plasticity_bench import records
 from plasticity_bench.errors import InputError
 from plasticity_bench.files import sha256, write_bytes, write_json
 from plasticity_bench.locks import locked
-from plasticity_bench.records import COLUMNS, PROTOCOL, Cell, find_cells, open_cell, read_cell
+from plasticity_bench.records import PROTOCOL, Cell, find_cells, open_cell, read_cell
+from plasticity_bench.tables import COLUMNS
 
 STREAM = {
     "name": "s",

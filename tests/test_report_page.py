@@ -58,7 +58,7 @@ def test_it_shows_what_is_recorded(chromium: Browser, page_file: Path, runs: Pat
         assert "leaderboard" not in page.inner_text("body").lower()
         shown = page.locator(ROWS).evaluate_all("all => all.map((row) => row.dataset.method)")
         assert set(shown) >= {"none", "reset", "syre", "l2 (tuned)", "cbp"}, "tuned and default rows together"
-        assert page.locator("details.stream[open]").count() == 2
+        seen.expect("details.stream[open]").to_have_count(2)
         notes = seen.texts("details.stream .notes li")
         assert "no finished seed yet: crelu" in notes
         assert any(note.startswith("fewer than 6 seeds, so no rank") and "cbp" in note for note in notes)
@@ -66,7 +66,7 @@ def test_it_shows_what_is_recorded(chromium: Browser, page_file: Path, runs: Pat
         rank = page.locator(f"{ROWS}[data-method=cbp] td:nth-child(2) span").first
         assert rank.inner_text() == "\u2013", "one seed has no rank"
         assert rank.get_attribute("title") == "no rank: 1 of the 6 seeds that a rank needs"
-        assert page.locator("#chart canvas").count() == 1
+        seen.expect("#chart canvas").to_have_count(1)
         assert seen.texts("#legend a")[:2] == ["none", "reset"]
 
 
@@ -96,7 +96,7 @@ def test_one_seed_of_one_method(chromium: Browser, tmp_path: Path) -> None:
     with visit(chromium, out, viewport={"width": 390, "height": 800}) as seen:
         assert seen.page.inner_text("#ranking-title") == "permuted-digits-v1"
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 390
-        assert not seen.page.locator("#stream").is_visible(), "nothing to choose"
+        seen.expect("#stream").to_be_hidden()  # nothing to choose
         assert any("retained plasticity and cost unknown: needs none" in t for t in seen.texts(".notes li"))
         seen.page.locator(f"{ROWS} .method").click()
         seen.page.get_by_role("dialog", name="my-method").wait_for()

@@ -12,8 +12,9 @@ import pytest
 from plugins import FAILING, GOOD
 
 from plasticity_bench.cli import main
-from plasticity_bench.records import COLUMNS, find_cells
+from plasticity_bench.records import find_cells
 from plasticity_bench.registry import METHODS, STREAMS, SUITES
+from plasticity_bench.tables import COLUMNS
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"

@@ -9,14 +9,13 @@ import pytest
 from fake_records import write_cell
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.pairs import difference, verdict
 from plasticity_bench.records import Cell, find_cells, open_cell
 from plasticity_bench.score_notes import loses_plasticity
 from plasticity_bench.scoring import (
     CellScores,
-    difference,
     of_streams,
     score,
-    verdict,
 )
 from plasticity_bench.seed_metrics import window
 from plasticity_bench.stats import Difference

@@ -9,7 +9,7 @@ import pytest
 from plugins import GOOD
 from submission_bench import FOLDER, edit_json, submit, tree
 
-from plasticity_bench import leaderboard, leaderboard_text
+from plasticity_bench import figures, leaderboard_text
 from plasticity_bench.cli import main
 from plasticity_bench.leaderboard import build
 from plasticity_bench.leaderboard_text import code, inert
@@ -24,8 +24,7 @@ def test_own_runs_do_not_overwrite_the_leaderboard_of_submissions(
     monkeypatch.chdir(tmp_path)
     for method in ("none", "l2"):
         submit(Path("leaderboard/submissions"), Path("runs"), method)
-    drawn: list[Path] = []
-    monkeypatch.setattr(leaderboard, "save_all", lambda *_: drawn)  # figures have their own tests
+    monkeypatch.setattr(figures, "draw_functions", lambda scores: {})  # figures have their own tests
     assert main(["leaderboard", "--runs", "runs"]) == 2
     assert (
         "leaderboard is the leaderboard of its submissions; choose another --out" in capsys.readouterr().err
@@ -83,7 +82,7 @@ def test_text_of_strangers_is_inert(text: str) -> None:
 def test_markup_in_a_submission_is_shown_and_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaderboard, "save_all", lambda *_: [])
+    monkeypatch.setattr(figures, "draw_functions", lambda scores: {})
     evil = "x <script>a</script> | `b` [x](javascript:a) ![i](https://e.org/i.png)"
     (tmp_path / "noise.py").write_text(
         GOOD.replace('"noise at every update"', repr(evil)).replace(
@@ -113,7 +112,7 @@ def test_the_leaderboard_has_its_own_words_for_what_is_built_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A submission cannot reword a stream or a built-in method."""
-    monkeypatch.setattr(leaderboard, "save_all", lambda *_: [])
+    monkeypatch.setattr(figures, "draw_functions", lambda scores: {})
     submit(tmp_path / "out", tmp_path / "runs", "none")
     (config,) = (tmp_path / "out").rglob("config.json")
     edit_json(config, stream__summary="an easy stream", method__summary="the best method")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from plugins import FAILING, GOOD
-from submission_bench import FOLDER, STREAM, edit_json, submit, tree
+from submission_bench import FOLDER, STREAM, edit_json, record, submit, tree
 
 from plasticity_bench.cells import CellPlan
 from plasticity_bench.cli import main
@@ -19,7 +19,8 @@ from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import sha256
 from plasticity_bench.records import find_cells
 from plasticity_bench.scoring import score
-from plasticity_bench.submit import find_submission, rescore, submission_name
+from plasticity_bench.submission import Submitter
+from plasticity_bench.submit import find_submission, rescore, submission_name, write_submission
 from plasticity_bench.verify import verify
 
 
@@ -171,6 +172,49 @@ def test_killed_while_the_folder_was_replaced(tmp_path: Path, monkeypatch: pytes
     submit(out, runs, "l2", seeds=2)
     assert verify([out]).problems == []
     assert {path.name for path in out.iterdir()} == {"l2"}
+
+
+def test_another_process_writes_the_submission(tmp_path: Path) -> None:
+    out, runs = tmp_path / "out", tmp_path / "runs"
+    folder = submit(out, runs, "l2", seeds=1)
+    before = tree(folder)
+    code = (
+        "import sys, pathlib; from plasticity_bench.submit import _alone\n"
+        "with _alone(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="l2 is being written by another process; wait for it, or"):
+            submit(out, runs, "l2", seeds=2)
+        assert tree(folder) == before
+        assert submit(out, runs, "none", seeds=2).is_dir(), "another name is free"
+        holder.kill()
+        holder.wait()
+    submit(out, runs, "l2", seeds=2)
+    assert {path.name for path in out.iterdir()} == {"l2", "none"}
+    assert verify([out]).problems == []
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: int) -> None:
+    """Both found the same (nothing, or one seed); what the first has written stays."""
+    out = tmp_path / "out"
+    if first:
+        submit(out, tmp_path / "runs", "l2", seeds=first)
+    _, chosen = CellPlan(STREAM, "l2").chosen()
+    found = find_submission(out, "l2", chosen)
+    folder = submit(out, tmp_path / "runs", "l2", seeds=3)
+    before = tree(folder)
+    planned = record(tmp_path / "own", [CellPlan(STREAM, "l2")], range(2))
+    with pytest.raises(InputError, match="was written by another process meanwhile; run the same command"):
+        write_submission(out, "l2", chosen, planned, found, Submitter())
+    assert tree(folder) == before
+    assert {path.name for path in out.iterdir()} == {"l2"}
+    again = find_submission(out, "l2", chosen)
+    assert write_submission(out, "l2", chosen, planned, again, Submitter()) == "identical"
 
 
 def test_names(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,14 +12,14 @@ import torch
 from test_methods import ARCHITECTURES, EXAMPLE
 from torch import nn
 
-from plasticity_bench.agents.layers import Layer, add_penalty, feature_gradient, trainable
+from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.methods.decay import L2
 from plasticity_bench.agents.module_layers import module_layers
-from plasticity_bench.agents.networks import StackedNetwork, cross_entropy_gradient
-from plasticity_bench.agents.optim import FlatOptimizer
+from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.torch_adapter import attach
+from plasticity_bench.contract.elsewhere import side_by_side
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry import METHODS, choose_method, method_of
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
@@ -62,10 +61,6 @@ def check_against_the_learner(
     """Two tasks of some updates: a stack of one seed, and a torch loop with the same weights and batches."""
     stack = StackedNetwork(network, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
     spec = OptimizerSpec(optimizer, 0.01, momentum=0.9)
-    ours, method = FlatOptimizer(stack.flat, stack.gradient, spec), method_of(choose_method(name))
-    gradients = stack.train_step(cross_entropy_gradient)
-    gradients.keep_features = True
-    gradients.feature_gradient = partial(feature_gradient, method) if method.uses("feature_penalty") else None
     model = make(stack.layers)
     theirs: torch.optim.Optimizer = (
         torch.optim.Adam(model.parameters(), 0.01)
@@ -73,25 +68,7 @@ def check_against_the_learner(
         else torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     )
     attached = attach(name, model, theirs, seed=3)
-    with torch.no_grad():
-        method.setup(stack.layers, SeedRng((3,), "method", 0))
-    generator = torch.Generator().manual_seed(0)
-    for step in range(20):
-        x = torch.randn(10, *network.inputs, generator=generator, dtype=torch.float64)
-        y = torch.randint(4, (10,), generator=generator)
-        theirs.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        theirs.step()
-        with torch.no_grad():
-            gradients(x.unsqueeze(0), nn.functional.one_hot(y, 4).double().unsqueeze(0))
-            add_penalty(method, stack.layers)
-            method.before_update(stack.layers, ours)
-            ours.step()
-            method.after_update(stack.layers, ours)
-            if step == 9:
-                attached.task_end()
-                if method.info.task_boundaries:
-                    method.on_task_end(stack.layers, ours)
+    for _ in side_by_side(method_of(choose_method(name)), stack, spec, model, theirs, attached):
         for mine, other in zip(model.parameters(), trainable(stack.layers), strict=True):
             torch.testing.assert_close(mine.detach(), other.detach()[0], rtol=1e-9, atol=1e-12)
             assert torch.isfinite(mine).all()

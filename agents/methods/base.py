@@ -29,6 +29,7 @@ class MethodInfo:
     summary: str  # one line
     paper: str  # citation with arXiv id or DOI
     task_boundaries: bool = False  # True where the method is told when the task changes
+    acts_after: str = ""  # setting: tasks before it acts for the first time; needs a stream of more
     search_space: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
     version: int = 1  # raised when the same settings give other numbers
     off: str = ""  # settings that make it ``none`` bit for bit, such as "strength=0"; empty: nothing does

@@ -33,8 +33,8 @@ class PlasticityInjection(Method):
     Atari); with ``head`` as large as the network or larger there is no encoder. Frozen heads predict: without
     dropout, with running statistics. Diagnostics of units see the trained layers, so h'_1. The paper injects
     once, a quarter or half of the way (not verified); a method is not told how many tasks there will be, and
-    5 is half of the shortest streams': on long ones set it, and mind that with as many tasks as the stream
-    has, or more, nothing is ever injected.
+    5 is half of the shortest streams': on long ones set it. With as many tasks as the stream has, or more,
+    nothing would ever be injected: such a run is refused.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -44,6 +44,7 @@ class PlasticityInjection(Method):
         paper="Nikishin et al. 2023, Deep Reinforcement Learning with Plasticity Injection, NeurIPS, "
         "arXiv:2305.15555",
         task_boundaries=True,
+        acts_after="after",
         search_space={"after": (1, 2, 3, 5, 7), "head": (1, 2, 3)},
     )
     after: int = 5  # tasks before the injection; 0: never

@@ -12,7 +12,7 @@ from plasticity_bench.checkpoints import checkpoint_seeds
 from plasticity_bench.cluster import states
 from plasticity_bench.cluster.states import DONE, FAILED, PENDING, RUNNING, STATES, STOPPED, TaskState
 from plasticity_bench.errors import InputError
-from plasticity_bench.locks import held
+from plasticity_bench.locks import is_held
 from plasticity_bench.records import Cell, find_cells
 
 
@@ -76,7 +76,7 @@ def _cell_state(cell: Cell, tasks: Sequence[TaskState]) -> CellState:
 def _add_local(found: CellState) -> None:
     """What a run on this machine does, or left when it was ended."""
     folder, error = found.cell.path, found.cell.path / "error.txt"
-    at_work = held(folder)
+    at_work = is_held(folder)
     stacks = [tuple(s for s in stack if s not in found.seeds) for stack in checkpoint_seeds(folder)]
     for seeds in filter(None, stacks):
         state = RUNNING if at_work else FAILED if error.exists() else STOPPED

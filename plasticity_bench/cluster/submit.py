@@ -19,7 +19,7 @@ from plasticity_bench.cluster.options import Options
 from plasticity_bench.cluster.slurm import need
 from plasticity_bench.cluster.submissions import FOLDER, Submission, Task, now, submitting, write
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.locks import held
+from plasticity_bench.locks import is_held
 from plasticity_bench.plan import CHECKPOINT_SECONDS, Planned, plan_jobs, tidy
 from plasticity_bench.worker import Job
 
@@ -106,7 +106,7 @@ def _submit(runs: Path, jobs: Sequence[Job], options: Options) -> Submission:
 
 
 def _refuse_held(folder: Path) -> None:
-    if held(folder):
+    if is_held(folder):
         raise InputError(
             f"{folder} is being written by a run on this machine; wait for it, or use another --runs folder"
         )

@@ -81,8 +81,9 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     from math import isnan
 
     from plasticity_bench.inference import paired_test
+    from plasticity_bench.pairs import difference, paired_values, verdict
     from plasticity_bench.report import interval_json
-    from plasticity_bench.scoring import TIMINGS, difference, paired_values, verdict
+    from plasticity_bench.scoring import TIMINGS
     from plasticity_bench.seed_metrics import METRICS
 
     found: dict[str, Any] = {}

@@ -80,8 +80,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from plasticity_bench.errors import InputError
-    from plasticity_bench.leaderboard import build
-    from plasticity_bench.parallel import Workers, usable_cores
+    from plasticity_bench.parallel import Workers, one_thread_each, usable_cores
+
+    with one_thread_each():
+        from plasticity_bench.leaderboard import build
 
     submissions = args.submissions or (None if args.runs or not SUBMISSIONS.is_dir() else SUBMISSIONS)
     source = submissions or args.runs or Path("runs")

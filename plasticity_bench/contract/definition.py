@@ -31,6 +31,7 @@ def is_defined(subject: Subject) -> str:
         _hooks(part.cls)
         _search_space(part.cls)
         _off(part.cls)
+        _acts_after(part.cls)
         doubts += _doubts(part.cls)
     if doubts:
         raise Doubtful("; ".join(what for what, _ in doubts), "; ".join(mend for _, mend in doubts))
@@ -130,6 +131,15 @@ def _off(cls: Any) -> None:
         raise Broken(
             f'info.off="{cls.info.off}" names "{min(unknown)}", which is no hyperparameter',
             f"hyperparameters: {', '.join(f.name for f in fields(cls)) or 'none'}",
+        )
+
+
+def _acts_after(cls: Any) -> None:
+    name = cls.info.acts_after
+    if name and not any(f.name == name and type(f.default) is int for f in fields(cls)):
+        raise Broken(
+            f'info.acts_after="{name}" is no hyperparameter that is a whole number',
+            "name the one that counts the tasks before the method acts, or leave it out",
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,6 +24,10 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.registry import choose_stream, stream_of, with_learning_rate
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import ControlStream
+
+if TYPE_CHECKING:
+    from plasticity_bench.agents.methods import Method
+    from plasticity_bench.agents.torch_adapter import Attachment
 
 GRIDWORLD = "shuffled-gridworld:tasks=2,rollouts=2"
 PERCEPTRON = NetworkSpec((6,), 4, (8, 5))
@@ -65,20 +70,18 @@ def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tenso
     return [{name: p.detach() for name, p in named(part.layers).items()} for part in made.parts]
 
 
-def serves_torch(subject: Subject) -> str:
-    """Attached to a torch network and optimizer it does what it does in the benchmark's own learner."""
-    from plasticity_bench.agents.torch_adapter import attach
-
-    stack = StackedNetwork(PERCEPTRON, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 4))
-    for parameter, start in zip(model.parameters(), trainable(stack.layers), strict=True):
-        parameter.data = start.detach()[0].clone()
-    theirs = torch.optim.Adam(model.parameters(), 0.01)
-    try:
-        attached = attach(subject.make, model, theirs, seed=3)
-    except InputError as error:
-        raise DoesNotApply(str(error)) from error
-    ours, method = FlatOptimizer(stack.flat, stack.gradient, OptimizerSpec("adam", 0.01)), subject.make()
+def side_by_side(
+    method: Method,
+    stack: StackedNetwork,
+    optimizer: OptimizerSpec,
+    model: nn.Module,
+    theirs: torch.optim.Optimizer,
+    attached: Attachment,
+) -> Iterator[None]:
+    """Trains two tasks of ten updates twice, on the same random examples of four classes: ``stack``, of the
+    one seed 3, as the benchmark's learner does, and ``model``, which holds the same weights, in a torch loop
+    in which ``attached`` is the method. Stops after every update."""
+    ours = FlatOptimizer(stack.flat, stack.gradient, optimizer)
     gradients = stack.train_step(cross_entropy_gradient)
     gradients.keep_features = True
     if method.uses("feature_penalty"):
@@ -87,7 +90,7 @@ def serves_torch(subject: Subject) -> str:
         method.setup(stack.layers, SeedRng((3,), "method", 0))
     generator = torch.Generator().manual_seed(0)
     for step in range(20):
-        x = torch.randn(10, 6, generator=generator, dtype=torch.float64)
+        x = torch.randn(10, *stack.spec.inputs, generator=generator, dtype=torch.float64)
         y = torch.randint(4, (10,), generator=generator)
         theirs.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
@@ -103,6 +106,24 @@ def serves_torch(subject: Subject) -> str:
                 attached.task_end()
                 if method.info.task_boundaries:
                     method.on_task_end(stack.layers, ours)
+        yield
+
+
+def serves_torch(subject: Subject) -> str:
+    """Attached to a torch network and optimizer it does what it does in the benchmark's own learner."""
+    from plasticity_bench.agents.torch_adapter import attach
+
+    stack = StackedNetwork(PERCEPTRON, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 4))
+    for parameter, start in zip(model.parameters(), trainable(stack.layers), strict=True):
+        parameter.data = start.detach()[0].clone()
+    theirs = torch.optim.Adam(model.parameters(), 0.01)
+    try:
+        attached = attach(subject.make, model, theirs, seed=3)
+    except InputError as error:
+        raise DoesNotApply(str(error)) from error
+    for _ in side_by_side(subject.make(), stack, OptimizerSpec("adam", 0.01), model, theirs, attached):
+        pass
     for (name, wanted), found in zip(named(stack.layers).items(), model.parameters(), strict=True):
         if not torch.allclose(found, wanted[0], rtol=1e-6, atol=1e-9):
             raise Broken(

@@ -18,7 +18,6 @@ from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.cells import configuration
 from plasticity_bench.contract import STREAM
-from plasticity_bench.records import COLUMNS
 from plasticity_bench.registry import (
     Chosen,
     choose_method,
@@ -29,6 +28,7 @@ from plasticity_bench.registry import (
     with_learning_rate,
 )
 from plasticity_bench.settings import split_parts, split_settings
+from plasticity_bench.tables import COLUMNS
 from plasticity_bench.tasks.base import SupervisedStream
 
 
