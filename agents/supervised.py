@@ -7,12 +7,13 @@ tensor is fetched when the task ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from plasticity_bench.agents import diagnostics
+from plasticity_bench.agents.capture import Steps, steps_for
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.networks import cross_entropy_gradient, squared_error_gradient
@@ -29,7 +30,8 @@ PIECE = 2**20
 class SupervisedLearner:
     """Trains seeds of one cell, piece by piece. ``rows[s]`` holds the finished tasks of seed s.
 
-    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
+    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's. ``steps``
+    makes its updates; by default they are captured where the device has graphs.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SupervisedLearner:
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        steps: Callable[[TrainedNetwork], Steps] | None = None,
     ) -> None:
         device = torch.device(device)
         self.stream, self.seeds = stream, list(seeds)
@@ -58,6 +61,7 @@ class SupervisedLearner:
             raise InputError("batch normalisation needs batches of more than one example; use layer-norm")
         gradient = squared_error_gradient if self.regression else cross_entropy_gradient
         self.trained.setup(gradient, SeedRng(seeds, "method"))
+        self.steps = steps(self.trained) if steps else steps_for(self.trained, device)
         self.source = stream.open(seeds, device, dtype)
         self.task = self.step = 0
         self.current = self.source.task(0)
@@ -86,12 +90,12 @@ class SupervisedLearner:
         before: list[torch.Tensor] = []
         x, y = self.current.batches(self.step, stop)
         target = self._target(y, x.dtype)
-        outputs = []
-        final = stop - self.step - 1
-        for i, (inputs, wanted) in enumerate(zip(x.unbind(0), target.unbind(0), strict=True)):
-            if measured and i == final:
-                before = [p.detach().clone() for p in trainable(self.layers)]
-            outputs.append(self.trained.learn(inputs, wanted))
+        outputs, first = [], 0
+        if measured:
+            first = stop - self.step - 1
+            outputs += self.steps.learn(x[:first], target[:first])
+            before = [p.detach().clone() for p in trainable(self.layers)]
+        outputs += self.steps.learn(x[first:], target[first:])
         self.sums += self._sums(torch.stack(outputs), y)
         self.step = stop
         if last_piece:

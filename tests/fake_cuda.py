@@ -1,0 +1,41 @@
+"""CUDA without a GPU: tensors that have a device, a shape and a number type, but no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from plasticity_bench.agents.host_state import Watch
+from plasticity_bench.agents.rng import SeedRng
+
+CUDA = torch.device("cuda")
+
+
+class Listing(Watch):
+    """Also the names of all operations, and what crosses between host and device."""
+
+    def __init__(self) -> None:
+        super().__init__(CUDA)
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+@contextmanager
+def fake_cuda(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within, tensors on ``CUDA`` can be made; numbers that numpy draws are left out, as nothing reads them."""
+    patch.setattr(SeedRng, "_fill", lambda self, into, draw: [draw_one(g) for g in self.generators])
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        yield
+
+
+def draw_one(generator: Any) -> None:
+    """A generator that is drawn from can be told from one that is not."""
+    generator.random()
