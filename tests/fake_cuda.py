@@ -19,8 +19,8 @@ CUDA = torch.device("cuda")
 class Listing(Watch):
     """Also the names of all operations, and what crosses between host and device."""
 
-    def __init__(self) -> None:
-        super().__init__(CUDA)
+    def __init__(self, device: torch.device = CUDA) -> None:
+        super().__init__(device)
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

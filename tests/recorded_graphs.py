@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 
+#: Operations that write to what they are given (running statistics) and do not say so.
+UNDECLARED = {"native_batch_norm"}
+
 
 def tensors(value: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
@@ -31,7 +34,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
+        mutable = func._schema.is_mutable or func.overloadpacket.__name__ in UNDECLARED
+        if mutable:
             for tensor in tensors((args, kwargs)):
                 self._keep(tensor)
         known = {id(tensor) for tensor in tensors((args, kwargs))}
@@ -41,7 +45,7 @@ class Recorder(TorchDispatchMode):
         fresh = [t for t in tensors(result) if id(t) not in known and t.untyped_storage()._cdata not in own]
         for tensor in fresh:
             self.made[tensor.untyped_storage()._cdata] = tensor
-        if fresh or func._schema.is_mutable:
+        if fresh or mutable:
             self.operations.append((func, args, kwargs, fresh))
         return result
 

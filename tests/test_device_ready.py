@@ -1,0 +1,128 @@
+"""Nothing of a training step lies on the host or waits for it, as far as machines without a GPU can tell.
+
+On the device "meta", tensors have shapes and no numbers; every operation is looked at. Under torch's fake
+mode the same goes for "cuda", where gradients are computed by hand (autograd's engine asks for a real GPU).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_cuda import CUDA, Listing, fake_cuda
+from learners import DIGITS, learner, supervised
+from test_capture import NOT_CAPTURED
+from test_methods import VARIANTS
+
+from plasticity_bench.agents.capture import EagerSteps
+from plasticity_bench.agents.layers import trainable
+from plasticity_bench.agents.supervised import SupervisedLearner
+from plasticity_bench.registry import METHODS, STREAMS, choose_stream
+from plasticity_bench.tasks.base import SupervisedStream
+
+META = torch.device("meta")
+CONVOLUTIONS = "permuted-mnist:tasks=3"
+#: Every supervised stream, and variants that take another way through the code.
+SUPERVISED = [name for name in STREAMS if issubclass(choose_stream(name).cls, SupervisedStream)]
+STREAM_VARIANTS = ("permuted-mnist:architecture=mlp", "online-permuted-mnist:batch_size=1", "bit-flip:flips=2")
+#: Methods that draw at every update hand numbers from the host to the device.
+DRAWING = ("dropout", "upgd", "syre-redrawn", "interval=1,")
+#: Operations on CUDA whose results may differ from run to run: sums of floats in the order of arrival, which
+#: torch's notes on determinism list. Whole numbers add up alike in any order.
+UNORDERED = {
+    *("index_add", "index_add_", "scatter_add", "scatter_reduce", "index_put", "index_put_", "_index_put_impl_"),
+    *("put_", "histc", "bincount", "cumsum", "_ctc_loss", "embedding_dense_backward", "max_unpool2d"),
+    *("upsample_bilinear2d_backward", "adaptive_max_pool2d_backward", "avg_pool3d_backward", "scatter_add_"),
+}
+
+
+def steps(made: SupervisedLearner, device: torch.device, count: int = 4) -> Listing:
+    """A few updates, of which the last is watched."""
+    x, y = made.current.batches(0, count)
+    target = made._target(y, x.dtype)
+    for i in range(count - 1):
+        made.trained.learn(x[i], target[i])
+    with Listing(device) as listing:
+        output = made.trained.learn(x[-1], target[-1])
+    assert output.device.type == device.type
+    made._sums(output.unsqueeze(0), y[-1:])
+    return listing
+
+
+def rest(made: SupervisedLearner, device: torch.device) -> None:
+    """What comes between two tasks."""
+    made.trained.end_task()
+    made.current = made.source.task(1)
+    columns = made._diagnostics([p.detach().clone() for p in trainable(made.layers)])
+    columns |= made._final_performance()
+    assert {value.device.type for value in columns.values()} == {device.type}
+
+
+def expected(name: str) -> str:
+    """What a method's update is found to do that no captured one may."""
+    if "l2-er" in name:
+        return "waits for the device in _linalg_eigh"
+    return "moves tensors between cpu and" if any(part in name for part in DRAWING) else ""
+
+
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
+def test_an_update_stays_on_the_device(name: str) -> None:
+    with torch.no_grad():
+        made = learner(name, device=META, steps=EagerSteps)
+        listing = steps(made, META)
+        assert listing.found.startswith(expected(name))
+        assert bool(listing.found) == bool(expected(name))
+        rest(made, META)
+        again = steps(made, META)  # after a boundary: other weights, other steps, branches
+        if "interval=1," not in name and "period=3," not in name:
+            assert bool(again.found) == bool(expected(name)), again.found
+    assert not (listing.names | again.names) & UNORDERED
+
+
+@pytest.mark.parametrize("name", ["none", "batch-norm", "redo:period=4", "snr:period=2", "cbp:rate=0.5,maturity=1"])
+def test_convolutions_too(name: str) -> None:
+    with torch.no_grad():
+        made = learner(name, stream=CONVOLUTIONS, device=META, steps=EagerSteps)
+        listing = steps(made, META, 3)
+        assert listing.found == ""
+        rest(made, META)
+    assert not listing.names & UNORDERED - {"cumsum", "scatter_add_"}  # snr's, of whole numbers
+
+
+@pytest.mark.parametrize("stream", [*SUPERVISED, *STREAM_VARIANTS])
+def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
+    with torch.no_grad():
+        plain = replace(supervised(stream).optimizer(), fused=False)  # fused SGD has no meta device
+        made = learner("l2", stream=stream, device=META, steps=EagerSteps, optimizer=plain)
+        with Listing(META) as listing:
+            x, y = made.current.batches(0, 2)
+            made.current.probe()
+        assert listing.found == ""
+        assert (x.device, y.device) == (META, META)
+        assert steps(made, META, 2).found == ""
+
+
+@pytest.mark.parametrize("name", ["none", "l2", "redo:period=4", "trac", "shrink-perturb", "hare-tortoise", "swr"])
+def test_on_cuda_without_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_cuda(monkeypatch):
+        for stream in (DIGITS, "bit-flip:tasks=3"):
+            made = learner(name, stream=stream, device=CUDA, steps=EagerSteps)
+            listing = steps(made, CUDA, 3)
+            assert listing.found == ""
+            assert listing.names & {"_fused_adam_"}
+            made.trained.end_task()
+
+
+def test_a_tensor_of_the_hosts_is_found() -> None:
+    a, b = torch.zeros(3, device=META), torch.zeros(3)
+    with torch.no_grad(), Listing(META) as listing:
+        torch.add(a, 2.0).mul_(a)
+        assert listing.found == ""
+        torch.add(a, b.to(META))
+    assert listing.found == "moves tensors between cpu and meta in _to_copy"
+    assert listing.names == {"add", "mul_", "_to_copy"}
+
+
+def test_methods_that_are_not_captured_are_those_that_are_known() -> None:
+    assert {name for name in METHODS if expected(name)} <= set(NOT_CAPTURED)
