@@ -30,8 +30,9 @@ PIECE = 2**20
 class SupervisedLearner:
     """Trains seeds of one cell, piece by piece. ``rows[s]`` holds the finished tasks of seed s.
 
-    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's. ``steps``
-    makes its updates; by default they are captured where the device has graphs.
+    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
+    ``precision`` is that of products (see plasticity_bench/precision.py). ``steps`` makes the updates; by
+    default they are captured where the device has graphs.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SupervisedLearner:
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
         steps: Callable[[TrainedNetwork], Steps] | None = None,
     ) -> None:
         device = torch.device(device)
@@ -55,6 +57,7 @@ class SupervisedLearner:
             SeedRng(seeds, "init"),
             device,
             dtype,
+            precision,
         )
         self.network, self.layers = self.trained.network, self.trained.layers
         if self.network.spec.norm == "batch" and stream.batch == 1:

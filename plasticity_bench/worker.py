@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
 import re
 import time
@@ -18,6 +17,7 @@ from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.files import write_atomic, write_text
 from plasticity_bench.parallel import live_with
+from plasticity_bench.precision import DEFAULT, of_settings, prepare
 from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUT_COLUMNS, ROLLOUTS, read_cell, to_csv
 from plasticity_bench.registry import Chosen, method_of, stream_of, with_learning_rate
 
@@ -139,16 +139,14 @@ def _run(job: Job, report: Report) -> None:
     import torch
 
     device = find_device(job.device)
-    if device.type == "cuda":
-        # Both are needed for the same bits at every run.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
     cell = read_cell(job.path)
     chosen_stream, chosen_method = job.plan.chosen()
+    precision = of_settings(chosen_stream.settings)
+    prepare(device, precision)
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
     stream = stream_of(chosen_stream)
-    learner = make_learner(stream, chosen_method, job.seeds, device)
+    learner = make_learner(stream, chosen_method, job.seeds, device, precision)
     path = checkpoint_path(job.path, job.seeds)
     seconds = _load(path, learner, device)
     total = stream.tasks * stream.steps
@@ -166,6 +164,9 @@ def _run(job: Job, report: Report) -> None:
     recorded = set(cell.seeds())
     provenance = dict(_provenance(job, torch.__version__, device))
     provenance["seconds"] = round(seconds / len(job.seeds), 3)
+    provenance["precision"] = precision
+    if device.type == "cuda":
+        provenance |= captured(learner)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
             cell.write_seed(seed, rows, provenance, _attached(learner, index))
@@ -173,7 +174,17 @@ def _run(job: Job, report: Report) -> None:
     path.unlink(missing_ok=True)
 
 
-def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: Any) -> Learner:
+def captured(learner: Any) -> dict[str, Any]:
+    """Whether updates were replayed from a captured graph (see agents/capture.py), and if not why."""
+    steps = getattr(learner, "steps", None)
+    if steps is None or not steps.replayed:
+        return {"captured": False, "not_captured": steps.reason if steps else "an agent that acts"}
+    return {"captured": True, "replayed": steps.replayed}
+
+
+def make_learner(
+    stream: Stream, method: Chosen, seeds: Sequence[int], device: Any, precision: str = DEFAULT
+) -> Learner:
     """The learner for this kind of stream."""
     from plasticity_bench.tasks.base import ControlStream, SupervisedStream
 
@@ -185,7 +196,7 @@ def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: A
     from plasticity_bench.agents.supervised import SupervisedLearner
 
     assert isinstance(stream, SupervisedStream)
-    return SupervisedLearner(stream, method_of(method), seeds, **options)
+    return SupervisedLearner(stream, method_of(method), seeds, precision=precision, **options)
 
 
 def _attached(learner: Learner, index: int) -> dict[str, bytes]:

@@ -30,7 +30,7 @@ class Listing(Watch):
 
 @contextmanager
 def fake_cuda(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Within, tensors on ``CUDA`` can be made; numbers that numpy draws are left out, as nothing reads them."""
+    """Within, tensors on ``CUDA`` can be made; what numpy would draw is left out, as nothing reads it."""
     patch.setattr(SeedRng, "_fill", lambda self, into, draw: [draw_one(g) for g in self.generators])
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         yield

@@ -25,13 +25,25 @@ META = torch.device("meta")
 CONVOLUTIONS = "permuted-mnist:tasks=3"
 #: Every supervised stream, and variants that take another way through the code.
 SUPERVISED = [name for name in STREAMS if issubclass(choose_stream(name).cls, SupervisedStream)]
-STREAM_VARIANTS = ("permuted-mnist:architecture=mlp", "online-permuted-mnist:batch_size=1", "bit-flip:flips=2")
+STREAM_VARIANTS = (
+    "permuted-mnist:architecture=mlp",
+    "online-permuted-mnist:batch_size=1",
+    "bit-flip:flips=2",
+)
 #: Methods that draw at every update hand numbers from the host to the device.
 DRAWING = ("dropout", "upgd", "syre-redrawn", "interval=1,")
 #: Operations on CUDA whose results may differ from run to run: sums of floats in the order of arrival, which
 #: torch's notes on determinism list. Whole numbers add up alike in any order.
 UNORDERED = {
-    *("index_add", "index_add_", "scatter_add", "scatter_reduce", "index_put", "index_put_", "_index_put_impl_"),
+    *(
+        "index_add",
+        "index_add_",
+        "scatter_add",
+        "scatter_reduce",
+        "index_put",
+        "index_put_",
+        "_index_put_impl_",
+    ),
     *("put_", "histc", "bincount", "cumsum", "_ctc_loss", "embedding_dense_backward", "max_unpool2d"),
     *("upsample_bilinear2d_backward", "adaptive_max_pool2d_backward", "avg_pool3d_backward", "scatter_add_"),
 }
@@ -80,12 +92,14 @@ def test_an_update_stays_on_the_device(name: str) -> None:
     assert not (listing.names | again.names) & UNORDERED
 
 
-@pytest.mark.parametrize("name", ["none", "batch-norm", "redo:period=4", "snr:period=2", "cbp:rate=0.5,maturity=1"])
+@pytest.mark.parametrize(
+    "name", ["none", "batch-norm", "redo:period=4", "snr:period=2", "cbp:rate=0.5,maturity=1"]
+)
 def test_convolutions_too(name: str) -> None:
     with torch.no_grad():
         made = learner(name, stream=CONVOLUTIONS, device=META, steps=EagerSteps)
         listing = steps(made, META, 3)
-        assert listing.found == ""
+        assert bool(listing.found) == ("rate=0.5" in name)  # which draws fresh units at every update
         rest(made, META)
     assert not listing.names & UNORDERED - {"cumsum", "scatter_add_"}  # snr's, of whole numbers
 
@@ -93,7 +107,8 @@ def test_convolutions_too(name: str) -> None:
 @pytest.mark.parametrize("stream", [*SUPERVISED, *STREAM_VARIANTS])
 def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
     with torch.no_grad():
-        plain = replace(supervised(stream).optimizer(), fused=False)  # fused SGD has no meta device
+        spec = supervised(stream).optimizer()
+        plain = replace(spec, fused=spec.name != "sgd")  # torch's fused SGD has no meta kernel
         made = learner("l2", stream=stream, device=META, steps=EagerSteps, optimizer=plain)
         with Listing(META) as listing:
             x, y = made.current.batches(0, 2)
@@ -103,7 +118,9 @@ def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
         assert steps(made, META, 2).found == ""
 
 
-@pytest.mark.parametrize("name", ["none", "l2", "redo:period=4", "trac", "shrink-perturb", "hare-tortoise", "swr"])
+@pytest.mark.parametrize(
+    "name", ["none", "l2", "redo:period=4", "trac", "shrink-perturb", "hare-tortoise", "swr"]
+)
 def test_on_cuda_without_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_cuda(monkeypatch):
         for stream in (DIGITS, "bit-flip:tasks=3"):
