@@ -263,7 +263,7 @@ class ReluPerceptronStep(GradientStep):
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         last = len(self.weights) - 1
-        if x.shape[1] == 1:  # as linear
+        if x.shape[1] == 1 and x.device.type == "cpu":  # as linear
             if len(x) == 1:
                 return self._row_outputs(x.flatten(0, 1), self.rows[0]).unsqueeze(0)
             pairs = zip(x.unbind(0), self.rows, strict=True)

@@ -16,10 +16,13 @@ from test_capture import NOT_CAPTURED
 from test_methods import VARIANTS
 
 from plasticity_bench.agents.capture import EagerSteps
+from plasticity_bench.agents.diagnostics import sum_per_seed
+from plasticity_bench.agents.forward import linear
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.registry import METHODS, STREAMS, choose_stream
 from plasticity_bench.tasks.base import SupervisedStream
+from plasticity_bench.tasks.images import ImageTask
 
 META = torch.device("meta")
 CONVOLUTIONS = "permuted-mnist:tasks=3"
@@ -143,3 +146,33 @@ def test_a_tensor_of_the_hosts_is_found() -> None:
 
 def test_methods_that_are_not_captured_are_those_that_are_known() -> None:
     assert {name for name in METHODS if expected(name)} <= set(NOT_CAPTURED)
+
+
+@pytest.mark.parametrize(
+    "stream", ["permuted-digits", "random-label-mnist:tasks=2,epochs=2", "permuted-mnist"]
+)
+def test_a_gpus_way_to_gather_gives_the_same_batches(stream: str) -> None:
+    source = supervised(stream).open((3, 5, 8), torch.device("cpu"), torch.float32)
+    for index in (0, 1):
+        task = source.task(index)
+        assert isinstance(task, ImageTask)
+        x, y = task.batches(3, 9)
+        other_x, other_y = torch.full_like(x, -1).flatten(3), torch.full_like(y, -1)
+        train = task.source.train
+        task.fill(other_x, other_y, train, torch.stack(list(task.orders))[:, 3 * x.shape[2] : 9 * x.shape[2]])
+        other_x.sub_(train.shift).mul_(1 / train.scale)
+        assert torch.equal(x.flatten(3), other_x)
+        assert torch.equal(y, other_y)
+
+
+def test_a_gpus_way_to_sum_and_multiply_gives_the_same_numbers() -> None:
+    """Where other calls serve all seeds at once than on a CPU, which takes them one by one."""
+    values = torch.randn(3, 50, 7)
+    assert sum_per_seed(values.to(META)).shape == (3,)
+    torch.testing.assert_close(values.flatten(1).sum(1, dtype=torch.float64), sum_per_seed(values))
+    for batch, outputs in ((1, 4), (16, 1)):
+        made = learner(stream="bit-flip:tasks=2", device=META, steps=EagerSteps)
+        assert made.trained.predictor.forward(torch.empty(2, batch, 20, device=META)).shape == (2, batch, 1)
+        x, weight = torch.randn(3, batch, 60), torch.randn(3, outputs, 60)
+        bias = torch.randn(3, outputs)
+        torch.testing.assert_close(linear(x, weight, bias), torch.baddbmm(bias.unsqueeze(1), x, weight.mT))

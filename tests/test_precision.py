@@ -43,7 +43,7 @@ def test_products_in_bf16_are_within_their_rounding() -> None:
         made.trained.gradients(x[0], made._target(y, x.dtype)[0])
     g, r = exact.network.gradient, rounded.network.gradient.double()
     error = float((g - r).norm() / g.norm())
-    assert 2**-13 < error < 2**-5
+    assert 2**-10 < error < 2**-4  # some units cross zero
 
 
 def test_convolutions_in_bf16() -> None:
