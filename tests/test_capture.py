@@ -13,6 +13,7 @@ import torch
 from learners import DIGITS, finish, learner, supervised
 from recorded_graphs import RecordedGraphs
 from test_methods import VARIANTS
+from test_streams import needs_mnist
 
 from plasticity_bench.agents.capture import CAPTURE, CapturedSteps, EagerSteps, steps_for
 from plasticity_bench.agents.layers import Layer
@@ -77,8 +78,11 @@ def test_replayed_updates_are_the_same_bits(name: str) -> None:
     ("stream", "name"),
     [
         ("bit-flip:tasks=2", "redo:period=20"),
-        ("online-permuted-mnist:tasks=2,batch_size=200", "none"),  # SGD
-        ("permuted-mnist:tasks=2,images=384,epochs=1", "batch-norm+hare-tortoise:decay=0.9,period=7"),
+        pytest.param("online-permuted-mnist:tasks=2,batch_size=200", "none", marks=needs_mnist),  # SGD
+        pytest.param(
+            *("permuted-mnist:tasks=2,images=384,epochs=1", "batch-norm+hare-tortoise:decay=0.9,period=7"),
+            marks=needs_mnist,
+        ),
     ],
 )
 def test_other_streams(stream: str, name: str) -> None:

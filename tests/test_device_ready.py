@@ -7,6 +7,7 @@ mode the same goes for "cuda", where gradients are computed by hand (autograd's 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from fake_cuda import CUDA, Listing, fake_cuda
 from learners import DIGITS, learner, supervised
 from test_capture import NOT_CAPTURED
 from test_methods import VARIANTS
+from test_streams import needs_mnist
 
 from plasticity_bench.agents.capture import EagerSteps
 from plasticity_bench.agents.diagnostics import sum_per_seed
@@ -25,6 +27,13 @@ from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.images import ImageTask
 
 META = torch.device("meta")
+
+
+def marked(*streams: str) -> list[Any]:
+    """Parameters of a test, some of which need MNIST."""
+    return [pytest.param(name, marks=needs_mnist if "mnist" in name else []) for name in streams]
+
+
 CONVOLUTIONS = "permuted-mnist:tasks=3"
 #: Every supervised stream, and variants that take another way through the code.
 SUPERVISED = [name for name in STREAMS if issubclass(choose_stream(name).cls, SupervisedStream)]
@@ -98,6 +107,7 @@ def test_an_update_stays_on_the_device(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["none", "batch-norm", "redo:period=4", "snr:period=2", "cbp:rate=0.5,maturity=1"]
 )
+@needs_mnist
 def test_convolutions_too(name: str) -> None:
     with torch.no_grad():
         made = learner(name, stream=CONVOLUTIONS, device=META, steps=EagerSteps)
@@ -107,7 +117,7 @@ def test_convolutions_too(name: str) -> None:
     assert not listing.names & UNORDERED - {"cumsum", "scatter_add_"}  # snr's, of whole numbers
 
 
-@pytest.mark.parametrize("stream", [*SUPERVISED, *STREAM_VARIANTS])
+@pytest.mark.parametrize("stream", marked(*SUPERVISED, *STREAM_VARIANTS))
 def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
     with torch.no_grad():
         spec = supervised(stream).optimizer()

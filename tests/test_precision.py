@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from learners import DIGITS, finish, learner
+from test_streams import needs_mnist
 
 from plasticity_bench import precision
 from plasticity_bench.cells import CellPlan, configuration, stream_folder
@@ -46,6 +47,7 @@ def test_products_in_bf16_are_within_their_rounding() -> None:
     assert 2**-10 < error < 2**-4  # some units cross zero
 
 
+@needs_mnist
 def test_convolutions_in_bf16() -> None:
     made = learner(stream="permuted-mnist:tasks=2,images=640,epochs=1", precision="bf16")
     table = finish(made)
