@@ -168,7 +168,7 @@ def plain_network(spec: NetworkSpec) -> nn.Sequential:
     for shape in layer_shapes(spec):
         out, inputs = shape.weight[:2]
         if shape.kind == "conv":
-            layers += [nn.Conv2d(inputs, out, shape.weight[2:]), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [nn.Conv2d(inputs, out, shape.weight[-1]), nn.ReLU(), nn.MaxPool2d(2)]
             continue
         if spec.channels and not any(isinstance(layer, nn.Flatten) for layer in layers):
             layers.append(nn.Flatten())

@@ -31,11 +31,12 @@ class Listing(Watch):
 @contextmanager
 def fake_cuda(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within, tensors on ``CUDA`` can be made; what numpy would draw is left out, as nothing reads it."""
-    patch.setattr(SeedRng, "_fill", lambda self, into, draw: [draw_one(g) for g in self.generators])
+
+    def fill(self: SeedRng, into: torch.Tensor, draw: Any) -> None:
+        """A generator that is drawn from can be told from one that is not."""
+        for generator in self.generators:
+            generator.random()
+
+    patch.setattr(SeedRng, "_fill", fill)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         yield
-
-
-def draw_one(generator: Any) -> None:
-    """A generator that is drawn from can be told from one that is not."""
-    generator.random()

@@ -52,9 +52,8 @@ class Recorder(TorchDispatchMode):
     def _keep(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
         if storage._cdata not in self.made and storage._cdata not in self.spoiled:
-            whole = torch.empty(0, dtype=tensor.dtype).set_(
-                storage, 0, (storage.nbytes() // tensor.itemsize,)
-            )
+            size = storage.nbytes() // tensor.itemsize
+            whole = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (size,), (1,))
             self.spoiled[storage._cdata] = (whole, whole.clone())
 
     def restore(self) -> None:
