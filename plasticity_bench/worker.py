@@ -175,11 +175,13 @@ def _run(job: Job, report: Report) -> None:
 
 
 def captured(learner: Any) -> dict[str, Any]:
-    """Whether updates were replayed from a captured graph (see agents/capture.py), and if not why."""
+    """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
     steps = getattr(learner, "steps", None)
-    if steps is None or not steps.replayed:
-        return {"captured": False, "not_captured": steps.reason if steps else "an agent that acts"}
-    return {"captured": True, "replayed": steps.replayed}
+    if steps is None:
+        return {"captured": False, "not_captured": "an agent that acts"}
+    reason = steps.reason or ("" if steps.replayed else "the method acts at every update")
+    found = {"captured": steps.replayed > 0, "replayed": steps.replayed}
+    return found | ({"not_captured": reason} if reason else {})
 
 
 def make_learner(

@@ -131,9 +131,13 @@ def test_a_worker_is_set_up_before_anything_runs_on_the_device(monkeypatch: pyte
 def test_what_is_recorded_of_captured_steps() -> None:
     steps = SimpleNamespace(replayed=7, reason="")
     assert captured(SimpleNamespace(steps=steps)) == {"captured": True, "replayed": 7}
-    why = {"captured": False, "not_captured": "no graphs on cpu"}
-    assert captured(learner()) == why
+    steps.reason = "changes too often"
+    assert captured(SimpleNamespace(steps=steps))["not_captured"] == "changes too often"
+    none = {"captured": False, "replayed": 0}
+    assert captured(learner()) == {**none, "not_captured": "no graphs on cpu"}
     assert captured(SimpleNamespace())["not_captured"] == "an agent that acts"
+    steps = SimpleNamespace(replayed=0, reason="")
+    assert captured(SimpleNamespace(steps=steps))["not_captured"] == "the method acts at every update"
 
 
 def test_committed_records_are_of_float32() -> None:
