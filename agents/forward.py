@@ -113,8 +113,9 @@ class _Pass:
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """``(S, B, in)`` to ``(S, B, out)``, with the bits that torch.nn.Linear has for every seed by itself."""
-    if x.shape[1] > 1:
+    """``(S, B, in)`` to ``(S, B, out)``; on a CPU with the bits that torch.nn.Linear has for every seed by
+    itself."""
+    if x.shape[1] > 1 or x.device.type != "cpu":
         return product(x, weight.mT, bias.unsqueeze(1))
     # One row is a product of another kind, and the batched product of several seeds takes neither path.
     return torch.stack([torch.addmm(b, row, w.t()) for b, row, w in zip(bias, x, weight, strict=True)])
@@ -123,7 +124,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.T
 def product(x: torch.Tensor, transposed: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """``(S, B, in)`` to ``(S, B, out)`` from weights ``(S, in, out)`` and biases ``(S, 1, out)``."""
     seeds, inputs, outputs = transposed.shape
-    if seeds == 1 or outputs > 1 or x.shape[1] * inputs < LOOPED:
+    if seeds == 1 or outputs > 1 or x.shape[1] * inputs < LOOPED or x.device.type != "cpu":
         return torch.baddbmm(bias, x, transposed)
     # With one output a single product takes another path than a batch of them, with other bits.
     return torch.stack([torch.addmm(b, row, w) for b, row, w in zip(bias, x, transposed, strict=True)])

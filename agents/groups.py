@@ -62,10 +62,11 @@ class TrainedGroups:
         seeds: Sequence[int],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
         memory = Rows(len(members))
         self.groups = [
-            TrainedNetwork(spec, optimizer, method, SeedRng(seeds, "init"), device, dtype, memory)
+            TrainedNetwork(spec, optimizer, method, SeedRng(seeds, "init"), device, dtype, memory, precision)
             for method, optimizer in members
         ]
         spec = self.groups[0].network.spec
@@ -73,6 +74,7 @@ class TrainedGroups:
             raise InputError("configurations that train other networks than each other are no stack")
         self.rows = [slice(g * len(seeds), (g + 1) * len(seeds)) for g in range(len(members))]
         self.network = StackedNetwork(spec, SeedRng([*seeds] * len(members), "init"), device, dtype)
+        self.network.products = self.groups[0].network.products
         self.layers = self.network.layers
         self.seeds, self.failed = list(seeds), dict[int, Exception]()
         self._places = {layer.name: i for i, layer in enumerate(self.layers)}

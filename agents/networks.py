@@ -59,6 +59,7 @@ class StackedNetwork:
             starts.append(starts[-1] + -(-self.seeds * count // ALIGNMENT) * ALIGNMENT)
         self.flat, self.gradient = (storage or zeros)(starts[-1], device, dtype)
         self.rng: SeedRng | None = None  # that dropout draws from
+        self.products: torch.dtype | None = None  # number type of products, where not the weights'
         layers: list[Layer] = []
         free = iter(starts)
         for i, (kind, shape, _, hidden, count) in enumerate(shapes):
@@ -86,7 +87,11 @@ class StackedNetwork:
     def forward(self, x: torch.Tensor, training: bool = False) -> torch.Tensor:
         """Outputs ``(S, B, outputs)``; leaves each hidden layer's activations in ``layer.features``."""
         noise = self.noise if self.spec.dropout else None
-        return forward(self.layers, x, self.spec.activation, training, noise)
+        if self.products is None:
+            return forward(self.layers, x, self.spec.activation, training, noise)
+        # Casts of weights that autocast kept would not follow the weights.
+        with torch.autocast(x.device.type, self.products, cache_enabled=False):
+            return forward(self.layers, x, self.spec.activation, training, noise).to(x.dtype)
 
     def noise(self, batch: int, units: int) -> torch.Tensor:
         """Dropout's factors ``(S, batch, units)``: 0, or 1/(1-p) where the activation stays."""
@@ -137,6 +142,7 @@ class StackedNetwork:
     def train_step(self, loss: OutputGradient) -> GradientStep:
         """The fastest way to this network's gradients: by hand for ReLU perceptrons, else autograd."""
         plain = not self.spec.channels and self.spec.activation == "relu" and not self.spec.norm
+        plain = plain and self.products is None
         if plain and not any(layer.branches for layer in self.layers):
             return ReluPerceptronStep(self, loss)
         return AutogradStep(self, loss)
@@ -214,7 +220,7 @@ class AutogradStep(GradientStep):
                 parameter.grad.copy_(gradient)
         if self.keep_features:
             for layer in network.layers:
-                layer.features = None if layer.features is None else layer.features.detach()
+                layer.features = None if layer.features is None else layer.features.detach().to(x.dtype)
         return outputs.detach()
 
 
@@ -266,7 +272,7 @@ class ReluPerceptronStep(GradientStep):
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         last = len(self.weights) - 1
-        if x.shape[1] == 1:  # as linear
+        if x.shape[1] == 1 and x.device.type == "cpu":  # as linear
             if len(x) == 1:
                 return self._row_outputs(x.flatten(0, 1), self.rows[0]).unsqueeze(0)
             pairs = zip(x.unbind(0), self.rows, strict=True)

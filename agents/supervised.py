@@ -7,12 +7,13 @@ tensor is fetched when the task ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 
 from plasticity_bench.agents import diagnostics
+from plasticity_bench.agents.capture import EagerSteps, Steps, steps_for
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.networks import (
@@ -64,14 +65,21 @@ class Training(Protocol):
 
 
 class StackLearner:
-    """Trains a stack, piece by piece. ``rows[s]`` holds the finished tasks of its network s."""
+    """Trains a stack, piece by piece. ``rows[s]`` holds the finished tasks of its network s. ``steps`` makes
+    the updates; by default one by one."""
 
     def __init__(
-        self, stream: SupervisedStream, trained: Training, source: TaskSource, seeds: Sequence[int]
+        self,
+        stream: SupervisedStream,
+        trained: Training,
+        source: TaskSource,
+        seeds: Sequence[int],
+        steps: Steps | None = None,
     ) -> None:
         self.stream, self.seeds, self.source = stream, list(seeds), source
         self.regression = stream.info.loss == "mse"
         self.trained, self.network, self.layers = trained, trained.network, trained.layers
+        self.steps = EagerSteps(trained) if steps is None else steps
         if self.network.spec.norm == "batch" and stream.batch == 1:
             raise InputError("batch normalisation needs batches of more than one example; use layer-norm")
         self.task = self.step = 0
@@ -101,12 +109,12 @@ class StackLearner:
         before: list[torch.Tensor] = []
         x, y = self.current.batches(self.step, stop)
         target = self._target(y, x.dtype)
-        outputs = []
-        final = stop - self.step - 1
-        for i, (inputs, wanted) in enumerate(zip(x.unbind(0), target.unbind(0), strict=True)):
-            if measured and i == final:
-                before = [p.detach().clone() for p in trainable(self.layers)]
-            outputs.append(self.trained.learn(inputs, wanted))
+        outputs, first = [], 0
+        if measured:
+            first = stop - self.step - 1
+            outputs += self.steps.learn(x[:first], target[:first])
+            before = [p.detach().clone() for p in trainable(self.layers)]
+        outputs += self.steps.learn(x[first:], target[first:])
         self.sums += self._sums(torch.stack(outputs), y)
         self.step = stop
         if last_piece:
@@ -193,6 +201,8 @@ class SupervisedLearner(StackLearner):
     """Trains seeds of one cell.
 
     ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
+    ``precision`` is that of products (see plasticity_bench/precision.py). ``steps`` makes the updates; by
+    default they are captured where the device has graphs.
     """
 
     trained: TrainedNetwork
@@ -206,14 +216,23 @@ class SupervisedLearner(StackLearner):
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
+        steps: Callable[[TrainedNetwork], Steps] | None = None,
     ) -> None:
         device = torch.device(device)
         init = SeedRng(seeds, "init")
         trained = TrainedNetwork(
-            stream.network(), optimizer or stream.optimizer(), method, init, device, dtype
+            stream.network(),
+            optimizer or stream.optimizer(),
+            method,
+            init,
+            device,
+            dtype,
+            precision=precision,
         )
         trained.setup(output_gradient(stream), SeedRng(seeds, "method"))
-        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds)
+        made = steps(trained) if steps else steps_for(trained, device)
+        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds, made)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; only plain values and tensors."""

@@ -27,9 +27,11 @@ class TrainedNetwork:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         storage: Storage | None = None,
+        precision: str = "float32",
     ) -> None:
         self.method = method
         self.network = StackedNetwork(method.network(spec), init, device, dtype, storage)
+        self.network.products = torch.bfloat16 if precision == "bf16" else None
         self.layers = self.network.layers
         self.optimizer = FlatOptimizer(self.network.flat, self.network.gradient, optimizer)
         self.hooks = {name for name in ("penalty", "before_update", "after_update") if method.uses(name)}

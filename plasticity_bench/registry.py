@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.files import sha256
 from plasticity_bench.plugins import digest, import_class, import_plugin, is_file
+from plasticity_bench.precision import DEFAULT, PRECISION, checked
 from plasticity_bench.settings import (
     LEARNING_RATE,
     parse_value,
@@ -230,10 +231,17 @@ def choose_stream(text: str) -> Chosen:
         if "n_experiences" in settings:  # Avalanche's name of it
             settings.setdefault("tasks", settings.pop("n_experiences"))
         cls = stream_class(benchmark)
-        return _choose(cls, settings, "stream", name, cls.benchmark.digest, extra={})
+        return _choose_stream(cls, settings, name, cls.benchmark.digest)
     if name not in STREAMS:
         raise InputError(f'unknown stream "{name}": {did_you_mean(name, STREAMS)}, or {AVALANCHE}:SplitMNIST')
-    return _choose(import_class(STREAMS[name]), settings, "stream", "builtin", "", extra={})
+    return _choose_stream(import_class(STREAMS[name]), settings, "builtin", "")
+
+
+def _choose_stream(cls: Any, given: Mapping[str, str], source: str, digest: str) -> Chosen:
+    chosen = _choose(cls, given, "stream", source, digest, extra={PRECISION: DEFAULT})
+    precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
+    kept = {name: v for name, v in chosen.settings.items() if name != PRECISION or precision != DEFAULT}
+    return replace(chosen, settings=kept)
 
 
 def suite_streams(name: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from plasticity_bench.worker import (
     Asked,
     Job,
     Report,
+    captured,
     chosen,
     failed,
     is_recorded,
@@ -83,11 +84,11 @@ def _train(members: Sequence[Job], report: Report, asked: Asked, failures: list[
     from plasticity_bench.agents.grouped_learner import GroupedLearner
     from plasticity_bench.tasks.base import SupervisedStream
 
-    device = prepare_device(members[0].device)
-    (stream, *_), methods = zip(*map(chosen, members), strict=True)
+    (stream, *_), methods, (precision, *_) = zip(*map(chosen, members), strict=True)
+    device = prepare_device(members[0].device, precision)
     assert isinstance(stream, SupervisedStream)
     made = [(method_of(method), with_learning_rate(stream, method)) for method in methods]
-    learner = GroupedLearner(stream, made, members[0].seeds, device=device)
+    learner = GroupedLearner(stream, made, members[0].seeds, device=device, precision=precision)
     paths = [checkpoint_path(member.path, member.seeds) for member in members]
     cells = list(zip(members, learner.shares, paths, strict=True))
     before = []
@@ -117,7 +118,7 @@ def _train(members: Sequence[Job], report: Report, asked: Asked, failures: list[
         if not learner.finished:
             continue
         try:
-            record(member, share, earlier + spent / len(cells), len(learner.seeds), device)
+            record(member, share, earlier + spent / len(cells), len(learner.seeds), device, captured(learner))
             path.unlink(missing_ok=True)
         except CannotWrite:
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
 import re
 import time
@@ -19,6 +18,7 @@ from plasticity_bench.checkpoints import Saved, checkpoint_path, load, save
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.files import write_text
 from plasticity_bench.parallel import live_with
+from plasticity_bench.precision import DEFAULT, of_settings, prepare
 from plasticity_bench.records import POLICY, PROTOCOL, ROLLOUTS, read_cell
 from plasticity_bench.registry import Chosen, method_of, stream_of, with_learning_rate
 from plasticity_bench.tables import ROLLOUT_COLUMNS, to_csv
@@ -136,17 +136,17 @@ def failed(job: Job, error: Exception) -> RunFailed:
 
 
 def _run(job: Job, report: Report, asked: Asked) -> bool:
-    device = prepare_device(job.device)
-    stream, method = chosen(job)
+    stream, method, precision = chosen(job)
+    device = prepare_device(job.device, precision)
     path = checkpoint_path(job.path, job.seeds)
     if is_recorded(job):  # by a worker that was killed before it could say so
         path.unlink(missing_ok=True)
         return True
-    learner = make_learner(stream, method, job.seeds, device)
+    learner = make_learner(stream, method, job.seeds, device, precision)
     seconds = load(path, learner, device)
     spent = train(job, learner, lambda spent: save(path, learner, seconds + spent), report, asked)
     if learner.finished:
-        record(job, learner, seconds + spent, len(job.seeds), device)
+        record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
         path.unlink(missing_ok=True)
     learner.close()
     return learner.finished
@@ -180,38 +180,52 @@ def train(
     return clock() - started
 
 
-def prepare_device(name: str) -> Any:
-    """The torch device, on which every run now gives the same bits. Raises InputError where there is none."""
-    import torch
-
+def prepare_device(name: str, precision: str) -> Any:
+    """The torch device, on which every run now gives the same bits. Raises InputError where there is none, or
+    where it does not compute so."""
     device = find_device(name)
-    if device.type == "cuda":
-        # Both are needed for the same bits at every run.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
+    prepare(device, precision)
     return device
 
 
-def chosen(job: Job) -> tuple[Stream, Chosen]:
-    """Stream and method. Raises InputError where a plug-in is not the one that the cell was made for."""
+def chosen(job: Job) -> tuple[Stream, Chosen, str]:
+    """Stream, method and precision. Raises InputError where a plug-in is not the one that the cell was made for."""
     chosen_stream, chosen_method = job.plan.chosen()
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
-    return stream_of(chosen_stream), chosen_method
+    return stream_of(chosen_stream), chosen_method, of_settings(chosen_stream.settings)
 
 
-def record(job: Job, learner: Saved, seconds: float, stack: int, device: Any) -> None:
-    """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many."""
+def record(
+    job: Job, learner: Saved, seconds: float, stack: int, device: Any, steps: Mapping[str, Any]
+) -> None:
+    """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many;
+    ``steps``: see ``captured``, for a GPU."""
     cell = read_cell(job.path)
     recorded = set(cell.seeds())
     provenance = dict(_provenance(job, stack, device))
     provenance["seconds"] = round(seconds / len(job.seeds), 3)
+    provenance["precision"] = of_settings(job.plan.chosen()[0].settings)
+    if device.type == "cuda":
+        provenance |= steps
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
             cell.write_seed(seed, rows, provenance, _attached(learner, index))
 
 
-def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: Any) -> Learner:
+def captured(learner: Any) -> dict[str, Any]:
+    """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
+    steps = getattr(learner, "steps", None)
+    if steps is None:
+        return {"captured": False, "not_captured": "an agent that acts"}
+    reason = steps.reason or ("" if steps.replayed else "the method acts at every update")
+    found = {"captured": steps.replayed > 0, "replayed": steps.replayed}
+    return found | ({"not_captured": reason} if reason else {})
+
+
+def make_learner(
+    stream: Stream, method: Chosen, seeds: Sequence[int], device: Any, precision: str = DEFAULT
+) -> Learner:
     """The learner for this kind of stream."""
     from plasticity_bench.tasks.base import ControlStream, SupervisedStream
 
@@ -223,7 +237,7 @@ def make_learner(stream: Stream, method: Chosen, seeds: Sequence[int], device: A
     from plasticity_bench.agents.supervised import SupervisedLearner
 
     assert isinstance(stream, SupervisedStream)
-    return SupervisedLearner(stream, method_of(method), seeds, **options)
+    return SupervisedLearner(stream, method_of(method), seeds, precision=precision, **options)
 
 
 def _attached(learner: Saved, index: int) -> dict[str, bytes]:

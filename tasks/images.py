@@ -71,14 +71,16 @@ class ImageTask:
     def __init__(self, source: ImageTasks, draws: Sequence[Draw]) -> None:
         device = source.train.images.device
         self.source = source
-        self.orders = [torch.from_numpy(d.order).to(device) for d in draws]
 
-        def optional(array: np.ndarray | None) -> torch.Tensor | None:
-            return None if array is None else torch.from_numpy(array).to(device)
+        def together(arrays: Sequence[np.ndarray | None]) -> Sequence[torch.Tensor | None]:
+            """On the device in one transfer; all seeds have one, or none has."""
+            known = [array for array in arrays if array is not None]
+            return torch.from_numpy(np.stack(known)).to(device).unbind(0) if known else [None] * len(arrays)
 
-        self.pixels = [optional(d.pixels) for d in draws]
-        self.labelled_as = [optional(d.labelled_as) for d in draws]
-        self.evaluated = [optional(d.evaluation) for d in draws]
+        self.orders = torch.from_numpy(np.stack([d.order for d in draws])).to(device).unbind(0)
+        self.pixels = together([d.pixels for d in draws])
+        self.labelled_as = together([d.labelled_as for d in draws])
+        self.evaluated = together([d.evaluation for d in draws])
 
     def batches(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """See Task."""
@@ -115,7 +117,9 @@ class ImageTask:
         stacked = (steps, len(indices), count // steps)
         x = torch.empty(*stacked, size, dtype=self.source.dtype, device=data.images.device)
         y = torch.empty(stacked, dtype=torch.long, device=data.images.device)
-        for s, index in enumerate(indices):
+        if data.images.device.type != "cpu":
+            self.fill(x, y, data, torch.stack(list(indices)))
+        for s, index in enumerate(indices if data.images.device.type == "cpu" else ()):
             rows = data.images.index_select(0, index)
             pixels = self.pixels[s]
             if pixels is not None:
@@ -124,3 +128,14 @@ class ImageTask:
             labelled_as = self.labelled_as[s]
             y[:, s] = data.labels[index if labelled_as is None else labelled_as[index]].view(steps, -1)
         return x.sub_(data.shift).mul_(1 / data.scale).view(*stacked, *self.source.shape), y
+
+    def fill(self, x: torch.Tensor, y: torch.Tensor, data: Images, index: torch.Tensor) -> None:
+        """What ``_gather`` does seed by seed, for ``index (S, N)`` in a few calls: they take a GPU's time."""
+        seeds, count = index.shape
+        rows = data.images[index]
+        if pixels := [found for found in self.pixels if found is not None]:
+            rows = rows.gather(2, torch.stack(pixels).unsqueeze(1).expand(seeds, count, -1))
+        if labelled_as := [found for found in self.labelled_as if found is not None]:
+            index = torch.stack(labelled_as).gather(1, index)
+        x.transpose(0, 1).copy_(rows.view(seeds, x.shape[0], -1, rows.shape[-1]))
+        y.transpose(0, 1).copy_(data.labels[index].view(seeds, x.shape[0], -1))

@@ -7,6 +7,7 @@ Hooks run without gradient tracking; only ``penalty`` and ``feature_penalty`` ar
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -45,6 +46,8 @@ class Method:
     needs_features: ClassVar[bool] = False
     #: True: hooks tell layers apart by their place (``layer.hidden``, the last ones).
     needs_order: ClassVar[bool] = False
+    #: Attributes that only decide when the method acts: no operand of the updates that ``repeats`` counts.
+    schedule: ClassVar[tuple[str, ...]] = ()
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         """The architecture to train, given the stream's."""
@@ -77,6 +80,16 @@ class Method:
         keeps them: change them in place. An agent acts with what is trained all the same."""
         return None
 
+    def repeats(self, batch: int) -> int:
+        """How many of the next updates, on batches of ``batch`` examples, do alike: the same operations with
+        the same numbers of the host's. On CUDA they may be replayed from a graph, without the hooks' code;
+        what draws on the host or changes numbers that are no ``schedule`` is found out and runs step by
+        step."""
+        return sys.maxsize
+
+    def skip(self, updates: int) -> None:
+        """So many updates were replayed: ``schedule`` goes on as if the hooks had run."""
+
     def uses(self, hook: str) -> bool:
         """Whether this method does anything in ``hook``, so that the learner may skip the call."""
         return getattr(type(self), hook) is not getattr(Method, hook)
@@ -95,3 +108,8 @@ class Method:
                 setattr(self, name, value)
             else:
                 restore(value)
+
+
+def before_next(updates: int, period: int) -> int:
+    """How many updates are left until the one before each ``period``-th; without end where it is 0."""
+    return period - 1 - updates % period if period else sys.maxsize

@@ -73,6 +73,13 @@ class Composed(Method):
     def predictor(self) -> Sequence[Layer] | None:
         return next((part.predictor() for part in self.parts if part.uses("predictor")), None)
 
+    def repeats(self, batch: int) -> int:
+        return min(part.repeats(batch) for part in self.parts)
+
+    def skip(self, updates: int) -> None:
+        for part in self.parts:
+            part.skip(updates)
+
     def uses(self, hook: str) -> bool:
         return any(part.uses(hook) for part in self.parts)
 

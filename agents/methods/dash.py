@@ -37,6 +37,7 @@ class Dash(Method):
         task_boundaries=True,
         search_space={"floor": (0.3, 0.5, 0.7, 0.9, 0.95), "alpha": (0.1, 0.3)},
     )
+    schedule: ClassVar[tuple[str, ...]] = ("left", "mean")
     floor: float = 0.3  # least factor, the paper's lambda; 1: nothing shrinks
     alpha: float = 0.3  # rate of the mean of gradients
     updates: int = 10  # updates of a task that G is taken from; (1 - 0.3)^10 = 0.03
@@ -50,6 +51,9 @@ class Dash(Method):
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.left = 0  # updates until the weights shrink; 0: no boundary is near
         self.mean: list[Tensor] = []
+
+    def repeats(self, batch: int) -> int:
+        return 0 if self.left else super().repeats(batch)
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         if self.left:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +43,7 @@ class HareTortoise(Method):
         "Networks, ICML, arXiv:2406.02596",
         search_space={"decay": (0.9, 0.97, 0.99, 0.997, 0.999), "period": (100, 500, 2000, 10_000)},
     )
+    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     decay: float = 0.999  # of the average; 0: the tortoise is the hare
     period: int = 2000  # updates between returns; 0: never, which leaves averaged predictions
     clear: bool = False  # true: a return clears the optimizer's moments, not its step count
@@ -61,6 +62,12 @@ class HareTortoise(Method):
 
     def predictor(self) -> Sequence[Layer]:
         return self.tortoise
+
+    def repeats(self, batch: int) -> int:
+        return before_next(self.updates, self.period)
+
+    def skip(self, updates: int) -> None:
+        self.updates += updates
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         import torch

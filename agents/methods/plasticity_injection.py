@@ -47,6 +47,7 @@ class PlasticityInjection(Method):
         acts_after="after",
         search_space={"after": (1, 2, 3, 5, 7), "head": (1, 2, 3)},
     )
+    schedule: ClassVar[tuple[str, ...]] = ("tasks",)
     after: int = 5  # tasks before the injection; 0: never
     head: int = 2  # number of last layers that make the head
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
-from plasticity_bench.agents.methods.units import activations, batch_size, pairs, reinitialise, relative
+from plasticity_bench.agents.methods.units import (
+    activations,
+    batch_size,
+    before_scored,
+    pairs,
+    reinitialise,
+    relative,
+)
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -35,6 +42,7 @@ class ReDo(Method):
         search_space={"tau": (0.0, 0.01, 0.025, 0.05, 0.1, 0.2), "period": (100, 300, 1000)},
     )
     needs_features: ClassVar[bool] = True
+    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     tau: float = 0.1  # dormant at or below this score; the paper's, 0.025 in its default setting
     period: int = 1000  # updates between resets
     examples: int = 64  # examples that a score is taken over
@@ -43,6 +51,12 @@ class ReDo(Method):
         self.rng = rng
         self.updates = 0
         self.activity = [layer.bias.detach() * 0 for layer, _ in pairs(layers)]
+
+    def repeats(self, batch: int) -> int:
+        return before_scored(self.updates, self.period, self.examples, batch)
+
+    def skip(self, updates: int) -> None:
+        self.updates += updates
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         self.updates += 1

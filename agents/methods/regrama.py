@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
-from plasticity_bench.agents.methods.units import batch_size, incoming, pairs, reinitialise, relative
+from plasticity_bench.agents.methods.units import (
+    batch_size,
+    before_scored,
+    incoming,
+    pairs,
+    reinitialise,
+    relative,
+)
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -36,6 +43,7 @@ class ReGraMa(Method):
         search_space={"tau": (0.0, 0.003, 0.01, 0.03, 0.1), "period": (100, 300, 1000)},
     )
     needs_features: ClassVar[bool] = True  # for the size of the batch only
+    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     tau: float = 0.01  # inactive at or below this score; the paper's
     period: int = 1000  # updates between resets; the paper's
     examples: int = 128  # examples that a score is taken over
@@ -44,6 +52,12 @@ class ReGraMa(Method):
         self.rng = rng
         self.updates = 0
         self.magnitude = [layer.bias.detach() * 0 for layer, _ in pairs(layers)]
+
+    def repeats(self, batch: int) -> int:
+        return before_scored(self.updates, self.period, self.examples, batch)
+
+    def skip(self, updates: int) -> None:
+        self.updates += updates
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         self.updates += 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -31,6 +31,7 @@ class ShrinkPerturb(Method):
         task_boundaries=True,
         search_space={"shrink": (0.1, 0.2, 0.4, 0.6, 0.8), "noise": (0.01, 0.1, 0.5)},
     )
+    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     shrink: float = 0.4  # share taken off the weights; Ash & Adams keep 0.6 in most figures (from memory)
     noise: float = 0.1  # multiple of a fresh network that is added
     interval: int = 0  # 0: at task boundaries; n: every n updates
@@ -38,6 +39,12 @@ class ShrinkPerturb(Method):
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng = rng
         self.updates = 0
+
+    def repeats(self, batch: int) -> int:
+        return before_next(self.updates, self.interval)
+
+    def skip(self, updates: int) -> None:
+        self.updates += updates
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         self.updates += 1

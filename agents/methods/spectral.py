@@ -60,7 +60,7 @@ class Spectral(Method):
             right = _unit((self.left[i].unsqueeze(-2) @ weight).squeeze(-2))
             image = (right.unsqueeze(-2) @ weight.mT).squeeze(-2)
             sigma = image.norm(dim=-1, keepdim=True)
-            self.left[i] = _unit(image)
+            self.left[i].copy_(_unit(image))
             slope = (2 * self.strength * k) * (sigma**k - 1) * sigma ** (k - 1)
             step = (slope * self.left[i]).unsqueeze(-1) * right.unsqueeze(-2)
             layer.weight.grad.add_(step.view_as(layer.weight))

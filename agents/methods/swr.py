@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -35,6 +35,7 @@ class SelectiveWeightReinit(Method):
         "plasticity in neural networks, CoLLAs, arXiv:2508.00212",
         search_space={"share": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "period": (10, 100, 1000)},
     )
+    schedule: ClassVar[tuple[str, ...]] = ("updates", "owed")
     share: float = 0.01  # of a parameter's numbers that start anew each time
     period: int = 100  # updates between reinitialisations
 
@@ -48,6 +49,12 @@ class SelectiveWeightReinit(Method):
         self.rng = rng
         self.updates = 0
         self.owed = [[0.0, 0.0] for _ in layers]  # weights, biases
+
+    def repeats(self, batch: int) -> int:
+        return before_next(self.updates, self.period if self.share else 0)
+
+    def skip(self, updates: int) -> None:
+        self.updates += updates
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         import torch

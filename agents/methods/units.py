@@ -114,6 +114,11 @@ def batch_size(layer: Layer) -> int:
     return layer.features.shape[-2 if layer.kind == "linear" else -4]
 
 
+def before_scored(updates: int, period: int, examples: int, batch: int) -> int:
+    """How many updates are left until the batches that hold the last ``examples`` of this period begin."""
+    return max(0, period - updates % period - max(1, -(-examples // batch)))
+
+
 def incoming(layer: Layer, tensor: Tensor) -> Tensor:
     """A tensor of the layer's weights' shape as ``(..., units, inputs)``."""
     return tensor.flatten(layer.bias.dim())

@@ -51,7 +51,7 @@ class WassersteinInit(Method):
             # In the last update's order the values are nearly sorted, which sorts in less time.
             values = parameter.view(initial.shape).gather(-1, self.order[i])
             values, moves = values.sort(dim=-1, stable=True)
-            self.order[i] = self.order[i].gather(-1, moves)
+            self.order[i].copy_(self.order[i].gather(-1, moves))
             force = values.sub_(initial).mul_(2 * self.strength / initial.shape[-1])
             force = initial.new_empty(initial.shape).scatter_(-1, self.order[i], force)
             parameter.grad.add_(force.view_as(parameter))

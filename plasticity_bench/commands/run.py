@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 SUMMARY = "train a method on streams, with the references it is judged against, and print the scores"
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument("--seeds", help="how many (16), or which (0-3,8); default: the stream's own number")
     add_training(parser)
+    add_precision(parser)
     parser.add_argument(
         "--no-references",
         action="store_true",
@@ -108,6 +110,31 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option that says in which numbers products are computed."""
+    from plasticity_bench.precision import DEFAULT, PRECISIONS
+
+    parser.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default=DEFAULT,
+        help="of matrix products: another one is another variant of the stream, recorded apart "
+        f"(default: {DEFAULT})",
+    )
+
+
+def chosen_streams(args: argparse.Namespace, devices: Sequence[str]) -> list[str]:
+    """The streams of ``--stream`` or ``--suite`` in ``--precision``. Raises InputError where the devices do
+    not compute so."""
+    from plasticity_bench.precision import check_devices, of_settings, with_precision
+    from plasticity_bench.registry import choose_stream, suite_streams
+
+    streams = with_precision(args.stream or suite_streams(args.suite or "quick"), args.precision)
+    for stream in streams:
+        check_devices(of_settings(choose_stream(stream).settings), devices)
+    return streams
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """The options that say where and how to train."""
     add_devices(parser)
@@ -126,13 +153,12 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.cluster.options import options
     from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
-    from plasticity_bench.registry import suite_streams
     from plasticity_bench.sweep import tuned_plan
     from plasticity_bench.tracking import open_sinks, tracked
 
     cluster = options(args)
     workers, devices = (0, []) if cluster else launch.workers(args.jobs, args.device)
-    streams = args.stream or suite_streams(args.suite or "quick")
+    streams = chosen_streams(args, [cluster.device] if cluster else devices)
     settings = given_settings(args)
     # References first: an unfinished run can then be scored already.
     references = () if args.no_references else REFERENCES

@@ -12,7 +12,7 @@ SUMMARY = "tune methods: as many configurations for each, on seeds of their own"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     from plasticity_bench.cluster.options import add_executor
-    from plasticity_bench.commands.run import add_devices, add_streams
+    from plasticity_bench.commands.run import add_devices, add_precision, add_streams
 
     parser.add_argument(
         "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="as for run"
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--design", type=int, default=0, metavar="N", help="another set of configurations")
     add_devices(parser)
     add_executor(parser)
+    add_precision(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder of the sweeps"
     )
@@ -42,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench import launch, sweep
     from plasticity_bench.cluster import submit as submitted
     from plasticity_bench.cluster.options import options
+    from plasticity_bench.commands.run import chosen_streams
     from plasticity_bench.plan import open_cells
-    from plasticity_bench.registry import suite_streams
     from plasticity_bench.report import make_console
 
     cluster = options(args)
     workers, devices = (1, ["cpu"]) if cluster else launch.workers(args.jobs, args.device)
-    streams = args.stream or suite_streams(args.suite or "quick")
+    streams = chosen_streams(args, [cluster.device] if cluster else devices)
     seeds = sweep.tuning_seeds(args.seeds)
     # All names and settings are looked at before anything is trained.
     plans = [

@@ -1,0 +1,240 @@
+"""Training steps on CUDA: one is captured as a graph and replayed, as the host's calls are most of a small
+network's time there.
+
+What a graph replays is what the host did once: the same operations on the same memory with the same numbers.
+So the first steps run one by one and are watched. A method whose update draws on the host, changes a number
+of its own, binds a tensor anew or waits for the device is never captured (``CapturedSteps.reason`` says why);
+one that acts every so often says so (``Method.repeats``) and runs those updates itself. Before every stretch
+of replays, all memory and numbers that the graph depends on are compared with what they were at its capture.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+
+from plasticity_bench.agents.host_state import Watch, differences, host_state, set_schedules, state_of
+from plasticity_bench.agents.host_state import schedules as schedules_of
+
+if TYPE_CHECKING:
+    from plasticity_bench.agents.trained_network import TrainedNetwork
+
+#: Environment variable: 0 keeps all steps on CUDA from being captured.
+CAPTURE = "PLASTICITY_BENCH_CAPTURE"
+#: Updates in one graph, the most first: a longer graph shares the copies into its buffers.
+LENGTHS = (16, 1)
+#: Updates that are run and watched before a capture.
+WATCHED = 3
+#: A capture that serves fewer updates than this costs more than it saves; so many such end the capturing.
+SHORT, WASTED = 64, 4
+
+T = TypeVar("T")
+
+
+class Graphs(Protocol):
+    """Where graphs come from: CUDA, or a stand-in for tests on a CPU."""
+
+    def beside(self, run: Callable[[], T]) -> T:
+        """Runs it, on the stream that captures use."""
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Records what ``run`` does to tensors, without doing it. Returns what does it."""
+
+
+class CudaGraphs:
+    """torch's CUDA graphs on one device, each with a memory pool of its own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+
+    def beside(self, run: Callable[[], T]) -> T:
+        """See Graphs: libraries set up what they keep for each stream, which a capture must not."""
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            result = run()
+        current.wait_stream(self.stream)
+        return result
+
+    def capture(self, run: Callable[[], None]) -> Callable[[], None]:
+        """See Graphs."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self.stream):
+            run()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+
+class Steps(Protocol):
+    """How a learner makes its updates."""
+
+    replayed: int  # updates that were replayed
+    reason: str  # why updates are not captured; empty: they are
+
+    def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        """Updates on batches ``x (K, S, B, ...)`` with targets ``(K, S, B, ...)``. Returns K times what
+        ``TrainedNetwork.learn`` does, in memory that later updates leave alone."""
+
+
+class Learning(Protocol):
+    """What makes an update: see ``TrainedNetwork.learn``."""
+
+    def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
+        """One update on a batch; what was predicted before it."""
+
+
+class EagerSteps:
+    """Step by step."""
+
+    def __init__(self, trained: Learning, reason: str = "not asked for") -> None:
+        self.trained, self.reason, self.replayed = trained, reason, 0
+
+    def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        """See Steps."""
+        return [self.trained.learn(*batch) for batch in zip(x.unbind(0), target.unbind(0), strict=True)]
+
+
+def steps_for(trained: TrainedNetwork, device: torch.device) -> Steps:
+    """Captured on CUDA, unless the environment forbids it."""
+    if device.type != "cuda":
+        return EagerSteps(trained, f"no graphs on {device.type}")
+    if os.environ.get(CAPTURE) == "0":
+        return EagerSteps(trained, f"{CAPTURE}=0")
+    return CapturedSteps(trained, CudaGraphs(device))
+
+
+class _Graph:
+    """``length`` updates with the buffers that they read and write."""
+
+    def __init__(
+        self,
+        trained: TrainedNetwork,
+        graphs: Graphs,
+        length: int,
+        x: torch.Tensor,
+        target: torch.Tensor,
+        output: torch.Tensor,
+    ) -> None:
+        self.x, self.target = (t.new_zeros((length, *t.shape[1:])) for t in (x, target))
+        self.outputs = output.new_zeros((length, *output.shape))
+        # What the host looks up at every step, in case that it is replaced while the graph is in use.
+        self.held = (trained.gradients, trained._predict)
+
+        def run() -> None:
+            for i in range(length):
+                self.outputs[i].copy_(trained.learn(self.x[i], self.target[i]))
+
+        self.replay = graphs.capture(run)
+
+    def learn(self, x: torch.Tensor, target: torch.Tensor) -> Sequence[torch.Tensor]:
+        self.x.copy_(x)
+        self.target.copy_(target)
+        self.replay()
+        return self.outputs.clone().unbind(0)
+
+
+class CapturedSteps:
+    """Updates are replayed where they may be, and run where not. Never an error: what cannot be captured runs
+    step by step, with the same numbers."""
+
+    def __init__(self, trained: TrainedNetwork, graphs: Graphs, lengths: Sequence[int] = LENGTHS) -> None:
+        self.trained, self.source, self.lengths = trained, graphs, lengths
+        self.reason = ""
+        self.replayed = self.captures = 0
+        self._wasted = 0
+        self._drop()
+
+    def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        """See Steps."""
+        method, outputs = self.trained.method, list[torch.Tensor]()
+        while (i := len(outputs)) < len(x):
+            ahead = 0 if self.reason else min(method.repeats(x.shape[2]), len(x) - i)
+            if ahead < 1:
+                outputs.append(self.trained.learn(x[i], target[i]))
+            elif self._watched < WATCHED or not self._fits(x, target):
+                outputs.append(self._watch(x[i], target[i]))
+            else:
+                length = next(length for length in self.lengths if length <= ahead)
+                graph = self._graphs.get(length) or self._capture(length, x, target)
+                if graph is not None:
+                    for start in range(i, i + ahead - length + 1, length):
+                        outputs += graph.learn(x[start : start + length], target[start : start + length])
+                    done = len(outputs) - i
+                    method.skip(done)
+                    self.replayed += done
+                    self._served += done
+        return outputs
+
+    def _drop(self) -> None:
+        """Nothing is captured, and steps have to be watched first."""
+        self._graphs: dict[int, _Graph] = {}
+        self._watched = self._served = 0
+        self._depends: dict[str, Any] = {}
+        self._external: list[torch.Tensor] = []
+
+    def _fits(self, x: torch.Tensor, target: torch.Tensor) -> bool:
+        """Whether memory and numbers are those of the last step that was watched; if not, all starts anew."""
+        if self._depends == self._dependencies(x, target):
+            return True
+        if self._graphs and self._served < SHORT:
+            self._wasted += 1
+            if self._wasted >= WASTED:
+                self.reason = "what a captured step depends on changes too often"
+        self._drop()
+        return False
+
+    def _dependencies(self, x: torch.Tensor, target: torch.Tensor) -> dict[str, Any]:
+        batches = {"x": (x.shape[1:], x.dtype), "target": (target.shape[1:], target.dtype)}
+        return batches | host_state(self.trained)
+
+    def _watch(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """One update; ``reason`` is set where it was none to be captured."""
+        trained, method = self.trained, self.trained.method
+        before, schedules = host_state(trained, draws=True), schedules_of(method)
+        with Watch(x.device) as watch:
+            output = self.source.beside(lambda: trained.learn(x, target))
+        after, moved = host_state(trained, draws=True), schedules_of(method)
+        set_schedules(schedules)
+        method.skip(1)
+        expected = schedules_of(method)
+        set_schedules(moved)
+        if watch.found:
+            self.reason = f"an update {watch.found}"
+        elif changed := differences(before, after):
+            self.reason = f"an update changes {', '.join(changed[:4])}"
+        elif changed := differences(state_of(expected), state_of(moved)):
+            self.reason = f"an update changes {', '.join(changed[:4])} otherwise than Method.skip says"
+        self._watched += 1
+        self._external = watch.external
+        self._output = output
+        # Of one batch: the shapes that all batches of a stretch have.
+        self._depends = self._dependencies(x.unsqueeze(0), target.unsqueeze(0))
+        return output
+
+    def _capture(self, length: int, x: torch.Tensor, target: torch.Tensor) -> _Graph | None:
+        """A graph of ``length`` updates; None where there is none, with ``reason`` set and all as it was."""
+        trained, made = self.trained, None
+        saved = copy.deepcopy(trained.state_dict())
+        schedules, features = schedules_of(trained.method), [layer.features for layer in trained.layers]
+        try:
+            made = _Graph(trained, self.source, length, x, target, self._output)
+        except Exception as error:  # out of memory, or an operation that no graph takes
+            text = str(error).splitlines()
+            self.reason = f"capture failed: {type(error).__name__}: {text[0] if text else ''}"[:200]
+        set_schedules(schedules)
+        for layer, kept in zip(trained.layers, features, strict=True):
+            layer.features = kept
+        if made is not None and (changed := differences(self._depends, self._dependencies(x, target))):
+            self.reason, made = f"a capture changes {', '.join(changed[:4])}", None
+        if made is None:
+            self._drop()
+            trained.load_state_dict(saved)
+            return None
+        self.captures += 1
+        self._graphs[length] = made
+        return made
