@@ -73,6 +73,7 @@ def test_without_slurm_or_submitit_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(command) == 2
     assert "no `sbatch` on this machine" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())  # nothing is begun
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert main(command) == 2
     assert 'pip install "plasticity_bench[slurm]"' in capsys.readouterr().err

@@ -184,7 +184,6 @@ def test_what_is_submitted_is_what_is_missing_and_in_nobodys_hands(
         return ["9"]
 
     monkeypatch.setattr(submit, "_to_slurm", take)
-    monkeypatch.setattr(submit, "need", lambda command: None)
     made = submitted(planned, "a", (1, 2), (5,))
     known.update(slurm_says(made, _0="RUNNING:None", _1="FAILED:None"))
     record(planned, 0)
@@ -208,7 +207,6 @@ def test_nothing_is_submitted_while_a_run_on_this_machine_writes_the_cell(
     from rich.console import Console
 
     runs = planned.cell.path.parent.parent
-    monkeypatch.setattr(submit, "need", lambda command: None)
     with locked([planned.cell]):
         with pytest.raises(InputError, match="is being written by a run on this machine"):
             submit.train(runs, [planned], Options(10), False, Console(quiet=True))
