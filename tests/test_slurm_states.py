@@ -202,7 +202,7 @@ def test_what_is_submitted_is_what_is_missing_and_in_nobodys_hands(
 
 
 def test_nothing_is_submitted_while_a_run_on_this_machine_writes_the_cell(
-    planned: Planned, known: dict[tuple[str, int], SlurmState], monkeypatch: pytest.MonkeyPatch
+    planned: Planned, known: dict[tuple[str, int], SlurmState]
 ) -> None:
     from rich.console import Console
 
