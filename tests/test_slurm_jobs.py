@@ -9,28 +9,30 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from plugins import FAILING, GOOD
+from plugins import FAILING
 from slurm import Slurm, slurm, wait_until
+from slurm_runs import (
+    SLOW,
+    STREAM,
+    SUBMIT,
+    alive,
+    expect_whole,
+    finished,
+    log,
+    processes,
+    starts,
+    status,
+    submit,
+    tables,
+    trains,
+)
 
 from plasticity_bench.cli import main
-from plasticity_bench.cluster.slurm import queue
 from plasticity_bench.cluster.submissions import submissions
 from plasticity_bench.plan import CHECKPOINT_SECONDS
 from plasticity_bench.records import find_cells
-from plasticity_bench.verify_tables import check_origin
-
-STREAM = "permuted-digits:tasks=8"
-SUBMIT = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--max-parallel", "1"]
-SUBMIT += ["--stream", STREAM, "--no-references"]
-#: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
-SLOW = (
-    GOOD.replace("import dataclass\n", "import dataclass\nimport time\n")
-    .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
-    .replace("        for layer in layers:", "        time.sleep(self.wait)\n        for layer in layers:", 1)
-)
 
 
 @pytest.fixture(scope="module")
@@ -62,58 +64,6 @@ def wanted(tmp_path_factory: pytest.TempPathFactory, plugin: str) -> list[bytes]
     local = ["run", "--method", plugin, "--stream", STREAM, "--seeds", "2", "--no-references", "--json"]
     assert main([*local, "--device", "cpu", "--jobs", "1", "--runs", str(runs)]) == 0
     return tables(runs)
-
-
-def tables(runs: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))]
-
-
-def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
-    """Submits both seeds as one stack; ``wait``: of the plug-in at every update, of which a task has 112."""
-    given = [f"{method}:wait={wait}" if wait else method for method in methods]
-    return main([*SUBMIT, "--seeds", seeds, "--runs", str(runs), "--method", *given, *more])
-
-
-def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    capsys.readouterr()
-    assert main(["status", "--runs", str(runs), "--json"]) == 0
-    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
-    return found
-
-
-def finished(runs: Path, count: int) -> None:
-    """Waits for ``count`` recorded seeds, and for the end of what recorded them."""
-    wait_until(lambda: len(list(runs.glob("*/*/seed-*.json"))) == count, f"{count} seeds in {runs}")
-    wait_until(lambda: not alive(runs), "the end of the jobs")
-
-
-def alive(runs: Path) -> list[str]:
-    return [s.job for s in queue(x.name for x in submissions(runs)).values() if not s.ended]
-
-
-def trains(runs: Path) -> None:
-    """Waits until a checkpoint was written."""
-    wait_until(lambda: list(runs.glob("*/*/checkpoint-*.pt")), f"a checkpoint in {runs}")
-
-
-def log(runs: Path) -> str:
-    """What the only job of the only submission wrote in all of its starts."""
-    (path,) = (runs / "slurm").glob("pb-*/*_0_log.out")
-    return path.read_text()
-
-
-def starts(runs: Path) -> int:
-    return log(runs).count("Starting with")
-
-
-def expect_whole(runs: Path, wanted: list[bytes]) -> None:
-    """No record lost, none double, none different, and nothing left behind."""
-    assert tables(runs) == wanted
-    for cell in find_cells(runs):
-        for seed in cell.seeds():
-            assert len(cell.table(seed)["task"]) == cell.tasks
-            assert list(check_origin(cell.provenance(seed), seed)) == []
-    assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
 
 
 def test_submitted_jobs_end_with_the_tables_of_a_local_run(
@@ -187,19 +137,6 @@ def test_a_killed_job_is_submitted_again_and_goes_on(
     assert submit(tmp_path, plugin, wait=0.008, more=("--wait", "--json")) == 0
     expect_whole(tmp_path, wanted)
     assert len(submissions(tmp_path)) == 2
-
-
-def processes(runs: Path) -> list[int]:
-    """The processes that train for ``runs``."""
-    listed = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    lines = (line.split(None, 1) for line in listed.stdout.splitlines())
-    return [
-        int(pid)
-        for pid, args in lines
-        if "submitit.core._submit" in args and f"{runs}/" in args and "srun" not in args
-    ]
 
 
 def test_jobs_put_back_in_the_queue_go_on(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from plasticity_bench.cells import CellPlan
 from plasticity_bench.cluster import states
 from plasticity_bench.cluster.options import Options
-from plasticity_bench.cluster.slurm import need
 from plasticity_bench.cluster.submissions import FOLDER, Submission, Task, now, submitting, write
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.locks import is_held
@@ -45,7 +44,6 @@ def train(runs: Path, planned: Sequence[Planned], options: Options, wait: bool, 
     unique = list({item.cell.path: item for item in planned if item.missing or item.outdated}.values())
     if not unique:
         return True
-    need("sbatch")
     with submitting(runs):
         held_seeds = states.holding(states.task_states(runs))
         waiting = sum(len(held_seeds.get(_name(item), set()) & set(item.missing)) for item in unique)

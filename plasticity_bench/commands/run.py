@@ -151,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.cells import CellPlan
     from plasticity_bench.cluster import submit as submitted
     from plasticity_bench.cluster.options import options
+    from plasticity_bench.cluster.slurm import need
     from plasticity_bench.errors import InputError
     from plasticity_bench.plan import open_cells
     from plasticity_bench.sweep import tuned_plan
@@ -176,6 +177,8 @@ def run(args: argparse.Namespace) -> int:
             "--track shows a run while this command lasts: with --executor slurm give --wait too"
         )
     sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
+    if cluster:
+        need("sbatch")
     planned = open_cells(args.runs, plans, seeds)
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench import launch, sweep
     from plasticity_bench.cluster import submit as submitted
     from plasticity_bench.cluster.options import options
+    from plasticity_bench.cluster.slurm import need
     from plasticity_bench.commands.run import chosen_streams
     from plasticity_bench.plan import open_cells
     from plasticity_bench.report import make_console
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
     if cluster:  # all methods at once; below, nothing is left to train
+        need("sbatch")
         everything = [
             item
             for of_method in plans
