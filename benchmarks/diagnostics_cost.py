@@ -56,7 +56,7 @@ def task_seconds(learner: SupervisedLearner, full: int) -> float:
             learner.advance()
 
     total, _ = timed(train)
-    learner._end_task = end  # type: ignore[method-assign]
+    learner._end_task = end  # type: ignore[method-assign, assignment]
     return (total.cpu - ends) * full / learner.stream.steps + ends
 
 
