@@ -36,6 +36,9 @@ class FlatOptimizer:
         """Moves all parameters along their gradients."""
         if self.spec.name == "adam":
             beta1, beta2 = self.spec.betas
+            if self.spec.fused:
+                self._fused_adam(beta1, beta2)
+                return
             adam(
                 *(
                     [self.flat],
@@ -45,7 +48,7 @@ class FlatOptimizer:
                     [],
                     [self.steps],
                 ),
-                fused=self.spec.fused,
+                fused=False,
                 foreach=False,
                 amsgrad=False,
                 beta1=beta1,
@@ -71,6 +74,28 @@ class FlatOptimizer:
                 nesterov=False,
                 maximize=False,
             )
+
+    def _fused_adam(self, beta1: float, beta2: float) -> None:
+        """The kernel that ``adam(fused=True)`` calls, with its bits: what that does around it takes as long
+        as the update of a small network."""
+        self.steps.add_(1)
+        torch._fused_adam_(
+            *(
+                [self.flat],
+                [self.gradient],
+                [self.state["exp_avg"]],
+                [self.state["exp_avg_sq"]],
+                [],
+                [self.steps],
+            ),
+            lr=self.lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=self.spec.eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
         """Views of the optimizer's running means for ``parameter``, each of its shape."""
