@@ -137,6 +137,15 @@ SECTIONS = (
         ("--stream", CONVOLUTIONS, *_MNIST, "--repeats", "1", "--seeds", "1", "--steps", "16"),
     ),
     Section(
+        "alternatives",
+        "Other ways of computing the same",
+        "What was tried for training on a core, beside what is in use. Recorded results have to stay as they "
+        "are to the last bit, so a faster way with other bits is not taken.",
+        "alternatives",
+        ("--repeats", "7"),
+        ("--repeats", "2"),
+    ),
+    Section(
         "diagnostics",
         "What diagnostics cost",
         "Share of a run's processor time: one measurement of diagnostics, as often as a run takes it, "
