@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from plasticity_bench.agents.layers import Layer
@@ -86,7 +88,7 @@ class _Pass:
             x = ACTIVATIONS[self.activation](x, 1)
         if record:
             layer.features = x.view(batch, seeds, -1, *x.shape[2:]).transpose(0, 1)
-        x = functional.max_pool2d(x, 2)
+        x = halve(x)
         if self.noise is not None:
             factors = self.noise(batch, x.shape[1] // seeds)
             x = x * factors.transpose(0, 1).reshape(batch, -1, 1, 1)
@@ -110,6 +112,38 @@ class _Pass:
             if self.noise is not None:
                 x = x * self.noise(self.batch, x.shape[-1])
         return x
+
+
+def halve(x: torch.Tensor) -> torch.Tensor:
+    """``functional.max_pool2d(x, 2)`` of ``(N, C, H, W)``, bit for bit: on a CPU in a fraction of the time
+    that torch's kernel for contiguous images takes, which compares number by number."""
+    if x.device.type != "cpu":
+        return functional.max_pool2d(x, 2)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Halve.apply(x)
+    height, width = (side // 2 * 2 for side in x.shape[-2:])
+    rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
+    return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+
+
+class _Halve(torch.autograd.Function):
+    """Forward by torch's kernel for channels-last images, backward by that for contiguous ones: each is the
+    faster of the two, and both choose the first of equals."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        last = x.contiguous(memory_format=torch.channels_last)
+        pooled, chosen = functional.max_pool2d(last, 2, return_indices=True)
+        ctx.save_for_backward(x, chosen.contiguous())
+        return pooled.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        x, chosen = ctx.saved_tensors
+        sizes = ([2, 2], [2, 2], [0, 0], [1, 1], False)
+        backward = torch.ops.aten.max_pool2d_with_indices_backward
+        return backward(gradient.contiguous(), x.contiguous(), *sizes, chosen)
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -183,11 +183,8 @@ class StackLearner:
         now = trainable(self.layers)
         update = diagnostics.norm([p - old for p, old in zip(now, before, strict=True)])
         x, y = self.current.probe()
-        predictor = self.trained.predictor
-        predictor.forward(x)
-        columns = diagnostics.layer_diagnostics(predictor.layers)
-        target = self._target(y, x.dtype)
-        self.trained.gradients(x, target, training=False)
+        self.trained.probe(x, self._target(y, x.dtype))
+        columns = diagnostics.layer_diagnostics(self.trained.predictor.layers)
         gradient = diagnostics.norm([p.grad for p in now if p.grad is not None])
         return {
             **columns,

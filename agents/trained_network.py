@@ -64,6 +64,16 @@ class TrainedNetwork:
         self.update()
         return outputs if predicted is None else predicted
 
+    def probe(self, x: torch.Tensor, target: Any) -> None:
+        """For a measurement: the loss's gradients of the network as it predicts, and the features of
+        ``predictor``, which one pass gives where both are one."""
+        kept, one = self.gradients.keep_features, self.predictor is self.network
+        self.gradients.keep_features = kept or one
+        self.gradients(x, target, training=False)
+        self.gradients.keep_features = kept
+        if not one:
+            self.predictor.forward(x)
+
     def add_penalty(self) -> None:
         """Adds the gradient of the method's penalty to the loss's."""
         if "penalty" in self.hooks:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import pybullet
 import pybullet_envs_gymnasium  # noqa: F401  # registers the published environments
 
 import plasticity_bench.envs  # noqa: F401  # and this ours
+from benchmarks.timing import interleave, machine, one_thread
 from plasticity_bench.envs.locomotion import Locomotion
 from plasticity_bench.envs.variables import Variables
 from plasticity_bench.envs.world import World
@@ -127,11 +128,7 @@ class Contest:
 def compete(robot: str, steps: int, repeats: int) -> Contest:
     """Every contestant once per repeat, each repeat beginning with another; a first round is not counted."""
     contest = Contest(robot, steps)
-    names = list(contest.rollouts)
-    for repeat in range(-1, repeats):
-        first = repeat % len(names)
-        for who in names[first:] + names[:first]:
-            contest.run(who)
+    interleave({who: partial(contest.run, who) for who in contest.rollouts}, repeats)
     contest.rollouts = {who: rollouts[1:] for who, rollouts in contest.rollouts.items()}
     return contest
 
@@ -161,12 +158,10 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.repeats, args.steps) < 1:
         parser.error("all counts are at least 1")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(
-        f"{args.steps} steps, {args.repeats} repeats, one of {os.cpu_count()} cores, load before {load:.2f}"
-    )
+    facts = machine()
+    one_thread()
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print(f"{args.steps} steps, {args.repeats} repeats, one core")
     print("\n| robot | published | ours | with queries | physics only |", end="")
     print(" ours / published | ours / with queries | ours / physics only | core used |")
     print("|---|" + "---:|" * 8)
@@ -178,7 +173,7 @@ def main() -> int:
         if len(rewards) > 1:
             problems.append(f"{robot}: sums of rewards differ: {sorted(rewards)}")
     if args.json:
-        args.json.write_text(json.dumps(numbers, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": facts, "robots": numbers}, indent=1) + "\n")
     for problem in problems:
         print(f"environments: {problem}", file=sys.stderr)
     if not problems:

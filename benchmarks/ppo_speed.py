@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plasticity_bench.envs  # noqa: F401  # and this ours
+from benchmarks.timing import interleave, machine, one_thread
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.rng import generator
 from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
@@ -44,17 +44,17 @@ from plasticity_bench.tasks.base import ControlStream
 OURS, PEER, PUBLISHED = "plasticity_bench", "SB3, our Ant", "SB3, published Ant"
 ENVIRONMENTS = {PEER: "plasticity_bench/Ant-v0", PUBLISHED: "AntBulletEnv-v0"}
 PARTS = ("physics", "other environment", "policy", "learning")
-#: A process that trains one seed. Its own peak is VmHWM: getrusage's would begin at its parent's.
+#: A process that trains one seed and prints its peak memory.
 MEMORY = """
-import re, sys, torch
+import sys, torch
+from benchmarks.timing import peak_memory
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
 torch.set_num_threads(1)
 learner = PPOLearner(stream_of(choose_stream("ant")), method_of(choose_method("none")), [0])
 for _ in range(int(sys.argv[1])):
     learner.advance()
-with open("/proc/self/status") as status:
-    print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1]) * 1.024e-3)
+print(peak_memory())
 """
 
 
@@ -219,17 +219,6 @@ def peer(environment: str, rollouts: int) -> Stretch:
     return Stretch(steps, wall, cpu, clock.spent, weights_of_peer(model))
 
 
-def interleave(contestants: Mapping[str, Callable[[], Stretch]], repeats: int) -> dict[str, list[Stretch]]:
-    """Every contestant once per repeat, each repeat beginning with another; a first round is not counted."""
-    names = list(contestants)
-    results: dict[str, list[Stretch]] = {name: [] for name in names}
-    for repeat in range(-1, repeats):
-        first = repeat % len(names)
-        for name in names[first:] + names[:first]:
-            results[name].append(contestants[name]())
-    return {name: stretches[1:] for name, stretches in results.items()}
-
-
 def print_table(results: Mapping[str, list[Stretch]]) -> dict[str, Any]:
     """Prints a Markdown table, returns its numbers."""
     print(f"\n| | steps/s | {OURS} against this (min to max) | " + " | ".join(PARTS) + " | core used |")
@@ -270,8 +259,6 @@ def differences(results: Mapping[str, list[Stretch]], rollouts: int) -> list[str
 
 def memory(rollouts: int) -> float:
     """The largest resident memory of a fresh process that trains one seed and loads nothing else, in MB."""
-    if not Path("/proc/self/status").exists():
-        return float("nan")
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(rollouts)], capture_output=True, text=True, check=True
     )
@@ -288,15 +275,10 @@ def main() -> int:
     args = parser.parse_args()
     if min(args.repeats, args.rollouts) < 1:
         parser.error("all counts are at least 1")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # as the product's worker processes do; the peers gain from it too
-    print(
-        f"{args.rollouts} rollouts of 2,048 steps, {args.repeats} repeats, one of {os.cpu_count()} cores, "
-        f"torch {torch.__version__}, load before {load:.2f}"
-    )
+    facts = machine()
+    one_thread()  # as the product's worker processes; the peers gain from it too
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print(f"{args.rollouts} rollouts of 2,048 steps, {args.repeats} repeats, one core and thread")
 
     contestants = {OURS: partial(ours, "none", args.rollouts)}
     contestants |= {name: partial(peer, env, args.rollouts) for name, env in ENVIRONMENTS.items()}
@@ -306,7 +288,7 @@ def main() -> int:
     used = memory(args.rollouts)
     print(f"\nPeak memory of a process that trains one seed: {used:,.0f} MB")
     if args.json:
-        numbers = {"load": load, "settings": vars(args), "speed": table, "memory": used}
+        numbers = {"machine": facts, "settings": vars(args), "speed": table, "memory": used}
         args.json.write_text(json.dumps(numbers, indent=1, default=str) + "\n")
     problems = differences(results, args.rollouts)
     for problem in problems:

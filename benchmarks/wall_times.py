@@ -7,6 +7,7 @@ those of the project's goals; "over" is information and no failure. Exit code 1:
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -16,6 +17,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.timing import load
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,29 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="of the quick commands (5)")
     parser.add_argument("--main-job", type=int, default=1, metavar="N", help="of the main job (1; 0: none)")
     parser.add_argument("--reruns", type=int, default=3, help="of the main job when all is recorded (3)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="save all numbers here")
     args = parser.parse_args()
     if min(args.repeats, args.reruns) < 1 or args.main_job < 0:
         parser.error("counts are at least 1; --main-job may be 0")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load before {os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else ""
-    print(f"{platform.machine()}, usable cores {cores}{load}, Python {platform.python_version()}\n")
+    facts = f"{platform.machine()}, usable cores {cores}, load before {load():.2f}"
+    print(f"{facts}, Python {platform.python_version()}\n")
     print("| command | median s | min to max | times | limit s | |")
     print("|---|---:|---:|---:|---:|---|")
+    timings: list[Timing] = []
     try:
         for arguments in (("--help",), ("list",), ("list", "--json")):
-            print(quick(0.5, args.repeats, *arguments).row(), flush=True)
+            timings.append(quick(0.5, args.repeats, *arguments))
+            print(timings[-1].row(), flush=True)
         if args.main_job:
-            for timing in main_job(args.main_job, args.reruns):
-                print(timing.row(), flush=True)
+            timings += main_job(args.main_job, args.reruns)
+            print("\n".join(timing.row() for timing in timings[-2:]), flush=True)
     except subprocess.CalledProcessError as error:
         print(f"wall_times: {' '.join(error.cmd)} failed: {error.stderr}", file=sys.stderr)
         return 1
+    if args.json:
+        numbers = {"load": load(), "commands": {timing.what.strip("`"): timing.seconds for timing in timings}}
+        args.json.write_text(json.dumps(numbers, indent=1) + "\n")
     return 0
 
 

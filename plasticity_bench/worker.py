@@ -190,7 +190,7 @@ def prepare_device(name: str, precision: str) -> Any:
 
 
 def chosen(job: Job) -> tuple[Stream, Chosen, str]:
-    """Stream, method and precision. Raises InputError where a plug-in is not the one the cell was made for."""
+    """Stream, method and precision. Raises InputError where a plug-in is not that of the cell."""
     chosen_stream, chosen_method = job.plan.chosen()
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")

@@ -8,6 +8,7 @@ import torch
 from learners import finish, learner
 from torch.nn import functional
 
+from plasticity_bench.agents.forward import halve
 from plasticity_bench.agents.layers import parameters
 from plasticity_bench.agents.networks import (
     AutogradStep,
@@ -16,9 +17,10 @@ from plasticity_bench.agents.networks import (
     cross_entropy_gradient,
     squared_error_gradient,
 )
+from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng, generator
 from plasticity_bench.errors import InputError
-from plasticity_bench.specs import NetworkSpec
+from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 
 CPU = torch.device("cpu")
 PERCEPTRON = NetworkSpec((6,), 4, (7, 5))
@@ -65,6 +67,41 @@ def test_outputs_and_gradients_are_torchs(spec: NetworkSpec, regression: bool) -
         for ours, gradient in zip(parameters(net.layers), theirs, strict=True):
             assert ours.grad is not None
             torch.testing.assert_close(ours.grad[seed], gradient[seed], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 24, 24), (2, 3, 9, 7), (1, 1, 2, 3)])
+def test_pooling_has_the_bits_of_torchs_kernel_with_ties(shape: tuple[int, ...]) -> None:
+    """Rounded numbers behind a ReLU: most windows hold several largest ones, and the first is to learn."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).round(decimals=0).relu()
+    with torch.no_grad():
+        assert torch.equal(halve(x), functional.max_pool2d(x, 2))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    pooled = halve(ours)
+    assert torch.equal(pooled, functional.max_pool2d(x, 2))
+    assert pooled.is_contiguous(), "the next convolution's bits depend on it"
+    upstream = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(1))
+    pooled.backward(upstream)
+    functional.max_pool2d(theirs, 2).backward(upstream)
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_fused_adam_has_the_bits_of_torchs_optimizer() -> None:
+    rng = torch.Generator().manual_seed(0)
+    flat, gradient = torch.randn(1000, generator=rng), torch.zeros(1000)
+    theirs = torch.nn.Parameter(flat.clone())
+    spec = OptimizerSpec("adam", 3e-3, betas=(0.8, 0.99), eps=1e-6)
+    ours = FlatOptimizer(flat, gradient, spec)
+    peer = torch.optim.Adam([theirs], lr=3e-3, betas=(0.8, 0.99), eps=1e-6, fused=True)
+    for _ in range(20):
+        gradient.copy_(torch.randn(1000, generator=rng))
+        theirs.grad = gradient.clone()
+        ours.step()
+        peer.step()
+    assert torch.equal(flat, theirs.detach())
+    assert torch.equal(ours.state["exp_avg_sq"], peer.state[theirs]["exp_avg_sq"])
+    assert ours.steps.item() == 20
 
 
 def test_gradients_by_hand_and_by_autograd_are_the_same() -> None:
