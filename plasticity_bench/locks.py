@@ -14,6 +14,7 @@ def locked(cells: Sequence[Cell]) -> Iterator[None]:
     """Holds every cell's lock. Raises InputError where another process holds one."""
     from filelock import FileLock, Timeout
 
+    _allow_open_files(len(cells))
     with ExitStack() as stack:
         for cell in cells:
             lock = FileLock(cell.path / ".lock", timeout=0)
@@ -30,3 +31,17 @@ def locked(cells: Sequence[Cell]) -> Iterator[None]:
                     f"cannot lock {cell.path}: {reason}; choose another --runs folder"
                 ) from error
         yield
+
+
+def _allow_open_files(count: int) -> None:
+    """So many more than a process needs anyway: a lock is an open file, and 1024 is a common limit."""
+    try:
+        import resource
+    except ImportError:  # Windows, where there is no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
