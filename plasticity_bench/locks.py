@@ -16,6 +16,7 @@ WAIT = 0.5
 @contextmanager
 def locked(cells: Sequence[Cell]) -> Iterator[None]:
     """Holds every cell's lock. Raises InputError where another process holds one."""
+    _allow_open_files(len(cells))
     with ExitStack() as stack:
         for cell in cells:
             stack.enter_context(held(cell.path / ".lock", cell.path, "choose another --runs folder"))
@@ -58,3 +59,17 @@ def is_held(folder: Path) -> bool:
         return True
     except (OSError, NotImplementedError):
         return False
+
+
+def _allow_open_files(count: int) -> None:
+    """So many more than a process needs anyway: a lock is an open file, and 1024 is a common limit."""
+    try:
+        import resource
+    except ImportError:  # Windows, where there is no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

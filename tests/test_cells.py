@@ -10,10 +10,12 @@ import pytest
 
 from plasticity_bench.cells import CellPlan, configuration, method_folder, stream_folder
 from plasticity_bench.cli import main
+from plasticity_bench.errors import InputError
 from plasticity_bench.files import write_json
 from plasticity_bench.launch import train
 from plasticity_bench.locks import locked
 from plasticity_bench.plan import Planned, open_cells
+from plasticity_bench.records import Cell
 from plasticity_bench.registry import choose_method, choose_stream
 from plasticity_bench.tables import COLUMNS
 
@@ -95,3 +97,17 @@ def test_run_tells_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert str(cell.path) in err
     assert {"config": "is damaged", "protocol": "protocol 99", "lock": "another process"}[damage] in err
     assert cell.seeds() == []
+
+
+def test_more_cells_than_a_process_may_open_files(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    cells = [Cell(tmp_path / str(i), {}) for i in range(400)]
+    for cell in cells:
+        cell.path.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        with locked(cells), pytest.raises(InputError, match="another process"), locked(cells[-1:]):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
