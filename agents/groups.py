@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import Layer, feature_gradient, trainable
 from plasticity_bench.agents.methods import Method
-from plasticity_bench.agents.networks import OutputGradient, StackedNetwork
+from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.supervised import Predictor
 from plasticity_bench.agents.trained_network import TrainedNetwork
@@ -165,6 +166,11 @@ class TrainedGroups:
                 for layer, mine in zip(self.layers, group.layers, strict=True):
                     mine.features = None if layer.features is None else layer.features[rows]
         return outputs
+
+    def probe(self, x: torch.Tensor, target: torch.Tensor) -> None:
+        """For a measurement: see ``TrainedNetwork.probe``."""
+        self.gradients(x, target, training=False)
+        self.predictor.forward(x)
 
     def end_task(self) -> None:
         """Tells the methods of a task boundary, where they are told."""

@@ -14,10 +14,10 @@ import torch
 
 from plasticity_bench.agents import diagnostics
 from plasticity_bench.agents.capture import EagerSteps, Steps, steps_for
+from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.networks import (
-    OutputGradient,
     StackedNetwork,
     cross_entropy_gradient,
     squared_error_gradient,
@@ -53,12 +53,11 @@ class Training(Protocol):
     def predictor(self) -> Predictor:
         """The networks that performance is measured on."""
 
-    @property
-    def gradients(self) -> Any:
-        """Called with ``x``, ``target`` and ``training``: sets every ``.grad`` of ``layers``."""
-
     def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
         """One update; what was predicted before it."""
+
+    def probe(self, x: torch.Tensor, target: Any) -> None:
+        """Sets every ``.grad`` of ``layers`` and the features of ``predictor``, for a measurement."""
 
     def end_task(self) -> None:
         """A task boundary."""

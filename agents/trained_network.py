@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import add_penalty, feature_gradient
 from plasticity_bench.agents.methods import Method
-from plasticity_bench.agents.networks import OutputGradient, StackedNetwork, Storage
+from plasticity_bench.agents.networks import StackedNetwork, Storage
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec

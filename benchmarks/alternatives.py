@@ -26,7 +26,8 @@ from benchmarks.timing import interleave, machine, one_thread, spread, timed
 from benchmarks.training_speed import chosen
 from plasticity_bench.agents import diagnostics
 from plasticity_bench.agents.forward import halve
-from plasticity_bench.agents.networks import AutogradStep, cross_entropy_gradient
+from plasticity_bench.agents.gradients import AutogradStep
+from plasticity_bench.agents.networks import cross_entropy_gradient
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.specs import OptimizerSpec
 

@@ -12,10 +12,9 @@ from learners import DIGITS, finish, learner
 from torch import nn
 from torch.nn import functional
 
+from plasticity_bench.agents.gradients import AutogradStep, ReluPerceptronStep
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.networks import (
-    AutogradStep,
-    ReluPerceptronStep,
     StackedNetwork,
     cross_entropy_gradient,
 )

@@ -12,10 +12,9 @@ from method_bench import Bench
 from torch import nn
 from torch.nn import functional
 
+from plasticity_bench.agents.gradients import AutogradStep, ReluPerceptronStep
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.networks import (
-    AutogradStep,
-    ReluPerceptronStep,
     StackedNetwork,
     cross_entropy_gradient,
 )

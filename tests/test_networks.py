@@ -9,10 +9,9 @@ from learners import finish, learner
 from torch.nn import functional
 
 from plasticity_bench.agents.forward import halve
+from plasticity_bench.agents.gradients import AutogradStep, ReluPerceptronStep
 from plasticity_bench.agents.layers import parameters
 from plasticity_bench.agents.networks import (
-    AutogradStep,
-    ReluPerceptronStep,
     StackedNetwork,
     cross_entropy_gradient,
     squared_error_gradient,
