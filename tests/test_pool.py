@@ -263,16 +263,18 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, monkeypatch: Any) -> No
 
 
 def test_signals_are_noted_and_handlers_given_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with Interrupts() as interrupts:
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        assert interrupts.received == [signal.SIGTERM, signal.SIGINT]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of a command that a shell put into the background
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    own = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
+        with Interrupts() as interrupts:
+            for number in numbers:
+                signal.raise_signal(number)
+            assert interrupts.received == list(numbers)
+        assert [signal.getsignal(number) for number in numbers] == [signal.default_int_handler] * 2
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of a command that a shell put into the background
         with Interrupts() as interrupts:
             signal.raise_signal(signal.SIGINT)
             assert interrupts.received == []
     finally:
-        signal.signal(signal.SIGINT, before[0])
+        for number, handler in own.items():
+            signal.signal(number, handler)

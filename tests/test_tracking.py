@@ -131,7 +131,7 @@ def test_live_then_killed_and_resumed_every_task_is_shown_once(
     # wandb's background process of these tests, which the run would use and which outlives the kill.
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
     tool = _load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
-    command = tool.run_command(tmp_path, ["none"], "permuted-digits:tasks=40", "2")
+    command = tool.run_command(tmp_path, ["none"], "permuted-digits:tasks=250", "2")
     command += ["--jobs", "1", "--track", *BOTH]  # both seeds in one stack
     out = tmp_path / "tracking"
     run = tool.start_run(command)

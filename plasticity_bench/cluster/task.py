@@ -51,7 +51,8 @@ class TrainTask:
         said.write(self.folder, self.index)
         self._remove_leftovers()
         try:
-            finished = run_job(self.job, self._reporter(said), lambda: self.paused)
+            # Not before a piece of work: a job that is told to leave as it starts would never get on.
+            finished = run_job(self.job, self._reporter(said), lambda: self.paused and self.progressed)
         except (InputError, RunFailed) as error:
             replace(said, state="failed", reason=str(error)).write(self.folder, self.index)
             raise
