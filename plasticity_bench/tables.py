@@ -10,7 +10,6 @@ import csv
 import io
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -89,17 +88,12 @@ def read_columns(data: bytes, columns: Iterable[str], wanted: Collection[str] | 
     found = {}
     for index, name in enumerate(names):
         if wanted is None or name in wanted:
-            found[name] = np.array(_numbers(fields[index :: len(names)], name))
+            try:
+                column = [float(field) if field else math.nan for field in fields[index :: len(names)]]
+            except ValueError:
+                raise Refused(f"holds what is no number in its column {name}") from None
+            found[name] = np.array(column)
     return found
-
-
-def _numbers(column: list[str], name: str) -> list[float]:
-    with suppress(ValueError):  # most often nothing is empty
-        return list(map(float, column))
-    try:
-        return [float(field) if field else math.nan for field in column]
-    except ValueError:
-        raise Refused(f"holds what is no number in its column {name}") from None
 
 
 def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> Table:
