@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from plasticity_bench.agents import diagnostics
-from plasticity_bench.agents.capture import EagerSteps, Steps, steps_for
+from plasticity_bench.agents.capture import Steps, steps_for
 from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
@@ -65,7 +65,7 @@ class Training(Protocol):
 
 class StackLearner:
     """Trains a stack, piece by piece. ``rows[s]`` holds the finished tasks of its network s. ``steps`` makes
-    the updates; by default one by one."""
+    the updates."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class StackLearner:
         trained: Training,
         source: TaskSource,
         seeds: Sequence[int],
-        steps: Steps | None = None,
+        steps: Steps,
     ) -> None:
         self.stream, self.seeds, self.source = stream, list(seeds), source
         self.regression = stream.info.loss == "mse"
         self.trained, self.network, self.layers = trained, trained.network, trained.layers
-        self.steps = EagerSteps(trained) if steps is None else steps
+        self.steps = steps
         if self.network.spec.norm == "batch" and stream.batch == 1:
             raise InputError("batch normalisation needs batches of more than one example; use layer-norm")
         self.task = self.step = 0

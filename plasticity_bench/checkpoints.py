@@ -34,14 +34,18 @@ class Saved(Protocol):
 
 def checkpoint_path(folder: Path, seeds: Sequence[int]) -> Path:
     """``checkpoint-0-15.pt``; gaps are written as ``checkpoint-0-3_7.pt``."""
+    return folder / f"checkpoint-{seed_ranges(seeds, '_')}.pt"
+
+
+def seed_ranges(seeds: Sequence[int], separator: str) -> str:
+    """``0-3,7``, with this separator."""
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][-1] + 1:
             runs[-1].append(seed)
         else:
             runs.append([seed])
-    names = (f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-    return folder / f"checkpoint-{'_'.join(names)}.pt"
+    return separator.join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:

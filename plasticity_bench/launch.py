@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plasticity_bench.checkpoints import checkpoint_path
+from plasticity_bench.checkpoints import seed_ranges
 from plasticity_bench.cluster.states import refuse_submitted
 from plasticity_bench.errors import CannotWrite, InputError, Interrupted, OutOfMemory, RunFailed
 from plasticity_bench.files import remove_leftovers
@@ -113,7 +113,7 @@ class _Teller:
 
 def _name(job: Job) -> str:
     """``permuted-digits-v1/l2-1a2b3c4d and 2 more configurations, seeds 0-15``"""
-    seeds = checkpoint_path(job.path, job.seeds).stem.partition("-")[2].replace("_", ",")
+    seeds = seed_ranges(job.seeds, ",")
     others = f" and {len(job.beside)} more configurations" if job.beside else ""
     return f"{job.path.parent.name}/{job.path.name}{others}, seeds {seeds}"
 
