@@ -137,9 +137,9 @@ print(json.dumps(found))
 
 _DIGITS = """
 import json
-from sklearn.datasets import load_digits
-data = load_digits()
-print(json.dumps([list(data.data.shape), int(data.data.sum()), int(data.target.sum())]))
+from plasticity_bench.tasks.digits import load_digits
+images, labels = load_digits()
+print(json.dumps([list(images.shape), int(images.sum()), int(labels.sum())]))
 """
 
 

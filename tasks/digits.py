@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from plasticity_bench.tasks.images import Draw, ImageTasks
 
 DIGITS = 1797  # images in the data set
+
+
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits, as ``sklearn.datasets.load_digits(return_X_y=True)`` gives them: pixels
+    (1797, 64) of 0 to 16 as float64, and labels (1797,). Read from the installed file where it lies where
+    it always did, because to import scikit-learn takes longer than to train several tasks."""
+    import numpy as np
+
+    package = find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(int)
+    from sklearn import datasets
+
+    images, labels = datasets.load_digits(return_X_y=True)
+    return images, labels
 
 
 @dataclass(frozen=True)
@@ -60,10 +81,9 @@ class PermutedDigits(SupervisedStream):
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> ImageTasks:
         import numpy as np
-        from sklearn.datasets import load_digits
 
         from plasticity_bench.tasks.images import Images, ImageTasks
 
-        images, labels = load_digits(return_X_y=True)
+        images, labels = load_digits()
         train = Images.of(images.astype(np.uint8), labels, device, float(images.mean()), float(images.std()))
         return ImageTasks(train, None, seeds, self.draw, self.batch, (64,), dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -90,11 +92,18 @@ def test_a_method_is_called_as_it_is_registered(name: str) -> None:
     assert choose_method(name).cls.info.name == name
 
 
-@pytest.mark.parametrize("name", ALL)
+@lru_cache(maxsize=2)
+def subject(name: str) -> Subject:
+    """One for all checks of a method, which share its runs as they do in ``plasticity_bench check``."""
+    return Subject(name)
+
+
+# The checks of one method follow one another, so that a process of the tests runs many of them.
 @pytest.mark.parametrize("check", [check for check in CHECKS if check.name != "cost"], ids=lambda c: c.name)
+@pytest.mark.parametrize("name", ALL)
 def test_contract(check: Check, name: str) -> None:
     """The checks of ``plasticity_bench check``, each of which tests/test_contract.py sees fail."""
-    result = examine(check, Subject(name))
+    result = examine(check, subject(name))
     assert result.state == expected(check.name, name), result
 
 

@@ -123,6 +123,23 @@ def test_unknown_settings_are_refused() -> None:
             stream_of(choose_stream(text))
 
 
+def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit of their mean and deviation, which depend on how they lie in memory; read by
+    scikit-learn itself where its file lies elsewhere."""
+    import sklearn.datasets
+
+    from plasticity_bench.tasks import digits
+
+    wanted = sklearn.datasets.load_digits(return_X_y=True)
+    read = digits.load_digits()
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    for found in (read, digits.load_digits()):
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(ours, theirs)
+        assert (found[0].mean(), found[0].std()) == (wanted[0].mean(), wanted[0].std())
+
+
 def test_permuted_digits_is_one_pass_over_permuted_images() -> None:
     from sklearn.datasets import load_digits
 
