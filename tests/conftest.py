@@ -1,8 +1,11 @@
-"""Shared set-up: where MNIST is, one thread as in the worker processes, and seeded random numbers."""
+"""Shared set-up: where MNIST is, one thread as in the worker processes, seeded random numbers, a temporary folder
+that goes with the tests, and failures told when they happen."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +21,30 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 if "PLASTICITY_BENCH_DATA" not in os.environ and SHARED_DATA.is_dir():
     os.environ["PLASTICITY_BENCH_DATA"] = str(SHARED_DATA)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TEMPORARY = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What libraries leave in the temporary folder (stable-baselines3 and wandb do) is removed at the end;
+    pytest keeps its own folders where it always does. Workers of xdist inherit both."""
+    if hasattr(config, "workerinput"):
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    config.stash[TEMPORARY] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="pb-tests-")
+    tempfile.tempdir = None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if TEMPORARY in config.stash:
+        shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A failure is told at once: where the tests are ended from outside there is no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext[-4000:]}", flush=True)
 
 
 @pytest.fixture(autouse=True)
