@@ -1,5 +1,5 @@
-"""Shared set-up: where MNIST is, one thread as in the worker processes, seeded random numbers, a temporary folder
-that goes with the tests, and failures told when they happen."""
+"""Shared set-up: where MNIST is, one thread as in the worker processes, seeded random numbers, a temporary
+folder that goes with the tests, and failures told when they happen."""
 
 from __future__ import annotations
 

@@ -47,14 +47,12 @@ def test_mypy_finds_nothing(tmp_path: Path) -> None:
             else tmp_path / folder
         )
         shutil.copytree(REPOSITORY / folder, inside, ignore=shutil.ignore_patterns("__pycache__"))
-    config = str(REPOSITORY / "pyproject.toml")
-    run(sys.executable, "-m", "mypy", "--config-file", config, "plasticity_bench", cwd=tmp_path)
-    for folder in ("tests", "benchmarks"):
-        run(
-            *(sys.executable, "-m", "mypy", "--config-file", config, folder),
-            cwd=tmp_path,
-            MYPYPATH=str(tmp_path / "tests"),
-        )
+    run(
+        *(sys.executable, "-m", "mypy", "--config-file", str(REPOSITORY / "pyproject.toml")),
+        *("plasticity_bench", "tests", "benchmarks"),
+        cwd=tmp_path,
+        MYPYPATH=str(tmp_path / "tests"),
+    )
 
 
 def test_the_wheel_holds_every_module(tmp_path: Path) -> None:

@@ -30,9 +30,18 @@ def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_a_builtin_and_a_plugin_from_submit_to_replay(tmp_path: Path) -> None:
+def test_a_builtin_and_a_plugin_from_submit_to_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def here(*arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command in this process, which has imported torch already."""
+        capsys.readouterr()
+        code = main(list(arguments))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my_method.py").write_text(GOOD)
-    options = ["--stream", STREAM, "--seeds", "2", "--device", "cpu", "--jobs", "2"]
+    options = ["--stream", STREAM, "--seeds", "2", "--device", "cpu", "--jobs", "1"]
     submissions = tmp_path / "leaderboard" / "submissions"
 
     # Without the references: written, and said what is missing for which score.
@@ -48,12 +57,12 @@ def test_a_builtin_and_a_plugin_from_submit_to_replay(tmp_path: Path) -> None:
 
     # With them, and again: nothing is trained, the scores are there, and then nothing changes any more.
     for method in ("none", "reset"):
-        assert shell(tmp_path, "submit", method, *options).returncode == 0
-    again = shell(tmp_path, "submit", "l2", *options)
+        assert here("submit", method, *options).returncode == 0
+    again = here("submit", "l2", *options)
     assert again.stdout.startswith("the same records, scores anew: leaderboard/submissions/l2/")
     assert again.stderr == ""
     before = tree(submissions)
-    identical = shell(tmp_path, "submit", "l2", *options)
+    identical = here("submit", "l2", *options)
     assert identical.stdout.startswith("identical, nothing to write:")
     assert tree(submissions) == before
 
@@ -79,14 +88,14 @@ def test_a_builtin_and_a_plugin_from_submit_to_replay(tmp_path: Path) -> None:
     assert found["retained_plasticity"]["point"] == pytest.approx(retained, rel=1e-8)
 
     # All is well, and trains again to the same bits; code that was submitted only where it is trusted.
-    verified = shell(tmp_path, "leaderboard", "--verify")
+    verified = here("leaderboard", "--verify")
     assert (verified.returncode, verified.stderr) == (0, "")
     assert verified.stdout.splitlines()[-1].startswith("4 submissions with 8 tables")
     noise = str(submissions / "noise")
-    refused = shell(tmp_path, "leaderboard", "--replay", "1", noise)
+    refused = here("leaderboard", "--replay", "1", noise)
     assert refused.returncode == 2
     assert "noise: a replay runs the code submitted, here; read it first, then add --trust" in refused.stderr
-    replayed = shell(tmp_path, "leaderboard", "--replay", "9", "--trust", "--jobs", "2", "--device", "cpu")
+    replayed = here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout.endswith(
         "8 of 8 replayed with the same bits of performance and loss, 8 of all columns\n"

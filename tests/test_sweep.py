@@ -22,7 +22,7 @@ FOLDER = "permuted-digits-v1_tasks=3"
 
 
 def sweep(out: Path, *more: str, method: str = "l2", budget: int = 3) -> int:
-    what = ["--method", method, "--stream", STREAM, "--budget", str(budget), "--seeds", "2"]
+    what = ["--method", method, "--stream", STREAM, "--budget", str(budget), "--seeds", "2", "--jobs", "1"]
     return main(["sweep", *what, "--out", str(out), *more])
 
 
@@ -121,7 +121,8 @@ def test_sweep_chooses_the_best_late_performance(tmp_path: Path, capsys: Any) ->
 
 def test_run_with_the_tuned_settings(tmp_path: Path, capsys: Any) -> None:
     out, runs = tmp_path / "sweeps", tmp_path / "runs"
-    run = ["run", "--method", "l2", "--stream", STREAM, "--no-references", "--runs", str(runs), "--tuned"]
+    run = ["run", "--method", "l2", "--stream", STREAM, "--no-references", "--jobs", "1"]
+    run += ["--runs", str(runs), "--tuned"]
     assert main([*run, str(out), "--seeds", "1"]) == 2
     assert "no sweep of l2" in capsys.readouterr().err
     assert sweep(out) == 0

@@ -187,7 +187,7 @@ def test_a_run_that_the_server_knows_goes_on_after_its_last_step() -> None:
         def log(self, values: dict[str, Any], step: int) -> None:
             self.logged.append((step, values))
 
-    log, known = WandbLog(Known()), Known.logged  # type: ignore[arg-type]
+    log, known = WandbLog(Known()), Known.logged
     points = [Point("task", task, {"loss": task / 2}) for task in range(5)]
     log.write(points[:2])
     log.write(points[2:])
