@@ -66,9 +66,6 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    if not seeds:
-        return "(seeds unknown)"
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    whole = seeds[-1] - seeds[0] == len(seeds) - 1
-    return f"seeds {seeds[0]}-{seeds[-1]}" if whole else f"seeds {','.join(map(str, seeds))}"
+    from plasticity_bench.checkpoints import seed_ranges
+
+    return f"seed{'s' * (len(seeds) > 1)} {seed_ranges(seeds, ',')}" if seeds else "(seeds unknown)"
