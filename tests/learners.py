@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
@@ -14,6 +15,11 @@ from plasticity_bench.tables import COLUMNS
 from plasticity_bench.tasks.base import SupervisedStream
 
 DIGITS = "permuted-digits:tasks=3"
+
+
+def shorten_digits(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Tasks of permuted-digits have ``steps`` updates, on the first images of the data set, not 112."""
+    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGITS", 16 * steps)
 
 
 def supervised(text: str) -> SupervisedStream:
