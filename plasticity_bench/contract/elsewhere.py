@@ -154,11 +154,11 @@ def _learn(subject: Subject) -> torch.Tensor:
     from plasticity_bench.agents.sb3 import attach
 
     kwargs: dict[str, Any] = {"net_arch": {"pi": [8, 6], "vf": [7]}}
-    small: dict[str, Any] = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "policy_kwargs": kwargs}
+    small: dict[str, Any] = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "policy_kwargs": kwargs}
     model = PPO("MlpPolicy", "CartPole-v1", seed=4, device="cpu", **small)
     attached = attach(model, subject.make)
     for _ in range(2):
-        model.learn(64)
+        model.learn(32)
         attached.task_end()
     return nn.utils.parameters_to_vector(model.policy.parameters()).detach()
 
