@@ -108,7 +108,7 @@ def test_gradient_is_that_of_autograd(kind: str, entropy: float) -> None:
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
     for environments in (1, 4):
-        spec = PPOSpec(rollout=64, epochs=2, batch=32, environments=environments)
+        spec = PPOSpec(rollout=32, epochs=2, batch=16, environments=environments)
         stream = STREAMS[kind](spec=spec)
         together = finish(agent(method, (0, 1, 5), stream))
         for index, seed in enumerate((0, 1, 5)):
@@ -122,9 +122,9 @@ def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_resumed_run_ends_with_the_same_bits(kind: str, normalize: bool) -> None:
     spec = PPOSpec(
-        rollout=64,
+        rollout=32,
         epochs=2,
-        batch=32,
+        batch=16,
         environments=2,
         normalize_observations=normalize,
         normalize_rewards=normalize,

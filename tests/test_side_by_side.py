@@ -53,7 +53,9 @@ def kill_at(share: float) -> Callable[[int, int], None]:
     return report
 
 
-def cells(runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES) -> list[Planned]:
+def cells(
+    runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
+) -> list[Planned]:
     return open_cells(runs, [CellPlan(STREAM, method, {"lr": rate}) for rate in rates], SEEDS)
 
 
@@ -70,7 +72,9 @@ def tables(planned: list[Planned]) -> dict[str, bytes]:
     }
 
 
-def alone(runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES) -> dict[str, bytes]:
+def alone(
+    runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
+) -> dict[str, bytes]:
     """What the configurations record one by one."""
     for rate in rates:
         item = cells(runs, method, (rate,))
