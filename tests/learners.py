@@ -25,7 +25,7 @@ def shorten_digits(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 
 def few_test_images(monkeypatch: pytest.MonkeyPatch, count: int = 1000) -> None:
-    """Streams of MNIST evaluate on the first ``count`` test images, which takes most of a short task's time."""
+    """Streams of MNIST evaluate on the first ``count`` test images: most of a short task's time."""
     real = mnist_data.load
 
     def load(dataset: str = "MNIST") -> mnist_data.MnistData:

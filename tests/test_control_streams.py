@@ -36,7 +36,7 @@ def stream_named(name: str) -> ControlStream:
 
 
 def shorten_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rollouts on streams of ants have 1,024 steps in place of 2,048, in which an episode ends, and few updates."""
+    """Rollouts of ants have 1,024 steps, not 2,048: an episode ends in each. Few updates."""
     real = AntStream.ppo
     monkeypatch.setattr(AntStream, "ppo", lambda self: replace(real(self), rollout=1024, epochs=2))
 

@@ -75,6 +75,11 @@ def mend(folder: Path, sound: Path) -> None:
         path = folder / wanted.relative_to(sound)
         if wanted.is_file() and not (path.is_file() and path.read_bytes() == wanted.read_bytes()):
             shutil.copy(wanted, path)
+    assert contents(folder) == contents(sound)
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @contextmanager

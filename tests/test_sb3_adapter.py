@@ -52,7 +52,7 @@ def numbers(model: Any) -> torch.Tensor:
 
 
 def trained(method: str, algorithm: str = "ppo", **options: Any) -> torch.Tensor:
-    """``numbers`` after two tasks of seven or eight updates each; without a method's name nothing is attached."""
+    """``numbers`` after two tasks of seven or eight updates each; without a name nothing is attached."""
     fewer = {"n_steps": 16, "batch_size": 8} if algorithm == "ppo" else {}
     model = script(algorithm, **fewer, **options)
     attached = attach(model, method) if method else None
