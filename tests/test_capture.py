@@ -40,7 +40,7 @@ ALWAYS_ACTING = "interval=1,"
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the longest period of a variant, 100 updates, within three tasks."""
-    shorten_digits(monkeypatch, 50)
+    shorten_digits(monkeypatch, 40)
     few_test_images(monkeypatch, 100)
 
 

@@ -26,10 +26,13 @@ SEEDS = (3, 8)
 #: What tells architectures apart, so that its configurations can train side by side.
 ALIKE = {"dropout": "dropout:p=0.3", "plasticity-injection": "plasticity-injection:head=1"}
 #: Updates of a task.
-STEPS = 40
+STEPS = 24
 #: Settings that act within three tasks, by what their schedules count.
 SOON = {"period": (20, 30, 50), "after": (1, 2, 1), "window": (20, 30, 50), "interval": (0, 7, 9)}
-REPLACING = [{"rate": "0.01", "maturity": "10"}, {"rate": "0.02", "maturity": "5"}, {"rate": "0.01"}]
+SOONER: dict[str, list[dict[str, str]]] = {
+    "cbp": [{"rate": "0.01", "maturity": "10"}, {"rate": "0.02", "maturity": "5"}, {"rate": "0.01"}],
+    "weight-clipping": [{"kappa": "1"}, {}, {}],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +47,7 @@ def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chos
     for i, settings in enumerate(plan_sweep(stream, text, count).configurations):
         own = choose_method(name).settings
         soon = {key: str(SOON[key][i]) for key in own if key in SOON}
-        found.append(choose_method(text, {**settings, **soon, **(REPLACING[i] if name == "cbp" else {})}))
+        found.append(choose_method(text, {**settings, **soon, **SOONER.get(name, [{}] * count)[i]}))
     assert len({chosen.settings["lr"] for chosen in found}) == count
     return found
 
@@ -94,10 +97,10 @@ def test_side_by_side_as_alone(name: str) -> None:
     configuration goes on alone as well."""
     chosen = configurations(name)
     first = grouped(chosen)
-    first.piece = 15
+    first.piece = 10
     for _ in range(4):
         first.advance()
-    assert (first.task, first.step) == (1, 15)
+    assert (first.task, first.step) == (1, 10)
     states = [saved(share) for share in first.shares]
     second = grouped(chosen)
     for share, state in zip(second.shares, states, strict=True):

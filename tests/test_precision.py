@@ -24,7 +24,7 @@ from plasticity_bench.worker import captured
 
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_trains_and_is_not_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten_digits(monkeypatch, 60)
+    shorten_digits(monkeypatch, 40)
     stream = "permuted-digits:tasks=2"
     plain, rounded = learner(name, stream=stream), learner(name, stream=stream, precision="bf16")
     tables = finish(plain), finish(rounded)
