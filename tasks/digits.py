@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -20,21 +21,25 @@ if TYPE_CHECKING:
 DIGITS = 1797  # images in the data set
 
 
+@lru_cache(maxsize=1)
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits, as ``sklearn.datasets.load_digits(return_X_y=True)`` gives them: pixels
-    (1797, 64) of 0 to 16 as float64, and labels (1797,). Read from the installed file where it lies where
-    it always did, because to import scikit-learn takes longer than to train several tasks."""
+    (1797, 64) of 0 to 16 as float64, and labels (1797,), neither to be written to: a process reads them once.
+    Read from the installed file where it lies where it always did, because to import scikit-learn takes
+    longer than to train several tasks."""
     import numpy as np
 
     package = find_spec("sklearn")
-    if package is not None and package.origin is not None:
-        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-        if file.is_file():
-            table = np.loadtxt(file, delimiter=",")
-            return table[:, :-1], table[:, -1].astype(int)
-    from sklearn import datasets
+    file = Path(package.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if package else None
+    if file is not None and file.is_file():
+        table = np.loadtxt(file, delimiter=",")
+        images, labels = table[:, :-1], table[:, -1].astype(int)
+    else:
+        from sklearn import datasets
 
-    images, labels = datasets.load_digits(return_X_y=True)
+        images, labels = datasets.load_digits(return_X_y=True)
+    images.setflags(write=False)
+    labels.setflags(write=False)
     return images, labels
 
 

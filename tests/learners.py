@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
 from plasticity_bench.tables import COLUMNS
+from plasticity_bench.tasks import mnist_data
 from plasticity_bench.tasks.base import SupervisedStream
 
 DIGITS = "permuted-digits:tasks=3"
+
+
+def shorten_digits(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Tasks of permuted-digits have ``steps`` updates, on the first images of the data set, not 112."""
+    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGITS", 16 * steps)
+
+
+def few_test_images(monkeypatch: pytest.MonkeyPatch, count: int = 1000) -> None:
+    """Streams of MNIST evaluate on the first ``count`` test images: most of a short task's time."""
+    real = mnist_data.load
+
+    def load(dataset: str = "MNIST") -> mnist_data.MnistData:
+        data = real(dataset)
+        return replace(data, test_images=data.test_images[:count], test_labels=data.test_labels[:count])
+
+    monkeypatch.setattr(mnist_data, "load", load)
 
 
 def supervised(text: str) -> SupervisedStream:

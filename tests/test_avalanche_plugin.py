@@ -209,6 +209,11 @@ class Soon(SupervisedPlugin):
             strategy.stop_training()
 
 
+@functools.cache
+def mnist_experiences(benchmark: str) -> Any:
+    return Benchmark(benchmark).make(1, 2 if benchmark == "PermutedMNIST" else 5)[0]
+
+
 @needs_mnist
 @pytest.mark.parametrize(
     ("benchmark", "kind"), [("SplitMNIST", "naive"), ("SplitMNIST", "replay"), ("PermutedMNIST", "naive")]
@@ -216,7 +221,7 @@ class Soon(SupervisedPlugin):
 def test_mnist_benchmarks_train_as_without_the_plugin_and_with_weight_decay(
     benchmark: str, kind: str
 ) -> None:
-    experiences, _ = Benchmark(benchmark).make(1, 2 if benchmark == "PermutedMNIST" else 5)
+    experiences = mnist_experiences(benchmark)
 
     def end(method: str, decay: float = 0.0) -> torch.Tensor:
         torch.manual_seed(0)

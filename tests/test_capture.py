@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from learners import DIGITS, finish, learner, supervised
+from learners import DIGITS, few_test_images, finish, learner, shorten_digits, supervised
 from recorded_graphs import RecordedGraphs
 from test_methods import VARIANTS
 from test_streams import needs_mnist
@@ -35,6 +35,13 @@ NOT_CAPTURED = {
 }
 #: A step on its own at every update, so that there is none to capture.
 ALWAYS_ACTING = "interval=1,"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the longest period of a variant, 100 updates, within three tasks."""
+    shorten_digits(monkeypatch, 40)
+    few_test_images(monkeypatch, 100)
 
 
 def captured(trained: TrainedNetwork) -> CapturedSteps:

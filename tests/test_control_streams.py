@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ import torch
 from PIL.GifImagePlugin import GifImageFile
 
 from plasticity_bench.agents.ppo import PPOLearner
+from plasticity_bench.cells import CellPlan
 from plasticity_bench.cli import main
+from plasticity_bench.plan import open_cells, plan_jobs
 from plasticity_bench.records import POLICY, ROLLOUTS, find_cells
 from plasticity_bench.registry import STREAMS, choose_method, choose_stream, method_of, stream_of
 from plasticity_bench.specs import layer_shapes
 from plasticity_bench.tables import COLUMNS, CONTROL_COLUMNS, ROLLOUT_COLUMNS
+from plasticity_bench.tasks.ant import AntStream
 from plasticity_bench.tasks.base import ControlStream, Worlds
+from plasticity_bench.worker import run_job
 
 NAMES = [name for name in STREAMS if issubclass(choose_stream(name).cls, ControlStream)]
 #: A run of seconds, on the stream that is cheap and on one with physics.
@@ -28,6 +33,12 @@ def stream_named(name: str) -> ControlStream:
     stream = stream_of(choose_stream(name))
     assert isinstance(stream, ControlStream)
     return stream
+
+
+def shorten_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rollouts of ants have 1,024 steps, not 2,048: an episode ends in each. Few updates."""
+    real = AntStream.ppo
+    monkeypatch.setattr(AntStream, "ppo", lambda self: replace(real(self), rollout=1024, epochs=2))
 
 
 def play(stream: ControlStream, worlds: Worlds, steps: int, seed: int = 0) -> list[np.ndarray]:
@@ -113,7 +124,10 @@ def test_worlds_continue_bit_for_bit_where_they_were_saved(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", SHORT)
-def test_a_checkpoint_after_a_task_and_in_one_is_read_back(text: str) -> None:
+def test_a_checkpoint_after_a_task_and_in_one_is_read_back(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_rollouts(monkeypatch)
     stream = stream_named(text.replace("rollouts=1", "rollouts=2"))
 
     def agent() -> PPOLearner:
@@ -159,12 +173,16 @@ def test_the_friction_of_slippery_ants_is_10_to_the_u_of_4_and_changes() -> None
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of two methods on two streams."""
     folder = tmp_path_factory.mktemp("runs")
-    command = ["run", "--method", "none", "syre", "--stream", *SHORT, "--seeds", "2", "--jobs", "2"]
-    assert main([*command, "--no-references", "--runs", str(folder)]) == 0
+    plans = [CellPlan(stream, method) for stream in SHORT for method in ("none", "syre")]
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_rollouts(patch)
+        for job in plan_jobs(open_cells(folder, plans, [0, 1]), 1, ["cpu"]):
+            assert run_job(job, lambda done, total: None)
     return folder
 
 
-def test_what_a_run_records(runs: Path) -> None:
+def test_what_a_run_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_rollouts(monkeypatch)
     cells = find_cells(runs)
     assert len(cells) == 4
     for cell in cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -9,11 +10,12 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
+SCRIPT = str(REPOSITORY / "benchmarks" / "gpu_speed.py")
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    script = REPOSITORY / "benchmarks" / "gpu_speed.py"
     return subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -29,8 +31,13 @@ def test_it_measures_and_compares() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_in_one_line() -> None:
-    done = run()
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert 'gpu_speed: device "cuda" is not there' in done.stderr
+def test_without_a_gpu_it_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [SCRIPT])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(SCRIPT, run_name="__main__")
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert 'gpu_speed: device "cuda" is not there' in error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learners import supervised
+from learners import shorten_digits, supervised
 
 from plasticity_bench.agents.grouped_learner import GroupedLearner, Share
 from plasticity_bench.agents.layers import Layer
@@ -19,13 +19,25 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.registry import METHODS, Chosen, choose_method, method_of, with_learning_rate
 from plasticity_bench.sweep import plan_sweep
 from plasticity_bench.tables import COLUMNS
+from plasticity_bench.tasks.bit_flip import BitFlip
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (3, 8)
 #: What tells architectures apart, so that its configurations can train side by side.
 ALIKE = {"dropout": "dropout:p=0.3", "plasticity-injection": "plasticity-injection:head=1"}
+#: Updates of a task.
+STEPS = 24
 #: Settings that act within three tasks, by what their schedules count.
-SOON = {"period": (50, 70, 90), "after": (1, 2, 1), "window": (40, 60, 80), "interval": (0, 7, 9)}
+SOON = {"period": (20, 30, 50), "after": (1, 2, 1), "window": (20, 30, 50), "interval": (0, 7, 9)}
+SOONER: dict[str, list[dict[str, str]]] = {
+    "cbp": [{"rate": "0.01", "maturity": "10"}, {"rate": "0.02", "maturity": "5"}, {"rate": "0.01"}],
+    "weight-clipping": [{"kappa": "1"}, {}, {}],
+}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_digits(monkeypatch, STEPS)
 
 
 def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chosen]:
@@ -35,7 +47,7 @@ def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chos
     for i, settings in enumerate(plan_sweep(stream, text, count).configurations):
         own = choose_method(name).settings
         soon = {key: str(SOON[key][i]) for key in own if key in SOON}
-        found.append(choose_method(text, {**settings, **soon}))
+        found.append(choose_method(text, {**settings, **soon, **SOONER.get(name, [{}] * count)[i]}))
     assert len({chosen.settings["lr"] for chosen in found}) == count
     return found
 
@@ -85,10 +97,10 @@ def test_side_by_side_as_alone(name: str) -> None:
     configuration goes on alone as well."""
     chosen = configurations(name)
     first = grouped(chosen)
-    first.piece = 40
+    first.piece = 10
     for _ in range(4):
         first.advance()
-    assert (first.task, first.step) == (1, 40)
+    assert (first.task, first.step) == (1, 10)
     states = [saved(share) for share in first.shares]
     second = grouped(chosen)
     for share, state in zip(second.shares, states, strict=True):
@@ -99,6 +111,9 @@ def test_side_by_side_as_alone(name: str) -> None:
         other = alone(one)
         other.piece = first.piece
         expect_same(share, finish(other))
+    defaults = second.shares[0].learner.trained.groups[0].network.flat
+    plain = finish(alone(choose_method("none"))).network.flat
+    assert torch.equal(plain, defaults) == (name == "none"), "it acts within so short a stream"
     again = alone(chosen[1])
     load(again, states[1])
     assert len(states[1]) < 1.2 * len(saved(again))  # it does not hold the memory that all share
@@ -107,8 +122,9 @@ def test_side_by_side_as_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["l2", "cbp", "hare-tortoise"])
-def test_one_output_and_diagnostics(name: str) -> None:
+def test_one_output_and_diagnostics(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """bit-flip's products have one row, whose last digits depend on a network's place in a stack."""
+    monkeypatch.setattr(BitFlip, "steps", 80)
     stream = "bit-flip:tasks=2"
     chosen = configurations(name, stream)
     learner = finish(grouped(chosen, stream))
@@ -117,13 +133,14 @@ def test_one_output_and_diagnostics(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["batch-norm+cbp:rate=0.01", "layer-norm+l2-er", "dropout:p=0.2+redo:period=50"]
+    "name", ["batch-norm+cbp:rate=0.1,maturity=5", "layer-norm+l2-er", "dropout:p=0.2+redo:period=25"]
 )
 def test_convolutions_and_compositions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from plasticity_bench.specs import NetworkSpec
     from plasticity_bench.tasks.digits import PermutedDigits
 
     spec = NetworkSpec((1, 8, 8), 10, (12,), channels=(4,), kernel=3)
+    shorten_digits(monkeypatch, 20)
     monkeypatch.setattr(PermutedDigits, "network", lambda self: spec)
     real = PermutedDigits.open
 

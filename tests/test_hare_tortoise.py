@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from learners import learner
+from learners import few_test_images, learner
 from method_bench import Bench
 
 from plasticity_bench.agents.layers import trainable
@@ -44,8 +44,9 @@ def test_the_tortoise_is_the_average_of_the_hare(kind: str, clear: bool) -> None
 
 @pytest.mark.parametrize("stream", ["permuted-digits:tasks=2", MNIST])
 @pytest.mark.parametrize("method", ["", "layer-norm+", "batch-norm+"])
-def test_the_tortoise_predicts(method: str, stream: str) -> None:
+def test_the_tortoise_predicts(method: str, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is recorded of a task but the norms, from a network with the average's weights."""
+    few_test_images(monkeypatch)
     made = learner(f"{method}hare-tortoise:decay=0.9,period=20", (2, 3), stream=stream)
     shadow = StackedNetwork(made.network.spec, SeedRng((2, 3), "init"), torch.device("cpu"), torch.float32)
     average = [tensor for layer in shadow.layers for tensor in layer.state()]

@@ -55,8 +55,8 @@ def test_it_is_the_published_environment_bit_for_bit(robot: type[Locomotion]) ->
     ours = gymnasium.make(f"plasticity_bench/{name}-v0")
     assert published.observation_space == ours.observation_space
     assert published.action_space == ours.action_space
-    for seed in range(3):
-        assert rollout(published, seed, 1002) == rollout(ours, seed, 1002), seed
+    for seed, count in ((0, 1002), (1, 250), (2, 250)):
+        assert rollout(published, seed, count) == rollout(ours, seed, count), seed
     published.close()
     ours.close()
 

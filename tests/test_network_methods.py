@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from learners import finish, learner
+from learners import few_test_images, finish, learner
 from method_bench import Bench
 from torch import nn
 from torch.nn import functional
@@ -27,7 +27,12 @@ PERCEPTRON = NetworkSpec((6,), 4, (9, 7))
 CONVOLUTION = NetworkSpec((2, 14, 14), 4, (7,), channels=(3, 6), kernel=3)
 KINDS = pytest.mark.parametrize("spec", [PERCEPTRON, CONVOLUTION], ids=["perceptron", "convolution"])
 SEEDS = (0, 4, 5)
-MNIST = "permuted-mnist:tasks=2,images=640"
+MNIST = "permuted-mnist:tasks=2,images=384,epochs=2"
+
+
+@pytest.fixture(autouse=True)
+def quickly_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_test_images(monkeypatch, 100)
 
 
 def network_of(method: str, spec: NetworkSpec) -> StackedNetwork:

@@ -15,12 +15,15 @@ from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.rng import SeedRng
+from plasticity_bench.cells import CellPlan
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
+from plasticity_bench.plan import open_cells, plan_jobs
 from plasticity_bench.specs import PPOSpec
 from plasticity_bench.watch import find_cell, show
+from plasticity_bench.worker import run_job
 
-SPEC = PPOSpec(rollout=64, epochs=2, batch=32, environments=2)
+SPEC = PPOSpec(rollout=32, epochs=2, batch=16, environments=2)
 STREAMS = {"choices": GymStream, "vectors": PendulumStream}
 METHODS = (
     "plasticity-injection:after=1",
@@ -136,9 +139,9 @@ def test_networks_of_two_modes_are_refused(
 
 
 def test_watching_an_injected_policy(tmp_path: Path) -> None:
-    command = ["run", "--method", "plasticity-injection:after=1", "--seeds", "1", "--no-references"]
-    command += ["--stream", "shuffled-gridworld:tasks=3,rollouts=2", "--device", "cpu", "--jobs", "1"]
-    assert main([*command, "--runs", str(tmp_path)]) == 0
+    plan = CellPlan("shuffled-gridworld:tasks=3,rollouts=2", "plasticity-injection:after=1")
+    (job,) = plan_jobs(open_cells(tmp_path, [plan], [0]), 1, ["cpu"])
+    run_job(job, lambda done, total: None)
     (folder,) = tmp_path.glob("*/*")
     episode = show(find_cell(folder), 0, None, 5)
     assert episode.steps >= 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learners import finish, learner
+from learners import few_test_images, finish, learner
 from torch.nn import functional
 
 from plasticity_bench.agents.layers import Layer, trainable
@@ -20,10 +20,16 @@ from plasticity_bench.plan import open_cells
 from plasticity_bench.registry import choose_method, method_of
 
 DIGITS = "permuted-digits:tasks=3"
-MNIST = "permuted-mnist:tasks=3,images=640"
+#: 24 updates a task.
+MNIST = "permuted-mnist:tasks=3,images=512"
 HEADS = pytest.mark.parametrize(
     ("stream", "head"), [(DIGITS, 1), (DIGITS, 2), (DIGITS, 9), (MNIST, 2), (MNIST, 3)]
 )
+
+
+@pytest.fixture(autouse=True)
+def quickly_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_test_images(monkeypatch, 100)
 
 
 def before_injection(method: str, stream: str, seeds: tuple[int, ...] = (1, 6)) -> SupervisedLearner:
@@ -141,9 +147,9 @@ def test_it_is_none_until_the_injection_and_then_goes_on_alone() -> None:
 
 
 def test_a_run_goes_on_after_the_injection_with_the_same_bits_in_mid_task() -> None:
-    name, stream = "plasticity-injection:after=1,head=2", MNIST
+    name, stream = "plasticity-injection:after=1,head=2", "permuted-mnist:tasks=3,images=128,epochs=6"
     whole = learner(name, stream=stream)
-    whole.piece = 13
+    whole.piece = 5
     states = []
     while not whole.finished:
         states.append(copy.deepcopy(whole.state_dict()))
@@ -151,7 +157,7 @@ def test_a_run_goes_on_after_the_injection_with_the_same_bits_in_mid_task() -> N
     assert {len(state["trained"][0].get("branches", ())) for state in states} == {0, 2}
     for state in states[:: len(states) // 4]:
         resumed = learner(name, stream=stream)
-        resumed.piece = 13
+        resumed.piece = 5
         resumed.load_state_dict(state)
         while not resumed.finished:
             resumed.advance()

@@ -108,7 +108,7 @@ def test_gradient_is_that_of_autograd(kind: str, entropy: float) -> None:
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
     for environments in (1, 4):
-        spec = PPOSpec(rollout=64, epochs=2, batch=32, environments=environments)
+        spec = PPOSpec(rollout=32, epochs=2, batch=16, environments=environments)
         stream = STREAMS[kind](spec=spec)
         together = finish(agent(method, (0, 1, 5), stream))
         for index, seed in enumerate((0, 1, 5)):
@@ -122,9 +122,9 @@ def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_resumed_run_ends_with_the_same_bits(kind: str, normalize: bool) -> None:
     spec = PPOSpec(
-        rollout=64,
+        rollout=32,
         epochs=2,
-        batch=32,
+        batch=16,
         environments=2,
         normalize_observations=normalize,
         normalize_rewards=normalize,
@@ -148,7 +148,8 @@ def test_a_resumed_run_ends_with_the_same_bits(kind: str, normalize: bool) -> No
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("dropout", "batch-norm")])
 def test_every_method_trains_both_networks(method: str, kind: str) -> None:
     spec = PPOSpec(rollout=64, epochs=2, batch=32, environments=2)
-    made = agent(method, (0, 1), STREAMS[kind](spec=spec, hidden=(16, 16)))
+    stream = STREAMS[kind](rollouts=1, spec=spec, hidden=(16, 16))
+    made = agent(method, (0, 1), stream)
     before = weights(made)
     finish(made)
     after = weights(made)
@@ -156,7 +157,7 @@ def test_every_method_trains_both_networks(method: str, kind: str) -> None:
     assert not same(before, after)
     assert made.actor.method is not made.critic.method
     assert all(math.isfinite(row["final_performance"]) for rows in made.rows for row in rows)
-    twice = finish(agent(method, (0, 1), STREAMS[kind](spec=spec, hidden=(16, 16))))
+    twice = finish(agent(method, (0, 1), stream))
     assert same(after, weights(twice))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
-from learners import DIGITS, finish, learner
+from learners import DIGITS, few_test_images, finish, learner, shorten_digits
 from test_streams import needs_mnist
 
 from plasticity_bench import precision
@@ -23,7 +23,8 @@ from plasticity_bench.worker import captured
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_bf16_trains_and_is_not_float32(name: str) -> None:
+def test_bf16_trains_and_is_not_float32(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_digits(monkeypatch, 40)
     stream = "permuted-digits:tasks=2"
     plain, rounded = learner(name, stream=stream), learner(name, stream=stream, precision="bf16")
     tables = finish(plain), finish(rounded)
@@ -48,10 +49,10 @@ def test_products_in_bf16_are_within_their_rounding() -> None:
 
 
 @needs_mnist
-def test_convolutions_in_bf16() -> None:
-    made = learner(stream="permuted-mnist:tasks=2,images=640,epochs=1", precision="bf16")
-    table = finish(made)
-    other = finish(learner(stream="permuted-mnist:tasks=2,images=640,epochs=1"))
+def test_convolutions_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_test_images(monkeypatch)
+    stream = "permuted-mnist:tasks=2,images=256,epochs=1"
+    table, other = finish(learner(stream=stream, precision="bf16")), finish(learner(stream=stream))
     assert not np.array_equal(table[..., 2], other[..., 2])
     assert np.abs(table[:, 0, 3] - other[:, 0, 3]).max() < 0.1
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from learners import shorten_digits
 from rich.console import Console
 
 from plasticity_bench import side_by_side
@@ -27,6 +28,15 @@ SEEDS = (0, 1)
 RATES = ("0.001", "0.002", "0.003")
 
 
+#: Updates of a task where a run stays in the process of the test.
+STEPS = 40
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_digits(monkeypatch, STEPS)
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -43,7 +53,9 @@ def kill_at(share: float) -> Callable[[int, int], None]:
     return report
 
 
-def cells(runs: Path, method: str = "cbp:rate=0.01", rates: tuple[str, ...] = RATES) -> list[Planned]:
+def cells(
+    runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
+) -> list[Planned]:
     return open_cells(runs, [CellPlan(STREAM, method, {"lr": rate}) for rate in rates], SEEDS)
 
 
@@ -60,7 +72,9 @@ def tables(planned: list[Planned]) -> dict[str, bytes]:
     }
 
 
-def alone(runs: Path, method: str = "cbp:rate=0.01", rates: tuple[str, ...] = RATES) -> dict[str, bytes]:
+def alone(
+    runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
+) -> dict[str, bytes]:
     """What the configurations record one by one."""
     for rate in rates:
         item = cells(runs, method, (rate,))
@@ -75,15 +89,16 @@ def shape(jobs: list[Job]) -> list[tuple[int, int]]:
     return sorted((len(job.members), len(job.seeds)) for job in jobs)
 
 
+@pytest.mark.usefixtures("short")
 def test_recorded_as_if_alone(tmp_path: Path) -> None:
     planned = cells(tmp_path / "together")
     job = one_job(planned)
     assert shape([job]) == [(3, 2)]
     assert job.count == 6
-    assert job.steps == 3 * 2 * 3 * 112
+    assert job.steps == 3 * 2 * 3 * STEPS
     seen: list[tuple[int, int]] = []
     run_job(replace(job, checkpoint_seconds=60.0), lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (3 * 336, 3 * 336)
+    assert seen[-1] == (9 * STEPS, 9 * STEPS)
     assert tables(planned) == alone(tmp_path / "alone")
     assert len(tables(planned)) == 6
     origins = [item.cell.provenance(seed) for item in planned for seed in SEEDS]
@@ -93,6 +108,7 @@ def test_recorded_as_if_alone(tmp_path: Path) -> None:
     assert plan_jobs(planned, 1, ["cpu"]) == []
 
 
+@pytest.mark.usefixtures("short")
 def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
     """All stand in the second task; then one goes on alone, and the others from where they were."""
     wanted = alone(tmp_path / "alone")
@@ -104,7 +120,7 @@ def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
     single = one_job([planned[1]])
     updates: list[int] = []
     run_job(single, lambda done, total: updates.append(done))
-    assert updates[0] > 112  # not from the start
+    assert updates[0] > STEPS  # not from the start
     assert [path.exists() for path in places] == [True, False, True]
     rest = one_job(planned)
     assert shape([rest]) == [(2, 2)]
@@ -113,6 +129,7 @@ def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
     assert not any(path.exists() for path in places)
 
 
+@pytest.mark.usefixtures("short")
 def test_those_at_the_same_step_go_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two checkpoints, or begun at other times."""
     wanted = alone(tmp_path / "alone")
@@ -134,9 +151,10 @@ def test_those_at_the_same_step_go_on_together(tmp_path: Path, monkeypatch: pyte
     assert stacks == [2]
     assert tables(planned) == wanted
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1] == (3 * 336, 3 * 336)
+    assert seen[-1] == (9 * STEPS, 9 * STEPS)
 
 
+@pytest.mark.usefixtures("short")
 def test_a_damaged_checkpoint_stops_its_own_configuration(tmp_path: Path) -> None:
     planned = cells(tmp_path / "runs")
     with pytest.raises(Killed):
@@ -164,7 +182,7 @@ class Fragile(Method):
 
     def after_update(self, layers, optimizer):
         self.updates += 1
-        if self.updates == 150 and self.breaks:
+        if self.updates == 60 and self.breaks:
             raise ZeroDivisionError("broke")
         if self.keeps:
             self.kept = {1, 2}
@@ -178,6 +196,7 @@ def fragile(tmp_path: Path, *settings: dict[str, str]) -> list[Planned]:
     return open_cells(tmp_path / "runs", plans, SEEDS)
 
 
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("fault", ["breaks", "keeps"])
 def test_a_configuration_that_fails_is_named_and_the_others_are_recorded(tmp_path: Path, fault: str) -> None:
     planned = fragile(tmp_path, {"lr": "0.002"}, {fault: "1"}, {"lr": "0.003"})

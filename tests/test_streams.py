@@ -133,10 +133,11 @@ def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> No
     wanted = sklearn.datasets.load_digits(return_X_y=True)
     read = digits.load_digits()
     monkeypatch.setattr(digits, "find_spec", lambda name: None)
-    for found in (read, digits.load_digits()):
+    for found in (read, digits.load_digits.__wrapped__()):
         for ours, theirs in zip(found, wanted, strict=True):
             assert ours.dtype == theirs.dtype
             assert np.array_equal(ours, theirs)
+            assert not ours.flags.writeable
         assert (found[0].mean(), found[0].std()) == (wanted[0].mean(), wanted[0].std())
 
 

@@ -73,7 +73,7 @@ ARMS = ("none", "l2", "syre gamma=1e-4", "syre gamma=1e-3")
 
 @pytest.fixture(scope="module", params=ARMS)
 def escaped(request: pytest.FixtureRequest) -> tuple[str, Bench]:
-    """Every arm after the same 30,000 steps of gradient descent at 0.05."""
+    """Every arm after the same 20,000 steps of gradient descent at 0.05."""
     methods: dict[str, Method] = {
         "none": NoMethod(),
         "l2": L2(strength=2e-3),  # torch's weight decay is twice the paper's gamma
@@ -82,7 +82,7 @@ def escaped(request: pytest.FixtureRequest) -> tuple[str, Bench]:
     }
     bench = Bench(methods[request.param], OptimizerSpec("sgd", 0.05))
     assert bench.feature_rank() == GROUPS  # the effective weights start cloned, not the offset ones
-    bench.train(30_000)
+    bench.train(20_000)
     return request.param, bench
 
 

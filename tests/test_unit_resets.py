@@ -169,7 +169,7 @@ def test_snr_resets_units_silent_for_longer_than_their_history_explains(
                 seen[unit].clear()
         return found
 
-    assert run(bench, 300, choose) > 20
+    assert run(bench, 200, choose) > 20
     assert len({threshold for of_layer in thresholds[2] for threshold in of_layer}) > 3
     for i, of_layer in enumerate(thresholds[2]):
         assert method.threshold[i][2].tolist() == of_layer

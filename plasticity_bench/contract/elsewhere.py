@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
     from plasticity_bench.agents.torch_adapter import Attachment
 
-GRIDWORLD = "shuffled-gridworld:tasks=2,rollouts=2"
+GRIDWORLD = "shuffled-gridworld:tasks=2,rollouts=1"
 PERCEPTRON = NetworkSpec((6,), 4, (8, 5))
 SHARED = (
     "actor and critic have a method each: keep state in attributes of self, never in globals or class "
@@ -57,7 +57,7 @@ def serves_ppo(subject: Subject) -> str:
 
 
 def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tensor]]:
-    """What is trainable after two tasks of two rollouts, of actor and critic."""
+    """What is trainable after two tasks of one rollout, 16 updates each, of actor and critic."""
     from plasticity_bench.agents.ppo import PPOLearner
 
     stream = stream_of(choose_stream(GRIDWORLD))
@@ -154,11 +154,11 @@ def _learn(subject: Subject) -> torch.Tensor:
     from plasticity_bench.agents.sb3 import attach
 
     kwargs: dict[str, Any] = {"net_arch": {"pi": [8, 6], "vf": [7]}}
-    small: dict[str, Any] = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "policy_kwargs": kwargs}
+    small: dict[str, Any] = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "policy_kwargs": kwargs}
     model = PPO("MlpPolicy", "CartPole-v1", seed=4, device="cpu", **small)
     attached = attach(model, subject.make)
     for _ in range(2):
-        model.learn(64)
+        model.learn(32)
         attached.task_end()
     return nn.utils.parameters_to_vector(model.policy.parameters()).detach()
 

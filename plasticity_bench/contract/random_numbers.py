@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from plasticity_bench.agents.layers import Layer
 from plasticity_bench.contract.results import Broken
-from plasticity_bench.contract.subject import Subject, finish
-from plasticity_bench.contract.watch import watched
 
+if TYPE_CHECKING:
+    from plasticity_bench.contract.subject import Subject
+
+#: Stands for a hook's name.
+MAKING = "making the method"
 INSTEAD = {
     "torch": "torch's global generator (torch.randn, rand, randperm, tensor.normal_, dropout ...)",
     "numpy": "numpy's global generator (np.random.*)",
@@ -21,33 +24,42 @@ INSTEAD = {
 }
 
 
-def draws_its_own(subject: Subject) -> str:
-    """torch's, numpy's and Python's global generators are as they were after every hook."""
-    states = _states()
+class Draws:
+    """Told around every hook: the first that draws from a global generator, and from which."""
 
-    def compare(hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
-        nonlocal states
+    def __init__(self) -> None:
+        self.found: tuple[str, str] | None = None  # what draws, the name of the generator
+        self.states = _states()
+
+    def __call__(self, hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
         now = _states()
         if done:
-            _compare(states, now, hook, subject.place(hook))
-        states = now
+            self.compare(hook, now)
+        self.states = now
 
-    method = subject.make()
-    _compare(states, _states(), "making the method", "")
-    finish(subject.learner(method=watched(method, compare)))
+    def compare(self, what: str, now: dict[str, bytes]) -> None:
+        for name, state in self.states.items():
+            if now[name] != state and self.found is None:
+                self.found = what, name
+
+
+def draws_its_own(subject: Subject) -> str:
+    """torch's, numpy's and Python's global generators are as they were after every hook."""
+    try:
+        subject.trained()
+    except Exception:
+        if not subject.draws.found:
+            raise
+    if subject.draws.found:
+        what, name = subject.draws.found
+        raise Broken(
+            f"{what} draws from {INSTEAD[name]}",
+            "a seed's draws would depend on what else is trained: keep the rng that setup is given "
+            "(self.rng = rng) and draw with self.rng.normal(like) or self.rng.uniform(like), numbers of "
+            "the shape of a tensor",
+            "" if what == MAKING else subject.place(what),
+        )
     return "no hook draws from torch's, numpy's or Python's global generator"
-
-
-def _compare(before: dict[str, bytes], after: dict[str, bytes], what: str, where: str) -> None:
-    for name, state in before.items():
-        if after[name] != state:
-            raise Broken(
-                f"{what} draws from {INSTEAD[name]}",
-                "a seed's draws would depend on what else is trained: keep the rng that setup is given "
-                "(self.rng = rng) and draw with self.rng.normal(like) or self.rng.uniform(like), numbers of "
-                "the shape of a tensor",
-                where,
-            )
 
 
 def _states() -> dict[str, bytes]:

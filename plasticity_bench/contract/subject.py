@@ -6,6 +6,7 @@ import inspect
 import os
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.cells import configuration
 from plasticity_bench.contract import STREAM
+from plasticity_bench.contract.random_numbers import MAKING, Draws
+from plasticity_bench.contract.watch import watched
 from plasticity_bench.registry import (
     Chosen,
     choose_method,
@@ -28,6 +31,7 @@ from plasticity_bench.registry import (
     with_learning_rate,
 )
 from plasticity_bench.settings import split_parts, split_settings
+from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tables import COLUMNS
 from plasticity_bench.tasks.base import SupervisedStream
 
@@ -37,6 +41,10 @@ class Run(NamedTuple):
 
     table: np.ndarray  # (seeds, tasks, columns)
     weights: list[torch.Tensor]  # everything trainable, each (S, ...)
+
+    def of(self, index: int) -> Run:
+        """One seed's part."""
+        return Run(self.table[index : index + 1], [w[index : index + 1] for w in self.weights])
 
     def equals(self, other: Run) -> bool:
         """Bit for bit."""
@@ -61,7 +69,10 @@ class Subject:
         self.stream = found
         self.optimizer = with_learning_rate(self.stream, self.chosen)
         self.files = {file for part in self.parts for file in _files(part.cls)}
-        self._runs: dict[tuple[bool, tuple[int, ...]], Run] = {}
+        #: Of the learner of the seeds 0 and 1 that ``trained`` returns.
+        self.draws = Draws()
+        self._learners: dict[tuple[int, ...], SupervisedLearner] = {}
+        self._runs: dict[tuple[int, ...], Run] = {}
 
     def make(self) -> Method:
         """A new instance."""
@@ -89,12 +100,29 @@ class Subject:
         """As ``run`` makes it; ``method`` in place of a new instance."""
         return SupervisedLearner(self.stream, method or self.make(), seeds, optimizer=self.optimizer)
 
-    def run(self, seeds: Sequence[int] = (0, 1), plain: bool = False) -> Run:
-        """Trained to the end, once; ``plain``: by ``none`` at the same step size."""
-        key = plain, tuple(seeds)
-        if key not in self._runs:
-            self._runs[key] = finish(self.learner(seeds, NoMethod() if plain else None))
-        return self._runs[key]
+    def trained(self, seeds: Sequence[int] = (0, 1)) -> SupervisedLearner:
+        """A learner that is at its end, the same at every call: to be looked at."""
+        key = tuple(seeds)
+        if key not in self._learners:
+            made = self.learner(seeds, self._watched() if key == (0, 1) else None)
+            self._runs[key] = finish(made)
+            self._learners[key] = made
+        return self._learners[key]
+
+    def _watched(self) -> Method:
+        self.draws = Draws()
+        method = self.make()
+        self.draws(MAKING, True, (), None)
+        return watched(method, self.draws)
+
+    def run(self, seeds: Sequence[int] = (0, 1)) -> Run:
+        """Trained to the end, once."""
+        self.trained(seeds)
+        return self._runs[tuple(seeds)]
+
+    def plain_run(self) -> Run:
+        """The same seeds trained by ``none`` at the same step size."""
+        return plain_run(self.stream, self.optimizer)
 
     def where(self, error: BaseException) -> str:
         """file:line of the method's code that an exception passed through last."""
@@ -113,6 +141,12 @@ class Subject:
             if not name or part.cls.info.name == name:
                 return definition(getattr(part.cls, last))
         return ""
+
+
+@lru_cache(maxsize=2)
+def plain_run(stream: SupervisedStream, optimizer: OptimizerSpec) -> Run:
+    """What ``none`` leaves of the seeds 0 and 1: once for all methods that are checked in a process."""
+    return finish(SupervisedLearner(stream, NoMethod(), (0, 1), optimizer=optimizer))
 
 
 def finish(learner: SupervisedLearner) -> Run:

@@ -17,13 +17,15 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.checkpoints import is_plain
 from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful
 from plasticity_bench.contract.stacking import explain
-from plasticity_bench.contract.subject import Run, Subject, finish, same_bits
+from plasticity_bench.contract.subject import Subject, finish, same_bits
 from plasticity_bench.contract.watch import named, watched
 from plasticity_bench.errors import InputError
 from plasticity_bench.settings import parse_settings
 
-#: Seeds of the stack, and those of them that train alone too.
-STACK, ALONE = (0, 1, 2, 3, 4), (0, 3)
+#: Seeds of the stack, and of the stacks in which some of them train again.
+STACK, AGAIN = (0, 1, 2, 3, 4), ((0, 1), (3,))
+#: Trained alone.
+ONE = (3,)
 
 
 def learns(subject: Subject) -> str:
@@ -83,8 +85,8 @@ def _judge(subject: Subject, hook: str, done: bool, layers: Sequence[Layer], res
 
 
 def repeats(subject: Subject) -> str:
-    """The same seeds give the same bits twice."""
-    if not finish(subject.learner()).equals(subject.run()):
+    """The same seed gives the same bits twice."""
+    if not finish(subject.learner(ONE)).equals(subject.run(ONE)):
         raise Broken(
             "the same seeds trained twice give other numbers",
             "draw every random number from the rng that setup is given (self.rng = rng; "
@@ -96,13 +98,13 @@ def repeats(subject: Subject) -> str:
 def stacks(subject: Subject) -> str:
     """A seed's numbers are the same bits whether it trains alone or beside others."""
     together = subject.run(STACK)
-    for seed in ALONE:
-        index = STACK.index(seed)
-        alone = subject.run((seed,))
-        sliced = Run(together.table[index : index + 1], [w[index : index + 1] for w in together.weights])
-        if not alone.equals(sliced):
-            explain(subject, STACK, index)
-    return f"{len(STACK)} seeds beside each other and one by one: the same bits"
+    for seeds in AGAIN:
+        again = subject.run(seeds)
+        for i, seed in enumerate(seeds):
+            index = STACK.index(seed)
+            if not again.of(i).equals(together.of(index)):
+                explain(subject, STACK, index)
+    return f"{len(STACK)} seeds beside each other, two, and one alone: the same bits"
 
 
 def starts_as_none(subject: Subject) -> str:
@@ -192,7 +194,7 @@ def turns_off(subject: Subject) -> str:
         off = subject.with_settings(settings)
     except InputError as error:
         raise Broken(f"info.off cannot be set: {error}", "name settings that the class takes") from error
-    if not off.run().equals(subject.run(plain=True)):
+    if not off.run().equals(subject.plain_run()):
         raise Broken(
             f"with {text} it still is not plain training",
             "look for what it does whatever its settings: decay in setup, noise, a network of its own, "
@@ -203,7 +205,7 @@ def turns_off(subject: Subject) -> str:
 
 def acts(subject: Subject) -> str:
     """With these settings it is not plain training."""
-    if subject.run().equals(subject.run(plain=True)):
+    if subject.run().equals(subject.plain_run()):
         raise Doubtful(
             "with these settings it changed nothing in 336 updates",
             "where it acts seldom, check it with settings under which it acts here "
@@ -214,8 +216,7 @@ def acts(subject: Subject) -> str:
 
 def keeps_parameters(subject: Subject) -> str:
     """Every parameter and its gradient still lie where the optimizer reads and writes them."""
-    made = subject.learner()
-    finish(made)
+    made = subject.trained()
     optimizer = made.trained.optimizer
     for name, parameter in named(made.layers).items():
         gradient = parameter.grad
