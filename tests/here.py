@@ -1,10 +1,11 @@
-"""Runs without processes of their own: what the command does, but for starting workers. A worker imports torch,
-which takes longer than the small runs of tests train."""
+"""Runs without processes of their own: what the command does, but for starting workers. A worker imports
+torch, which takes longer than the small runs of tests train."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -56,10 +57,16 @@ def no_workers() -> Iterator[None]:
             torch.set_flush_denormal(False)
 
 
+def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with no_workers(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 def finish_here(command: Sequence[str]) -> tuple[int, str]:
     """``finish_run`` of benchmarks/kill_and_resume.py, in this process: (exit code, stderr)."""
     assert tuple(command[:3]) == (sys.executable, "-m", "plasticity_bench")
-    errors = io.StringIO()
-    with no_workers(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        code = main(command[3:])
-    return code, errors.getvalue()
+    done = run_here(*command[3:])
+    return done.returncode, done.stderr

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins import GOOD
 from slurm import wait_until
 
 from plasticity_bench.cli import main
@@ -20,12 +19,6 @@ from plasticity_bench.verify_tables import check_origin
 STREAM = "permuted-digits:tasks=8"
 SUBMIT = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--max-parallel", "1"]
 SUBMIT += ["--stream", STREAM, "--no-references"]
-#: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
-SLOW = (
-    GOOD.replace("import dataclass\n", "import dataclass\nimport time\n")
-    .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
-    .replace("        for layer in layers:", "        time.sleep(self.wait)\n        for layer in layers:", 1)
-)
 
 
 def tables(runs: Path) -> list[bytes]:

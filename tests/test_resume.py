@@ -96,7 +96,7 @@ def notes(runs: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
-    """``small`` into ``tmp_path``, under way; nothing of it is left afterwards. Who trains notes it beside."""
+    """``small`` into ``tmp_path``, under way; nothing of it is left afterwards. Who trains notes it."""
     monkeypatch.setenv("TEST_NOTES", str(notes(tmp_path)))
     notes(tmp_path).mkdir()
     process = start_slowly(small(tmp_path, method))

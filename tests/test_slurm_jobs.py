@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import FAILING
+from plugins import FAILING, SLOW
 from slurm import Slurm, slurm, wait_until
 from slurm_runs import (
-    SLOW,
     STREAM,
     SUBMIT,
     alive,
