@@ -61,7 +61,7 @@ def workers_of(parent: int) -> list[int]:
 
 @dataclass
 class Storm:
-    """Within, workers of this process are killed, ``every`` so many seconds on average, and ``most`` in all."""
+    """Within, workers of this process are killed, ``every`` so many seconds on average, ``most`` in all."""
 
     every: float
     rng: random.Random

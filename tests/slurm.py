@@ -146,6 +146,12 @@ class Slurm:
 
         wait_until(saved, "the state of the jobs on disk")
 
+    def impatient(self) -> str:
+        """SLURM_CONF for commands that ask a slurmctld that is gone: they give up after a second, not ten."""
+        path = self.folder / "impatient.conf"
+        path.write_text(self.configuration.read_text() + "MessageTimeout=1\n")
+        return str(path)
+
     def answers(self) -> bool:
         """Whether slurmctld does."""
         return " is UP" in _ask("scontrol", "ping").stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slurm import wait_until
+from slurm import Slurm, wait_until
 
 from plasticity_bench.cli import main
 from plasticity_bench.cluster.slurm import queue
@@ -80,6 +80,13 @@ def expect_whole(runs: Path, wanted: list[bytes]) -> None:
             assert len(cell.table(seed)["task"]) == cell.tasks
             assert list(check_origin(cell.provenance(seed), seed)) == []
     assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
+
+
+def expect_started(cluster: Slurm, runs: Path, job: str, count: int) -> None:
+    """Waits for the job's ``count``-th start, which has a checkpoint to go on from."""
+    wait_until(lambda: cluster.detail(job, "Restarts") == str(count - 1), "put back")
+    wait_until(lambda: starts(runs) == count, "started again")
+    assert len(list(runs.glob("*/*/checkpoint-*.pt"))) == 1
 
 
 def processes(runs: Path) -> list[int]:

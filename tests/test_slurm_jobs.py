@@ -18,6 +18,7 @@ from slurm_runs import (
     STREAM,
     SUBMIT,
     alive,
+    expect_started,
     expect_whole,
     finished,
     go,
@@ -104,11 +105,7 @@ def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor
     both = [
         subprocess.Popen([*command, "--method", plugin], stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    try:
-        said = [process.communicate()[1] for process in both]  # at the same moment, or one after the other
-    finally:
-        for process in both:
-            process.kill()
+    said = [process.communicate()[1] for process in both]  # at the same moment, or one after the other
     assert sorted(process.returncode for process in both) in ([0, 0], [0, 2]), said
     assert sum("submitted job" in text for text in said) == 1
     assert len(submissions(tmp_path)) == 1
@@ -149,38 +146,41 @@ def test_a_killed_job_is_submitted_again_and_goes_on(
     assert len(submissions(tmp_path)) == 2
 
 
-def test_jobs_put_back_in_the_queue_go_on(
+def test_a_job_put_back_in_the_queue_goes_on(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
 ) -> None:
-    """By the user, by the signal that announces the time limit, and both by Slurm when their node fails."""
-    requeued, warned = tmp_path / "requeued", tmp_path / "warned"
-    jobs = {}
-    for runs in (requeued, warned):
-        assert submit(runs, plugin, wait=0.05) == 0
-    for runs in (requeued, warned):
-        trains(runs)
-        (jobs[runs],) = alive(runs)
-    (cell,) = find_cells(requeued)
+    assert submit(tmp_path, plugin, wait=0.05) == 0
+    trains(tmp_path)
+    (job,) = alive(tmp_path)
+    (cell,) = find_cells(tmp_path)
     (cell.path / ".seed-000.csv.1.tmp").write_bytes(b"")  # as of a job killed while it writes
-    cluster.command("scontrol", "requeue", jobs[requeued])
-    cluster.command("scancel", "--signal=USR2", jobs[warned])
+    cluster.command("scontrol", "requeue", job)
+    expect_started(cluster, tmp_path, job, 2)
+    go(plugin)
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+    assert len(submissions(tmp_path)) == 1
+    assert starts(tmp_path) == 2
+    assert "Requeued job" not in log(tmp_path)
 
-    def seen(key: str) -> set[str]:
-        return {cluster.detail(job, key) for job in jobs.values()}
 
-    wait_until(lambda: seen("Restarts") == {"1"}, "both put back")
-    wait_until(lambda: [starts(runs) for runs in jobs] == [2, 2], "both started again")
-    assert [len(list(runs.glob("*/*/checkpoint-*.pt"))) for runs in jobs] == [1, 1]
+def test_a_job_put_back_by_the_signal_and_by_a_node_that_fails_goes_on(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
+) -> None:
+    assert submit(tmp_path, plugin, wait=0.05) == 0
+    trains(tmp_path)
+    (job,) = alive(tmp_path)
+    cluster.command("scancel", "--signal=USR2", job)
+    expect_started(cluster, tmp_path, job, 2)
     cluster.fail_node()
-    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back again")
+    wait_until(lambda: cluster.detail(job, "JobState") == "PENDING", "put back again")
     go(plugin)
     cluster.start_node()
-    for runs in jobs:
-        finished(runs, 2)
-        expect_whole(runs, wanted)
-        assert len(submissions(runs)) == 1
-        assert starts(runs) == 3
-        assert ("Requeued job" in log(runs)) == (runs == warned)
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+    assert len(submissions(tmp_path)) == 1
+    assert starts(tmp_path) == 3
+    assert "Requeued job" in log(tmp_path)
 
 
 def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
@@ -190,6 +190,7 @@ def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
     is warned within its first half minute."""
     more = ("--time", "1", "--slurm", "signal=USR2@55")
     assert submit(tmp_path, plugin, wait=0.05, more=more) == 0
+    trains(tmp_path)
     (job,) = alive(tmp_path)
     wait_until(lambda: cluster.detail(job, "Restarts") == "1", "a second start")
     (checkpoint,) = tmp_path.glob("*/*/checkpoint-*.pt")
@@ -207,7 +208,9 @@ def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
     cluster.kill_controller()
     try:
         capsys.readouterr()
-        assert submit(tmp_path, plugin, wait=0.05) == 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", cluster.impatient())
+            assert submit(tmp_path, plugin, wait=0.05) == 1
         err = capsys.readouterr().err
         assert "`squeue`" in err
         assert err.count("\n") == 1
