@@ -11,6 +11,7 @@ would. ``tests/test_kill_storm.py`` uses the same functions.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -60,10 +61,11 @@ def workers_of(parent: int) -> list[int]:
 
 @dataclass
 class Storm:
-    """Within, workers of this process are killed, ``every`` so many seconds on average."""
+    """Within, workers of this process are killed, ``every`` so many seconds on average, ``most`` in all."""
 
     every: float
     rng: random.Random
+    most: float = math.inf
     kills: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -78,7 +80,7 @@ class Storm:
         self._thread.join()
 
     def _rage(self) -> None:
-        while not self._stop.wait(self.rng.expovariate(1 / self.every)):
+        while self.kills < self.most and not self._stop.wait(self.rng.expovariate(1 / self.every)):
             if found := workers_of(os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(self.rng.choice(found), signal.SIGKILL)

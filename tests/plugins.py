@@ -24,6 +24,19 @@ class Noise(Method):
                 parameter.add_(self.rng.normal(parameter), alpha=self.strength)
 '''
 
+#: ``GOOD``, which waits so many seconds at every update, by its setting or by the environment, until there is
+#: a file ``go`` beside its own: long on the clock, and not on the processor.
+SLOW = (
+    GOOD.replace("import dataclass\n", "import dataclass\nimport os\nimport time\nfrom pathlib import Path\n")
+    .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
+    .replace(
+        "    def after_update(self, layers, optimizer):\n",
+        "    def after_update(self, layers, optimizer):\n"
+        '        if not Path(__file__).with_name("go").exists():\n'
+        '            time.sleep(self.wait or float(os.environ.get("TEST_WAIT", "0")))\n',
+    )
+)
+
 #: Imports and can be made, and fails at its first update.
 FAILING = GOOD.replace('"noise"', '"failing"').replace(
     "        for layer in layers:",

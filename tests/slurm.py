@@ -14,15 +14,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from watch import watched
 
 SKIP = "PLASTICITY_BENCH_SKIP_SLURM"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
-#: Seconds for which something is waited for, on a machine that is busy.
-PATIENCE = 240.0
+#: Seconds for which something is waited for on a machine that is busy, that a command of Slurm may take, and
+#: that a test may take.
+PATIENCE, COMMAND_PATIENCE, TEST_PATIENCE = 60.0, 30.0, 180.0
 #: Of util-linux: the daemons end also where the tests are killed.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 #: Debian keeps daemons where an ordinary user's PATH may not look.
@@ -50,7 +52,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerNode=4000
 SlurmdParameters=config_overrides
-SchedulerParameters=batch_sched_delay=0,sched_interval=1
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 MpiDefault=none
 ReturnToService=2
 KillWait=1
@@ -124,19 +126,39 @@ class Slurm:
 
     def kill_controller(self) -> None:
         """Kills slurmctld, as when its machine fails."""
+        self._save()
         daemon = self.daemons.pop("slurmctld")
         os.killpg(daemon.pid, signal.SIGKILL)  # with the process that runs its scripts
         daemon.wait()
 
+    def _save(self) -> None:
+        """Waits until slurmctld has saved what it knows of the jobs, which it does some seconds later. One
+        that it forgets runs on, and the node is drained when another gets its number."""
+        mark = f"saved-{secrets.token_hex(4)}"
+        for job in self.jobs():
+            self.command("scontrol", "update", f"jobid={job}", f"comment={mark}-{job}")
+        state = self.folder / "state" / "job_state"
+        wanted = [f"{mark}-{job}".encode() for job in self.jobs()]
+
+        def saved() -> bool:
+            known = state.read_bytes() if state.exists() else b""
+            return all(comment in known for comment in wanted)
+
+        wait_until(saved, "the state of the jobs on disk")
+
+    def impatient(self) -> str:
+        """SLURM_CONF for commands that ask a slurmctld that is gone: they give up after a second, not ten."""
+        path = self.folder / "impatient.conf"
+        path.write_text(self.configuration.read_text() + "MessageTimeout=1\n")
+        return str(path)
+
     def answers(self) -> bool:
         """Whether slurmctld does."""
-        done = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, check=False)
-        return " is UP" in done.stdout
+        return " is UP" in _ask("scontrol", "ping").stdout
 
     def node_state(self) -> str:
         """As sinfo shows it: "idle", "mixed", "drained", ..."""
-        done = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
+        return _ask("sinfo", "-h", "-o", "%T").stdout.strip()
 
     def drain_node(self) -> None:
         """No more jobs for the node."""
@@ -162,8 +184,7 @@ class Slurm:
         def usable() -> bool:
             if not self.node_state().startswith(("drain", "down")):
                 return True
-            resume = ["scontrol", "update", f"nodename={self.host}", "state=resume"]
-            subprocess.run(resume, capture_output=True, check=False)
+            _ask("scontrol", "update", f"nodename={self.host}", "state=resume")
             return False
 
         wait_until(usable, "the node")
@@ -180,7 +201,7 @@ class Slurm:
 
     def command(self, *words: str) -> str:
         """What a command of Slurm prints."""
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = _ask(*words)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout
 
@@ -193,7 +214,8 @@ class Slurm:
     def stop(self) -> None:
         """Ends the jobs and every process that ``start`` began."""
         with suppress(AssertionError):
-            self.quiet()
+            if self.alive():
+                self.quiet()
         for daemon in reversed(self.daemons.values()):
             with suppress(ProcessLookupError):
                 os.killpg(daemon.pid, signal.SIGTERM)
@@ -202,6 +224,17 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 os.killpg(daemon.pid, signal.SIGKILL)
                 daemon.wait()
+        for pid in self._processes_of_jobs():  # where Slurm could not end them
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def alive(self) -> bool:
+        """Whether every daemon runs that nobody ended on purpose."""
+        return all(daemon.poll() is None for daemon in self.daemons.values())
+
+    def watched(self, seconds: float = TEST_PATIENCE) -> AbstractContextManager[None]:
+        """Within, a test fails soon where a daemon ends that nobody meant to end, or after ``seconds``."""
+        return watched(self.daemons, self.folder, seconds)
 
     def _processes_of_jobs(self) -> list[int]:
         """The jobs' processes and Slurm's own that look after them."""
@@ -243,11 +276,19 @@ def slurm() -> Iterator[Slurm]:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         cluster = Slurm(folder)
         try:
-            cluster.start()
+            with cluster.watched():
+                cluster.start()
             yield cluster
         finally:
             cluster.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=COMMAND_PATIENCE)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"{' '.join(words)}: no answer within {COMMAND_PATIENCE:.0f} s")
 
 
 def _free_ports(count: int) -> list[int]:

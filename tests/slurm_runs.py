@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins import GOOD
-from slurm import wait_until
+from slurm import Slurm, wait_until
 
 from plasticity_bench.cli import main
 from plasticity_bench.cluster.slurm import queue
@@ -20,17 +19,16 @@ from plasticity_bench.verify_tables import check_origin
 STREAM = "permuted-digits:tasks=8"
 SUBMIT = ["run", "--executor", "slurm", "--partition", "main", "--time", "10", "--max-parallel", "1"]
 SUBMIT += ["--stream", STREAM, "--no-references"]
-#: ``GOOD``, which waits at every update: long on the clock, and not on the processor.
-SLOW = (
-    GOOD.replace("import dataclass\n", "import dataclass\nimport time\n")
-    .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
-    .replace("        for layer in layers:", "        time.sleep(self.wait)\n        for layer in layers:", 1)
-)
 
 
 def tables(runs: Path) -> list[bytes]:
     """Every table, by its path."""
     return [path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))]
+
+
+def go(plugin: str) -> None:
+    """From now on the plug-in waits no more."""
+    Path(plugin.partition(":")[0]).with_name("go").touch()
 
 
 def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
@@ -82,6 +80,13 @@ def expect_whole(runs: Path, wanted: list[bytes]) -> None:
             assert len(cell.table(seed)["task"]) == cell.tasks
             assert list(check_origin(cell.provenance(seed), seed)) == []
     assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
+
+
+def expect_started(cluster: Slurm, runs: Path, job: str, count: int) -> None:
+    """Waits for the job's ``count``-th start, which has a checkpoint to go on from."""
+    wait_until(lambda: cluster.detail(job, "Restarts") == str(count - 1), "put back")
+    wait_until(lambda: starts(runs) == count, "started again")
+    assert len(list(runs.glob("*/*/checkpoint-*.pt"))) == 1
 
 
 def processes(runs: Path) -> list[int]:

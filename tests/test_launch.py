@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from here import finish_here
 from plugins import FAILING, GOOD
 from rich.console import Console
 from test_resume import load
 
 from plasticity_bench import launch
 from plasticity_bench.cells import CellPlan
+from plasticity_bench.parallel import live_with
 from plasticity_bench.plan import open_cells
 from plasticity_bench.worker import Job
 
@@ -41,17 +43,25 @@ def plugin(folder: Path, name: str, body: str) -> str:
 
 LETHAL = "        os.kill(os.getpid(), signal.SIGKILL)\n"
 VAST = "        torch.empty(2**48)\n"
-#: Tells by a file that training is well under way, waits for the other worker, and goes on slowly.
+#: Tells by a file that training is well under way, waits until so many workers do, and goes on slowly; with
+#: none to wait for it only trains.
 MARKED = """
         self.count = getattr(self, "count", 0) + 1
-        folder = Path(__file__).parent
-        if self.count == 100:
+        folder, together = Path(__file__).parent, int(os.environ["TEST_TOGETHER"])
+        if self.count == 100 and together:
             (folder / f"marker-{os.getpid()}").touch()
-            while len(list(folder.glob("marker-*"))) < 2:
+            while len(list(folder.glob("marker-*"))) < together:
                 time.sleep(0.01)
-        if self.count > 100:
+        if self.count > 100 and together:
             time.sleep(0.005)
 """
+
+
+def finish_alone(command: list[str]) -> tuple[int, str]:
+    """In this process, where ``MARKED`` waits for nobody."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_TOGETHER", "0")
+        return finish_here(command)
 
 
 def said(errors: str) -> list[str]:
@@ -74,11 +84,17 @@ def on_simulated_device(
     return True
 
 
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that train nothing, and import nothing for it."""
+    monkeypatch.setattr(launch, "train_one", on_simulated_device)
+    monkeypatch.setattr(launch, "start_worker", live_with)
+
+
 @pytest.mark.parametrize(("workers", "shared"), [(2, 1), (4, 2)])
 def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, shared: int
+    tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch, workers: int, shared: int
 ) -> None:
-    monkeypatch.setattr(launch, "train_one", on_simulated_device)
     monkeypatch.setenv("TEST_WORKERS", str(workers))
     planned = open_cells(tmp_path, [CellPlan(STREAM, name) for name in ("none", "l2", "syre")], range(8))
     assert launch.train(planned, workers, ["sim:0", "sim:1"], Console(file=StringIO())) == 24
@@ -91,9 +107,8 @@ def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
 
 
 def test_more_devices_than_processes_leave_the_last_ones_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "train_one", on_simulated_device)
     monkeypatch.setenv("TEST_WORKERS", "1")
     planned = open_cells(tmp_path, [CellPlan(STREAM, "none")], range(2))
     launch.train(planned, 1, ["sim:0", "sim:1", "sim:2"], Console(file=StringIO()))
@@ -106,23 +121,21 @@ def test_more_devices_than_processes_leave_the_last_ones_alone(
 def test_a_method_that_kills_its_worker_is_told_with_its_cell_and_the_rest_goes_on(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     method = plugin(tmp_path, "lethal", LETHAL)
-    code, errors = tool.finish_run(tool.run_command(runs, [method, "none", "l2"], STREAM, "2"))
+    code, errors = tool.finish_run(tool.run_command(runs, [method, "none", "l2"], STREAM, "1"))
     assert code == 1
     assert "Traceback" not in errors
-    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seeds 0(-1)?: "
+    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seeds 0: "
     how = "worker process was killed by signal 9, often out of memory"
-    lines = said(errors)
-    assert lines
-    for line in lines:
-        assert re.fullmatch(
-            rf"plasticity_bench: {cell}its {how}, at the last of 3 tries; run the same command again to go "
-            "on from the last checkpoint, with fewer processes: --jobs 1",
-            line,
-        )
+    (line,) = said(errors)
+    assert re.fullmatch(
+        rf"plasticity_bench: {cell}its {how}, at the last of 3 tries; run the same command again to go on "
+        "from the last checkpoint, with fewer processes: --jobs 1",
+        line,
+    )
     warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 2 * len(lines)  # three tries, and no more
+    assert len(warnings) == 2  # three tries, and no more
     assert all(re.fullmatch(rf"warning: {cell}the {how}; it is tried again", line) for line in warnings)
-    assert sorted(name.split("/")[1][:4] for name in tool.tables(runs)) == ["l2-8", "l2-8", "none", "none"]
+    assert sorted(name.split("/")[1][:4] for name in tool.tables(runs)) == ["l2-8", "none"]
     assert tool.leftovers(runs) == []
 
 
@@ -157,10 +170,11 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_save_first(tmp_path: Path, number: int, code: int) -> None:
+def test_signals_save_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
     """Sent to all processes, as a terminal or a scheduler does. No checkpoint is due before: what is there
     was saved upon the signal."""
     marked = plugin(tmp_path, "marked", MARKED)
+    monkeypatch.setenv("TEST_TOGETHER", "2")
 
     def command(runs: Path) -> list[str]:
         found: list[str] = tool.run_command(runs, [marked], "permuted-digits:tasks=5", "2")
@@ -184,7 +198,7 @@ def test_signals_save_first(tmp_path: Path, number: int, code: int) -> None:
     ]
     assert tool.tables(tmp_path / "runs") == {}
     for folder in ("runs", "whole"):
-        assert tool.finish_run(command(tmp_path / folder))[0] == 0
+        assert finish_alone(command(tmp_path / folder))[0] == 0
     wanted = tool.tables(tmp_path / "whole")
     assert len(wanted) == 2
     assert tool.differences(tool.tables(tmp_path / "runs"), wanted) == []
@@ -209,8 +223,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(small_disk: Path, tmp_path: Path) -> None:
     """Two workers run into it."""
-    runs, stream, methods = small_disk / "runs", "permuted-digits:tasks=40", ["none", "l2"]
-    assert tool.finish_run(tool.run_command(runs, ["syre"], stream, "1"))[0] == 0
+    runs, stream, methods = small_disk / "runs", "permuted-digits:tasks=20", ["none", "l2"]
+    assert finish_here(tool.run_command(runs, ["syre"], stream, "1"))[0] == 0
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in runs.glob("*/*/*.*")}
     free = os.statvfs(small_disk)
     (small_disk / "filler").write_bytes(b"x" * (free.f_bavail * free.f_frsize - 250_000))
@@ -226,7 +240,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(small_disk: Path, 
     (small_disk / "filler").unlink()
     whole = tmp_path / "whole"
     for folder in (runs, whole):
-        code, errors = tool.finish_run(tool.run_command(folder, [*methods, "syre"], stream, "1"))
+        code, errors = finish_here(tool.run_command(folder, [*methods, "syre"], stream, "1"))
         assert code == 0, errors
     expected = tool.tables(whole)
     assert {name: table for name, table in tool.tables(runs).items() if name in expected} == expected
@@ -245,9 +259,12 @@ def test_a_disk_that_is_read_only_is_one_line(small_disk: Path) -> None:
         assert phrase in line
 
 
-def test_a_folder_that_becomes_read_only_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_folder_that_becomes_read_only_is_one_line_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = tmp_path / "runs"
-    command = tool.run_command(runs, ["none"], "permuted-digits:tasks=20", "2")
+    monkeypatch.setenv("TEST_TOGETHER", "1")
+    command = tool.run_command(runs, [plugin(tmp_path, "marked", MARKED)], STREAM, "1")
     # The rights of files do not bind a superuser, unless that capability is given up.
     bound = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     run = tool.start_run([*bound, *command])
@@ -266,7 +283,7 @@ def test_a_folder_that_becomes_read_only_is_one_line_and_the_same_command_goes_o
         assert "Permission denied" in line
     assert tool.tables(runs) == {}
     cell.chmod(0o755)
-    code, errors = tool.finish_run(command)
+    code, errors = finish_alone(command)
     assert code == 0, errors
-    assert len(tool.tables(runs)) == 2
+    assert len(tool.tables(runs)) == 1
     assert tool.leftovers(runs) == []

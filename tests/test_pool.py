@@ -213,7 +213,10 @@ def test_nothing_new_is_begun_on_a_full_disk(tmp_path: Path) -> None:
     ("start", "why"),
     [(fail_to_start, "ImportError: no module named so"), (die_as_it_starts, "ended with exit code 3")],
 )
-def test_workers_that_do_not_start(tmp_path: Path, start: Callable[[int], None], why: str) -> None:
+def test_workers_that_do_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[int], None], why: str
+) -> None:
+    monkeypatch.setattr(pool, "STARTS", 3)
     made, _, found = run(tmp_path, ["short"] * 3, ["sim:0", "sim:1"], start)
     assert found == []
     assert sorted(made.failures) == [0, 1, 2]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from here import run_here
 from plugins import FAILING, GOOD
 
 from plasticity_bench.cli import main
@@ -85,7 +86,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     assert recorded(runs) == before
 
     # More seeds extend the cells and leave the old ones alone; the table says where to go on.
-    more = shell(*command, "--seeds", "0,2", "--jobs", "2")
+    more = run_here(*command, "--seeds", "0,2", "--jobs", "2")
     assert more.returncode == 0, more.stderr
     assert more.stderr.startswith("training 4 seeds of 4 cells\n")
     after = recorded(runs)

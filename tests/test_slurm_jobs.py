@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import FAILING
+from here import run_here
+from plugins import FAILING, SLOW
 from slurm import Slurm, slurm, wait_until
 from slurm_runs import (
-    SLOW,
     STREAM,
     SUBMIT,
     alive,
+    expect_started,
     expect_whole,
     finished,
+    go,
     log,
     processes,
     starts,
@@ -39,18 +41,22 @@ from plasticity_bench.records import find_cells
 def cluster() -> Iterator[Slurm]:
     with slurm() as found, pytest.MonkeyPatch.context() as patch:
         patch.setenv(CHECKPOINT_SECONDS, "0.05")
+        patch.setattr("plasticity_bench.cluster.submit.ASK_FIRST", 0.3)
         yield found
 
 
 @pytest.fixture(autouse=True)
 def _quiet(cluster: Slurm) -> Iterator[None]:
     """A test finds a node that is idle and leaves no job."""
-    yield
-    cluster.resume_node()
-    cluster.quiet()
+    with cluster.watched():
+        cluster.resume_node()
+        wait_until(lambda: cluster.node_state() == "idle", "an idle node")
+        yield
+        cluster.resume_node()
+        cluster.quiet()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
     file = tmp_path_factory.mktemp("plugin") / "slow.py"
     file.write_text(SLOW)
@@ -58,11 +64,13 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory, plugin: str) -> list[bytes]:
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The tables of the plug-in's two first seeds, trained without Slurm and without waiting."""
     runs = tmp_path_factory.mktemp("local")
-    local = ["run", "--method", plugin, "--stream", STREAM, "--seeds", "2", "--no-references", "--json"]
-    assert main([*local, "--device", "cpu", "--jobs", "1", "--runs", str(runs)]) == 0
+    (runs / "slow.py").write_text(SLOW)
+    local = ["run", "--method", f"{runs}/slow.py:Noise", "--stream", STREAM, "--seeds", "2", "--json"]
+    local += ["--no-references", "--device", "cpu", "--jobs", "1", "--runs", str(runs)]
+    assert run_here(*local).returncode == 0
     return tables(runs)
 
 
@@ -72,8 +80,8 @@ def test_submitted_jobs_end_with_the_tables_of_a_local_run(
     local, runs = tmp_path / "local", tmp_path / "runs"
     methods = ["none", "shrink-perturb:interval=7"]
     command = ["run", "--method", *methods, "--stream", STREAM, "--seeds", "2", "--no-references"]
-    assert main([*command, "--device", "cpu", "--jobs", "1", "--runs", str(local), "--json"]) == 0
-    capsys.readouterr()
+    done = run_here(*command, "--device", "cpu", "--jobs", "1", "--runs", str(local), "--json")
+    assert done.returncode == 0
     assert submit(runs, *methods, more=("--wait", "--json", "--max-parallel", "2")) == 0
     out, err = capsys.readouterr()
     (scores,) = json.loads(out)["streams"]  # waited for, scored as a local run
@@ -123,7 +131,7 @@ def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor
 def test_a_killed_job_is_submitted_again_and_goes_on(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert submit(tmp_path, plugin, wait=0.008) == 0
+    assert submit(tmp_path, plugin, wait=0.05) == 0
     trains(tmp_path)
     (cell,) = status(tmp_path, capsys)
     assert cell["running"] == [0, 1]
@@ -134,54 +142,61 @@ def test_a_killed_job_is_submitted_again_and_goes_on(
     assert cell["failed"] == [0, 1]
     assert "killed" in cell["notes"][0]["reason"]
     assert Path(cell["notes"][0]["log"]).is_file()
-    assert submit(tmp_path, plugin, wait=0.008, more=("--wait", "--json")) == 0
+    go(plugin)
+    assert submit(tmp_path, plugin, wait=0.05, more=("--wait", "--json")) == 0
     expect_whole(tmp_path, wanted)
     assert len(submissions(tmp_path)) == 2
 
 
-def test_jobs_put_back_in_the_queue_go_on(
+def test_a_job_put_back_in_the_queue_goes_on(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
 ) -> None:
-    """By the user, by the signal that announces the time limit, and both by Slurm when their node fails."""
-    requeued, warned = tmp_path / "requeued", tmp_path / "warned"
-    jobs = {}
-    for runs in (requeued, warned):
-        assert submit(runs, plugin, wait=0.01) == 0
-    for runs in (requeued, warned):
-        trains(runs)
-        (jobs[runs],) = alive(runs)
-    (cell,) = find_cells(requeued)
+    assert submit(tmp_path, plugin, wait=0.05) == 0
+    trains(tmp_path)
+    (job,) = alive(tmp_path)
+    (cell,) = find_cells(tmp_path)
     (cell.path / ".seed-000.csv.1.tmp").write_bytes(b"")  # as of a job killed while it writes
-    cluster.command("scontrol", "requeue", jobs[requeued])
-    cluster.command("scancel", "--signal=USR2", jobs[warned])
+    cluster.command("scontrol", "requeue", job)
+    expect_started(cluster, tmp_path, job, 2)
+    go(plugin)
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+    assert (len(submissions(tmp_path)), starts(tmp_path)) == (1, 2)
+    assert "Requeued job" not in log(tmp_path)
 
-    def seen(key: str) -> set[str]:
-        return {cluster.detail(job, key) for job in jobs.values()}
 
-    wait_until(lambda: seen("Restarts") == {"1"}, "both put back")
-    wait_until(lambda: [starts(runs) for runs in jobs] == [2, 2], "both started again")
-    assert [len(list(runs.glob("*/*/checkpoint-*.pt"))) for runs in jobs] == [1, 1]
+def test_a_job_put_back_by_the_signal_and_by_a_node_that_fails_goes_on(
+    cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
+) -> None:
+    assert submit(tmp_path, plugin, wait=0.05) == 0
+    trains(tmp_path)
+    (job,) = alive(tmp_path)
+    cluster.command("scancel", "--signal=USR2", job)
+    expect_started(cluster, tmp_path, job, 2)
     cluster.fail_node()
-    wait_until(lambda: seen("JobState") == {"PENDING"}, "both put back again")
+    wait_until(lambda: cluster.detail(job, "JobState") == "PENDING", "put back again")
+    go(plugin)
     cluster.start_node()
-    for runs in jobs:
-        finished(runs, 2)
-        expect_whole(runs, wanted)
-        assert len(submissions(runs)) == 1
-        assert starts(runs) == 3
-        assert ("Requeued job" in log(runs)) == (runs == warned)
+    finished(tmp_path, 2)
+    expect_whole(tmp_path, wanted)
+    assert len(submissions(tmp_path)) == 1
+    assert starts(tmp_path) == 3
+    assert "Requeued job" in log(tmp_path)
 
 
 def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
 ) -> None:
-    """Slurm's least limit is a minute; told so that early, the job is warned within its first half minute."""
+    """Slurm's least limit is a minute, and it looks at all limits twice a minute: told so that early, the job
+    is warned within its first half minute."""
     more = ("--time", "1", "--slurm", "signal=USR2@55")
-    assert submit(tmp_path, plugin, wait=0.045, more=more) == 0
+    assert submit(tmp_path, plugin, wait=0.05, more=more) == 0
+    trains(tmp_path)
     (job,) = alive(tmp_path)
     wait_until(lambda: cluster.detail(job, "Restarts") == "1", "a second start")
     (checkpoint,) = tmp_path.glob("*/*/checkpoint-*.pt")
     assert checkpoint.stat().st_size > 0
+    go(plugin)
     finished(tmp_path, 2)
     expect_whole(tmp_path, wanted)
 
@@ -189,12 +204,14 @@ def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
 def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert submit(tmp_path, plugin, wait=0.008) == 0
+    assert submit(tmp_path, plugin, wait=0.05) == 0
     trains(tmp_path)
     cluster.kill_controller()
     try:
         capsys.readouterr()
-        assert submit(tmp_path, plugin, wait=0.008) == 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", cluster.impatient())
+            assert submit(tmp_path, plugin, wait=0.05) == 1
         err = capsys.readouterr().err
         assert "`squeue`" in err
         assert err.count("\n") == 1
@@ -202,6 +219,8 @@ def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
     finally:
         cluster.start_controller()
         wait_until(cluster.answers, "the controller")
+    assert len(alive(tmp_path)) == 1  # it has not forgotten the job
+    go(plugin)
     finished(tmp_path, 2)
     expect_whole(tmp_path, wanted)
     assert len(submissions(tmp_path)) == 1
@@ -273,10 +292,11 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
 def test_a_sweep_of_jobs_chooses_what_a_local_sweep_chooses(
     cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["sweep", "--method", "l2", "--stream", "permuted-digits:tasks=2", "--budget", "2", "--json"]
-    command += ["--seeds", "1"]
-    assert main([*command, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path / "local")]) == 0
-    (local,) = json.loads(capsys.readouterr().out)
+    command = ["sweep", "--method", "l2", "--stream", "permuted-digits:tasks=2", "--budget", "2"]
+    command += ["--json", "--seeds", "1"]
+    done = run_here(*command, "--device", "cpu", "--jobs", "1", "--out", str(tmp_path / "local"))
+    assert done.returncode == 0
+    (local,) = json.loads(done.stdout)
     slurm_jobs = ["--executor", "slurm", "--max-parallel", "1", "--out", str(tmp_path / "slurm")]
     assert main([*command, *slurm_jobs]) == 0
     assert capsys.readouterr().out == ""  # submitted

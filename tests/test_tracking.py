@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY
 from fake_records import write_cell
+from here import no_workers
+from plugins import SLOW
 from tracked import BOTH, events, expect_shown, made_up, offline, scalars, single, state, track, wandb_runs
 
 from plasticity_bench.cli import main
@@ -116,7 +118,8 @@ def test_an_agents_rollouts(tmp_path: Path) -> None:
     stream = "shuffled-gridworld:tasks=2,rollouts=2"
     command = ["run", "--method", "none", "--no-references", "--stream", stream, "--seeds", "2"]
     command += ["--runs", str(tmp_path), "--device", "cpu", "--jobs", "1", "--track", *BOTH]
-    assert main(command) == 0
+    with no_workers():
+        assert main(command) == 0
     (cell,) = find_cells(tmp_path)
     expect_shown(tmp_path / "tracking", cell)
     shown = scalars(tmp_path / "tracking" / "tensorboard" / cell.label / "seed-000")
@@ -131,10 +134,14 @@ def test_live_then_killed_and_resumed_every_task_is_shown_once(
     # wandb's background process of these tests, which the run would use and which outlives the kill.
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
     tool = _load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
-    command = tool.run_command(tmp_path, ["none"], "permuted-digits:tasks=250", "2")
+    plugin, runs = tmp_path / "slow.py", tmp_path / "runs"
+    plugin.write_text(SLOW)
+    command = tool.run_command(runs, [f"{plugin}:Noise"], "permuted-digits:tasks=20", "2")
     command += ["--jobs", "1", "--track", *BOTH]  # both seeds in one stack
-    out = tmp_path / "tracking"
-    run = tool.start_run(command)
+    out = runs / "tracking"
+    with monkeypatch.context() as patch:
+        patch.setenv("TEST_WAIT", "0.01")  # a second and more for each task
+        run = tool.start_run(command)
 
     def live() -> bool:
         time.sleep(0.2)
@@ -147,14 +154,14 @@ def test_live_then_killed_and_resumed_every_task_is_shown_once(
     finally:
         tool.end(run.pid)
         run.communicate()
-    (cell,) = find_cells(tmp_path)
+    (cell,) = find_cells(runs)
     assert cell.seeds() == []  # it was shown while it trained
     code, errors = tool.finish_run(command)
     assert code == 0, errors
     assert "warning" not in errors
     assert "Weights & Biases: wandb sync" in errors
     expect_shown(out, cell)
-    assert tool.leftovers(tmp_path) == []
+    assert tool.leftovers(runs) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT")

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 from filelock import FileLock
+from here import no_workers
 from tracked import BOTH, console, expect_shown, made_up, offline, state, track
 
 from plasticity_bench.cli import main
@@ -70,7 +71,8 @@ def test_a_failing_sink_never_ends_a_run(tmp_path: Path, capsys: pytest.CaptureF
     (out / "tensorboard" / "permuted-digits-v1_tasks=3").write_text("not a folder")
     command = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
     command += ["--seeds", "1", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 0
+    with no_workers():
+        assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 0
     told = capsys.readouterr().err
     assert told.count("warning: tracking with TensorBoard failed") == 1
     (cell,) = find_cells(tmp_path / "runs")
@@ -193,7 +195,8 @@ def test_nothing_is_imported_unless_asked_for(tmp_path: Path) -> None:
     runs = str(tmp_path)
     asked = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
     asked += ["--seeds", "1", "--runs", runs, "--device", "cpu"]
-    assert main(asked) == 0
+    with no_workers():
+        assert main(asked) == 0
     script = (
         "import sys; from plasticity_bench.cli import main; code = main(sys.argv[1:]); "
         "sys.exit(code or bool({'wandb', 'tensorboard'} & set(sys.modules)))"
