@@ -59,14 +59,6 @@ def _one_thread_and_seed() -> None:
         sys.modules["numpy"].random.seed(0)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _logs_of_stable_baselines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each of its agents makes a folder, and none is taken away: with the tests' own files they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SB3_LOGDIR", str(tmp_path_factory.mktemp("sb3")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium, for tests of the web page."""

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from here import run_here
 from plugins import FAILING, GOOD
 from submission_bench import FOLDER, STREAM, edit_json, record, submit, tree
 
@@ -30,15 +31,7 @@ def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_a_builtin_and_a_plugin_from_submit_to_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def here(*arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command in this process, which has imported torch already."""
-        capsys.readouterr()
-        code = main(list(arguments))
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
-
+def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_method.py").write_text(GOOD)
     options = ["--stream", STREAM, "--seeds", "2", "--device", "cpu", "--jobs", "1"]
@@ -57,13 +50,12 @@ def test_a_builtin_and_a_plugin_from_submit_to_replay(
 
     # With them, and again: nothing is trained, the scores are there, and then nothing changes any more.
     for method in ("none", "reset"):
-        assert here("submit", method, *options).returncode == 0
-    again = here("submit", "l2", *options)
+        assert run_here("submit", method, *options).returncode == 0
+    again = run_here("submit", "l2", *options)
     assert again.stdout.startswith("the same records, scores anew: leaderboard/submissions/l2/")
     assert again.stderr == ""
     before = tree(submissions)
-    identical = here("submit", "l2", *options)
-    assert identical.stdout.startswith("identical, nothing to write:")
+    assert run_here("submit", "l2", *options).stdout.startswith("identical, nothing to write:")
     assert tree(submissions) == before
 
     # A plug-in with settings, from its file.
@@ -88,14 +80,14 @@ def test_a_builtin_and_a_plugin_from_submit_to_replay(
     assert found["retained_plasticity"]["point"] == pytest.approx(retained, rel=1e-8)
 
     # All is well, and trains again to the same bits; code that was submitted only where it is trusted.
-    verified = here("leaderboard", "--verify")
+    verified = run_here("leaderboard", "--verify")
     assert (verified.returncode, verified.stderr) == (0, "")
     assert verified.stdout.splitlines()[-1].startswith("4 submissions with 8 tables")
     noise = str(submissions / "noise")
-    refused = here("leaderboard", "--replay", "1", noise)
+    refused = run_here("leaderboard", "--replay", "1", noise)
     assert refused.returncode == 2
     assert "noise: a replay runs the code submitted, here; read it first, then add --trust" in refused.stderr
-    replayed = here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
+    replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout.endswith(
         "8 of 8 replayed with the same bits of performance and loss, 8 of all columns\n"
