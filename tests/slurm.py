@@ -24,7 +24,7 @@ SKIP = "PLASTICITY_BENCH_SKIP_SLURM"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
 #: Seconds for which something is waited for on a machine that is busy, that a command of Slurm may take, and
 #: that a test may take.
-PATIENCE, COMMAND_PATIENCE, TEST_PATIENCE = 60.0, 30.0, 180.0
+PATIENCE, COMMAND_PATIENCE, TEST_PATIENCE = 120.0, 60.0, 220.0
 #: Of util-linux: the daemons end also where the tests are killed.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 #: Debian keeps daemons where an ordinary user's PATH may not look.
