@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from plasticity_bench.extras import extras
-from plasticity_bench.figures import Drawing
+from plasticity_bench.figures import Drawing, get_ready
 from plasticity_bench.files import write_text
 from plasticity_bench.leaderboard_text import readme, relative
 from plasticity_bench.page import PAGE, page_data, write_page
@@ -44,10 +44,11 @@ def build(
     found = find_cells(source)
     cells = [in_own_words(cell) for cell in found] if submitters else found
     workers = workers or Workers(1)
-    measured = measure_cells(of_streams(cells, streams), workers)
+    measured = measure_cells(of_streams(cells, streams), workers, get_ready)
     announce(f"read {sum(len(entry.seeds) for entry in measured)} tables of {len(measured)} cells")
     scores = score_measured(measured, workers)
     announce(f"scored {len(scores.streams)} streams")
+    workers.renew()
     recorded = [stream for stream in scores.streams if stream.rows]
     curves = workers.map(grids, [stream.in_order for stream in recorded])
     drawing = Drawing(scores, out / "figures", [".png"], workers)

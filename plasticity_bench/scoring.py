@@ -11,7 +11,7 @@ note, because a summary without the seeds that failed would flatter the method.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -191,10 +191,15 @@ def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
     return score_measured(measure_cells(cells, workers), workers)
 
 
-def measure_cells(cells: Iterable[Cell], workers: Workers) -> list[Measured]:
-    """Reads all ``cells``. Raises InputError where records are damaged."""
+def measure_cells(
+    cells: Iterable[Cell], workers: Workers, meanwhile: Callable[[], None] = lambda: None
+) -> list[Measured]:
+    """Reads all ``cells``, and does ``meanwhile`` here while others read. Raises InputError where records are
+    damaged."""
     ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
-    return list(workers.map(measure, ordered))
+    found = workers.map(measure, ordered)
+    meanwhile()
+    return list(found)
 
 
 def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:

@@ -170,6 +170,14 @@ def theil_sen(y: np.ndarray) -> float:
     return float(upper if len(pairs) % 2 else (pairs[:middle].max() + upper) / 2) + 0.0
 
 
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the lowest first, along the first axis; equal values share the mean of theirs. A nan has
+    no rank and takes none. As scipy's ``rankdata`` that omits nan, imported in no time."""
+    below = (values[None] < values[:, None]).sum(axis=1)
+    equal = (values[None] == values[:, None]).sum(axis=1)
+    return np.where(np.isnan(values), np.nan, below + (equal + 1) / 2)
+
+
 def columns_of(strata: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """One array of seeds per stream, from either of the shapes that statistics take."""
     columns = strata.T if isinstance(strata, np.ndarray) and strata.ndim == 2 else strata

@@ -7,7 +7,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from plasticity_bench.resampling import bounds_of, bounds_of_means, draws_of, resampled_means
+from plasticity_bench.scatter_figures import spearman
 from plasticity_bench.stats import (
+    average_ranks,
     interquartile_mean,
     mean_band,
     paired_bootstrap,
@@ -228,3 +230,13 @@ def test_bounds_are_those_of_all_resamples_bit_for_bit(lengths: tuple[int, ...])
             means = resampled_means(values.tobytes(), lengths, 2000, 0)
             np.testing.assert_allclose(wanted, np.percentile(means, [2.5, 97.5]), rtol=1e-12)
         assert [float(bound).hex() for bound in found] == [float(bound).hex() for bound in wanted]
+
+
+def test_ranks_and_their_correlation_are_scipys() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 6, size=(12, 9)).astype(float)
+    values[[0, 3, 7], [2, 2, 5]] = np.nan
+    wanted = scipy_stats.rankdata(values, axis=0, nan_policy="omit")
+    np.testing.assert_array_equal(average_ranks(values), wanted)
+    x, y = rng.integers(0, 5, 20).tolist(), rng.normal(size=20).tolist()
+    assert spearman(x, y) == pytest.approx(scipy_stats.spearmanr(x, y).statistic, abs=1e-12)
