@@ -78,13 +78,7 @@ def window(tasks: int) -> int:
 
 def measure(cell: Cell) -> Measured:
     """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
-    columns = _columns(cell).values()
-    records = {seed: cell.record(seed, columns) for seed in cell.seeds()}
-    found = measured(
-        cell,
-        {seed: table for seed, (table, _) in records.items()},
-        [provenance for _, provenance in records.values()],
-    )
+    found = measured(cell, *cell.records(cell.seeds(), _columns(cell).values()))
     _ = found.trend  # takes long, and is kept
     return found
 
