@@ -96,6 +96,8 @@ def _start(parent: int) -> None:
     live_with(parent)
     # A terminal sends Ctrl-C to all; the process that started this one ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A forked process has what this one had asked for.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _unbroken(results: Iterator[Found]) -> Iterator[Found]:
