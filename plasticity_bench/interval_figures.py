@@ -194,5 +194,5 @@ def _lines(axes: Axes, methods: Sequence[str]) -> None:
     for depth, method in enumerate(methods):
         axes.text(0, -depth, wrapped(method), transform=beside, va=va, ha=ha, fontsize=9, color="0.15")
     across, depths = np.tile([0, 1, np.nan], len(methods)), np.repeat(-np.arange(len(methods)), 3)
-    grid = {"color": "0.92", "linewidth": 0.8, "zorder": 0.5}
-    axes.plot(across, depths, transform=axes.get_yaxis_transform(), **grid)
+    inside = axes.get_yaxis_transform()
+    axes.plot(across, depths, transform=inside, color="0.92", linewidth=0.8, zorder=0.5)
