@@ -94,7 +94,8 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
     }
     seconds = np.array([float(str(origin.get("seconds", "nan"))) for origin in origins])
     keys = ("stack", "device", "hardware")
-    batches = tuple(tuple(json.dumps(origin.get(key), sort_keys=True) for key in keys) for origin in origins)
+    encode = json.JSONEncoder(sort_keys=True).encode
+    batches = tuple(tuple(encode(origin.get(key)) for key in keys) for origin in origins)
     return Measured(cell, tuple(tables), curves, seconds, batches)
 
 
