@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,14 +79,19 @@ def ranked(streams: Sequence[StreamScores]) -> list[StreamScores]:
     return [s for s in streams if any(not np.isnan(row.summary[RANKED_BY].point) for row in s.rows)]
 
 
+def get_ready() -> None:
+    """Draws a small figure, for which matplotlib imports and reads most of what it needs."""
+    from matplotlib.figure import Figure
+
+    with _our_settings():
+        figure = Figure(figsize=(1, 1))
+        figure.add_subplot().set_title("title", weight="bold")
+        figure.savefig(io.BytesIO(), format="png")
+
+
 def save(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
     """Draws into ``paths``, each a .png or .svg, whole or not at all."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        # Whatever the user has set in a matplotlibrc.
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
+    with _our_settings():
         figure = draw()
         for path in paths:
             buffer = io.BytesIO()
@@ -95,6 +101,17 @@ def save(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
                 options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
             figure.savefig(buffer, format=path.suffix[1:], dpi=DPI, **options)
             write_bytes(path, buffer.getvalue())
+
+
+@contextmanager
+def _our_settings() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context():
+        # Whatever the user has set in a matplotlibrc.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
 
 
 def save_all(

@@ -9,12 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plasticity_bench.stats import (
-    REPS,
-    Interval,
-    columns_of,
-    shares_of,
-)
+from plasticity_bench.resampling import shares_of
+from plasticity_bench.stats import REPS, Interval, columns_of
 
 #: Sign patterns tried besides the one found: all of them where there are no more, up to 11 seeds.
 PATTERNS = 2**11 - 1

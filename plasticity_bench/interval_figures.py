@@ -30,6 +30,8 @@ LOWEST = -0.5
 
 RETAINED = "retained plasticity (1: nothing lost)"
 AGGREGATE = "retained plasticity over seeds and streams"
+#: Points between a label and its panel.
+PAD = 3.5
 #: Characters of a title in a line.
 TITLE = 40
 
@@ -173,7 +175,8 @@ def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
                 axes.scatter(points[:, 0], y, s=20, c=faces, edgecolors=colors, linewidths=1.1, zorder=3)
         _lines(axes, [line.method for line in rows])
         axes.set_xlabel(label)
-        axes.set_title(title, weight="bold")
+        # A place given is a place that matplotlib does not look for among all labels.
+        axes.set_title(title, weight="bold", y=1)
     if mixed:
         explain_markers(figure)
     return figure
@@ -183,8 +186,13 @@ def _lines(axes: Axes, methods: Sequence[str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.axvline(1, color="0.4", linewidth=0.9, linestyle="--", zorder=1)
-    axes.set_yticks(-np.arange(len(methods)), [wrapped(method) for method in methods])
+    axes.set_yticks([])
     axes.set_ylim(0.4 - max(len(methods), 2), 0.6)
-    axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(axis="y", color="0.92", linewidth=0.8)
+    # What ticks without marks look like, at a third of their price.
+    beside, va, ha = axes.get_yaxis_text1_transform(PAD)
+    for depth, method in enumerate(methods):
+        axes.text(0, -depth, wrapped(method), transform=beside, va=va, ha=ha, fontsize=9, color="0.15")
+    across, depths = np.tile([0, 1, np.nan], len(methods)), np.repeat(-np.arange(len(methods)), 3)
+    inside = axes.get_yaxis_transform()
+    axes.plot(across, depths, transform=inside, color="0.92", linewidth=0.8, zorder=0.5)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from plasticity_bench.extras import extras
-from plasticity_bench.figures import Drawing
+from plasticity_bench.figures import Drawing, get_ready
 from plasticity_bench.files import write_text
 from plasticity_bench.leaderboard_text import readme, relative
 from plasticity_bench.page import PAGE, page_data, write_page
@@ -20,7 +20,7 @@ from plasticity_bench.parallel import Workers
 from plasticity_bench.ranking import Comparison
 from plasticity_bench.records import find_cells
 from plasticity_bench.scoring import Scores, measure_cells, of_streams, score_measured
-from plasticity_bench.seed_metrics import METRICS
+from plasticity_bench.seed_metrics import METRICS, Measured
 from plasticity_bench.submission import in_own_words, read_submitters
 from plasticity_bench.suites import suite_scores
 
@@ -44,10 +44,10 @@ def build(
     found = find_cells(source)
     cells = [in_own_words(cell) for cell in found] if submitters else found
     workers = workers or Workers(1)
-    measured = measure_cells(of_streams(cells, streams), workers)
-    announce(f"read {sum(len(entry.seeds) for entry in measured)} tables of {len(measured)} cells")
-    scores = score_measured(measured, workers)
+    measured = measure_cells(of_streams(cells, streams), workers, get_ready)
+    scores = score_measured(_counted(measured, announce), workers)
     announce(f"scored {len(scores.streams)} streams")
+    workers.renew()
     recorded = [stream for stream in scores.streams if stream.rows]
     curves = workers.map(grids, [stream.in_order for stream in recorded])
     drawing = Drawing(scores, out / "figures", [".png"], workers)
@@ -69,6 +69,15 @@ def build(
     announce(f"wrote {out / PAGE}")
     drawing.wait(announce)
     return [*drawing.paths, *(out / name for name in texts), out / PAGE]
+
+
+def _counted(measured: Iterable[Measured], announce: Callable[[str], None]) -> Iterator[Measured]:
+    """The same, and says at the end how many tables have been read."""
+    tables = cells = 0
+    for entry in measured:
+        tables, cells = tables + len(entry.seeds), cells + 1
+        yield entry
+    announce(f"read {tables} tables of {cells} cells")
 
 
 def _summary_rows(scores: Scores, out: Path) -> Iterable[list[object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,23 +34,33 @@ class Workers:
     """``count`` processes, started at the first work of at least ``least`` parts; until then, and with one,
     all is done here.
 
-    Results come in order, and are the same for any count. What a worker raises is raised here.
+    Results come in order, and are the same for any count. What a worker raises is raised here. Where it is
+    safe, processes are forked and know what this one has imported; else they are spawned.
     """
 
     def __init__(self, count: int, least: int = LEAST) -> None:
         self.count, self.least = count, least
         self._pool: ProcessPoolExecutor | None = None
+        self._begun = self._forks = False
 
     def map(self, function: Callable[[Given], Found], items: Iterable[Given]) -> Iterator[Found]:
         """``function`` of every item; both travel to the processes."""
         parts = list(items)
-        if self.count == 1 or (self._pool is None and len(parts) < self.least):
+        if self.count == 1 or (not self._begun and len(parts) < self.least):
             return map(function, parts)
         with one_thread_each():
             if self._pool is None:
-                context = multiprocessing.get_context("spawn")
+                self._begun, self._forks = True, may_fork()
+                context = multiprocessing.get_context("fork" if self._forks else "spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
             return _unbroken(self._pool.map(function, parts))
+
+    def renew(self) -> None:
+        """Once all results are taken: ends forked processes, so that the next to start know what this one has
+        imported since. Spawned ones stay."""
+        if self._pool is not None and self._forks:
+            self._pool.shutdown()
+            self._pool = None
 
     def __enter__(self) -> Workers:
         return self
@@ -59,6 +70,15 @@ class Workers:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def may_fork() -> bool:
+    """Whether this process has one thread, native ones counted, so that a copy of it holds no lock for ever.
+    Asked on Linux only: elsewhere the system's own libraries may not survive a fork."""
+    try:
+        return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
 
 def live_with(parent: int) -> None:
@@ -76,6 +96,8 @@ def _start(parent: int) -> None:
     live_with(parent)
     # A terminal sends Ctrl-C to all; the process that started this one ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A forked process has what this one had asked for.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _unbroken(results: Iterator[Found]) -> Iterator[Found]:

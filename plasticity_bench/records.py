@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from plasticity_bench.tables import (
     WHOLE,
     Table,
     parse_table,
+    read_alike,
     read_columns,
     to_csv,
 )
@@ -46,6 +47,9 @@ ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 TUNING, TUNED = "tuning.json", "-tuned"
 #: Ends the label of a method whose settings come from a sweep.
 TUNED_MARK = " (tuned)"
+
+#: Tables read at once: more do not fit a core's cache.
+AT_ONCE = 16
 
 #: Entries of config.json that only describe; records stay valid when their wording changes.
 DESCRIPTIONS = frozenset({"summary", "paper", "source"})
@@ -104,32 +108,56 @@ class Cell:
 
     def provenance(self, seed: int) -> dict[str, Any]:
         """How a seed was run (seconds, stack, versions, hardware). Raises InputError where damaged."""
-        return _read_json(self.table_path(seed).with_suffix(".json"), _mend(self, seed))
+        return _read_json(self.table_path(seed).with_suffix(".json"), lambda: _mend(self, seed))
 
     def table(self, seed: int) -> Table:
         """Column -> array of shape (tasks,), nan where not measured. Raises InputError where damaged."""
-        return self.record(seed)[0]
+        return self._table(seed, self._read(seed)[0])
 
-    def record(self, seed: int, columns: Collection[str] | None = None) -> tuple[Table, dict[str, Any]]:
-        """``table``, of it only these ``columns``, and ``provenance``.
+    def records(
+        self, seeds: Sequence[int], columns: Collection[str]
+    ) -> tuple[dict[int, Table], list[dict[str, Any]]]:
+        """Seed -> ``table``, of it these ``columns``, and how each was run.
 
         Raises InputError where one is damaged, or not of the other.
         """
-        path, mend = self.table_path(seed), _mend(self, seed)
+        tables: dict[int, Table] = {}
+        origins = []
+        for start in range(0, len(seeds), AT_ONCE):
+            some = seeds[start : start + AT_ONCE]
+            read = [self._read(seed) for seed in some]
+            origins += [provenance for _, provenance in read]
+            wanted = {"task", *columns}
+            found = read_alike([data for data, _ in read], self.columns, wanted, self.tasks)
+            plain = found is not None and (found["task"] == np.arange(self.tasks)).all()
+            for index, (seed, (data, _)) in enumerate(zip(some, read, strict=True)):
+                each = {name: values[index] for name, values in found.items()} if found and plain else None
+                tables[seed] = each or self._table(seed, data, wanted)
+        return tables, origins
+
+    def _read(self, seed: int) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of the seed's table, and how it was run."""
+        path = self.table_path(seed)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; {mend}") from error
+            raise InputError(f"cannot read {path}: {error.strerror}; {_mend(self, seed)}") from error
         provenance = self.provenance(seed)
         if sha256(data) != provenance.get("sha256"):
-            raise InputError(f"{path} is damaged (its checksum differs from the one recorded); {mend}")
+            raise InputError(
+                f"{path} is damaged (its checksum differs from the one recorded); {_mend(self, seed)}"
+            )
+        return data, provenance
+
+    def _table(self, seed: int, data: bytes, wanted: Collection[str] | None = None) -> Table:
+        path, mend = self.table_path(seed), _mend(self, seed)
         try:
-            table = read_columns(data, self.columns, None if columns is None else {"task", *columns})
+            table = read_columns(data, self.columns, wanted)
         except Refused as error:
             raise InputError(f"{path} is not a table of {self.tasks} tasks: it {error}; {mend}") from None
         if not np.array_equal(table["task"], np.arange(self.tasks)):
             raise InputError(f"{path} is not a table of {self.tasks} tasks; {mend}")
-        return table, provenance
+        return table
 
     def rollouts(self, seed: int) -> Table | None:
         """Column of ``ROLLOUT_COLUMNS`` -> array over the rollouts; None where they were not kept.
@@ -203,8 +231,8 @@ def read_cell(path: Path) -> Cell:
     """Reads a cell's config.json and tuning.json. Raises InputError where one is damaged, or the cell of
     another protocol."""
     mend = "move the folder away and run again"
-    config = _read_json(path / "config.json", mend)
-    tuning = _read_json(path / TUNING, mend) if path.name.endswith(TUNED) else None
+    config = _read_json(path / "config.json", lambda: mend)
+    tuning = _read_json(path / TUNING, lambda: mend) if path.name.endswith(TUNED) else None
     file = "config.json"
     if config.get("protocol") != PROTOCOL:
         raise InputError(
@@ -261,10 +289,10 @@ def _mend(cell: Cell, seed: int) -> str:
     return f"delete {cell.table_path(seed).stem}.csv and .json there and run again to train that seed anew"
 
 
-def _read_json(path: Path, mend: str) -> dict[str, Any]:
+def _read_json(path: Path, mend: Callable[[], str]) -> dict[str, Any]:
     try:
         return parse_object(path.read_bytes())
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {mend}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; {mend()}") from error
     except Refused as error:
-        raise InputError(f"{path} is damaged ({error}); {mend}") from error
+        raise InputError(f"{path} is damaged ({error}); {mend()}") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from plasticity_bench.layout import Room, explain_markers, grid, packed
 from plasticity_bench.scoring import RANKED_BY, CellScores, StreamScores
+from plasticity_bench.stats import average_ranks
 from plasticity_bench.styles import GREY, KNOWN, PANELS, REFERENCES, Style, one_each, plain, short
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
     """What diagnostics at the end tell: each against retained plasticity, a row of panels per stream,
     with Spearman's rank correlation over rows."""
     from matplotlib.ticker import MaxNLocator
-    from scipy.stats import spearmanr
 
     names = list(next(iter(streams.values())))
     filled = {p.style.filled for panels in streams.values() for points in panels.values() for p in points}
@@ -62,7 +62,7 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
             x, y = [point.x for point in points], [point.y for point in points]
             rho = ""
             if len(points) > 2 and len(set(x)) > 1 and len(set(y)) > 1:
-                rho = f"ρ = {spearmanr(x, y).statistic:.2f}"
+                rho = f"ρ = {spearman(x, y):.2f}"
             if x and min(x) > 0 and max(x) > 30 * min(x) and name == "weight_norm":
                 axes.set_xscale("log")
             else:
@@ -73,6 +73,11 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
             if axes is line[0]:
                 axes.set_ylabel("retained plasticity", fontsize=9)
     return figure
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation; x and y each hold different values."""
+    return float(np.corrcoef(average_ranks(np.array(x)), average_ranks(np.array(y)))[0, 1])
 
 
 def costs_of(streams: Sequence[StreamScores], styles: Mapping[str, Style]) -> dict[str, list[Point]]:

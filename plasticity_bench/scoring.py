@@ -11,9 +11,10 @@ note, because a summary without the seeds that failed would flatter the method.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 
@@ -191,19 +192,24 @@ def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
     return score_measured(measure_cells(cells, workers), workers)
 
 
-def measure_cells(cells: Iterable[Cell], workers: Workers) -> list[Measured]:
-    """Reads all ``cells``. Raises InputError where records are damaged."""
+def measure_cells(
+    cells: Iterable[Cell], workers: Workers, meanwhile: Callable[[], None] = lambda: None
+) -> Iterator[Measured]:
+    """Reads all ``cells``, and does ``meanwhile`` here while others read; by stream. Raises InputError at a
+    cell whose records are damaged."""
     ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
-    return list(workers.map(measure, ordered))
+    found = workers.map(measure, ordered)
+    meanwhile()
+    return found
 
 
 def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
-    """Scores cells as ``measure_cells`` returns them. Raises InputError where a stream holds a reference
-    twice."""
-    groups: dict[str, list[Measured]] = {}
-    for entry in measured:
-        groups.setdefault(entry.cell.stream, []).append(entry)
-    streams = tuple(_score_stream(group, workers) for group in groups.values())
+    """Scores cells as ``measure_cells`` yields them, each stream once all of it is there. Raises InputError
+    where one holds a reference twice."""
+    begun = [
+        _Scoring(list(group), workers) for _, group in groupby(measured, lambda entry: entry.cell.stream)
+    ]
+    streams = tuple(stream.scores() for stream in begun)
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
 
@@ -213,26 +219,32 @@ def _aliases(cell: Cell) -> set[str]:
     return {cell.stream, str(stream.get("label", cell.stream)), str(stream.get("name", cell.stream))}
 
 
-def _score_stream(measured: Sequence[Measured], workers: Workers) -> StreamScores:
-    recorded = [entry for entry in measured if entry.seeds]
-    references: dict[str, Measured] = {}
-    for entry in recorded:
-        method = entry.cell.method
-        if method in references and method in REFERENCES.values():
-            twice = f"{references[method].cell.path} and {entry.cell.path}"
-            raise InputError(f"two cells are called {method}: {twice}; move one of them away")
-        references[method] = entry
-    rows = [
-        CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
-        for entry in recorded
-    ]
-    for row, summary in zip(
-        rows, workers.map(summarise, [(row.values, row.defined) for row in rows]), strict=True
-    ):
-        row.__dict__["summary"] = summary  # where cached_property keeps it
-    rows.sort(key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
-    unfinished = [entry.cell.method for entry in measured if not entry.seeds]
-    return StreamScores(measured[0].cell.stream, tuple(rows), tuple(notes_on(rows, unfinished)))
+class _Scoring:
+    """The scores of a stream in the making; ``workers`` compute the summaries from the start."""
+
+    def __init__(self, measured: Sequence[Measured], workers: Workers) -> None:
+        self.name = measured[0].cell.stream
+        self.unfinished = [entry.cell.method for entry in measured if not entry.seeds]
+        recorded = [entry for entry in measured if entry.seeds]
+        references: dict[str, Measured] = {}
+        for entry in recorded:
+            method = entry.cell.method
+            if method in references and method in REFERENCES.values():
+                twice = f"{references[method].cell.path} and {entry.cell.path}"
+                raise InputError(f"two cells are called {method}: {twice}; move one of them away")
+            references[method] = entry
+        self.rows = [
+            CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
+            for entry in recorded
+        ]
+        self._summaries = workers.map(summarise, [(row.values, row.defined) for row in self.rows])
+
+    def scores(self) -> StreamScores:
+        """When all is computed."""
+        for row, summary in zip(self.rows, self._summaries, strict=True):
+            row.__dict__["summary"] = summary  # where cached_property keeps it
+        rows = sorted(self.rows, key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
+        return StreamScores(self.name, tuple(rows), tuple(notes_on(rows, self.unfinished)))
 
 
 def _descending(interval: Interval) -> float:

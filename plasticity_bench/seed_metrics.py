@@ -78,13 +78,7 @@ def window(tasks: int) -> int:
 
 def measure(cell: Cell) -> Measured:
     """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
-    columns = _columns(cell).values()
-    records = {seed: cell.record(seed, columns) for seed in cell.seeds()}
-    found = measured(
-        cell,
-        {seed: table for seed, (table, _) in records.items()},
-        [provenance for _, provenance in records.values()],
-    )
+    found = measured(cell, *cell.records(cell.seeds(), _columns(cell).values()))
     _ = found.trend  # takes long, and is kept
     return found
 
@@ -100,7 +94,8 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
     }
     seconds = np.array([float(str(origin.get("seconds", "nan"))) for origin in origins])
     keys = ("stack", "device", "hardware")
-    batches = tuple(tuple(json.dumps(origin.get(key), sort_keys=True) for key in keys) for origin in origins)
+    encode = json.JSONEncoder(sort_keys=True).encode
+    batches = tuple(tuple(encode(origin.get(key)) for key in keys) for origin in origins)
     return Measured(cell, tuple(tables), curves, seconds, batches)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -94,6 +95,55 @@ def read_columns(data: bytes, columns: Iterable[str], wanted: Collection[str] | 
                 raise Refused(f"holds what is no number in its column {name}") from None
             found[name] = np.array(column)
     return found
+
+
+def read_alike(
+    tables: Sequence[bytes], columns: Iterable[str], wanted: Collection[str], rows: int
+) -> Table | None:
+    """``read_columns`` of many tables of so many rows at once: column -> values (tables, rows).
+
+    Faster, as no field becomes an object. None where that does not do, or where one would be refused: uneven
+    lines, signs of exponents, inf and the like.
+    """
+    names = list(columns)
+    head = f"{','.join(names)}\n".encode()
+    if not all(data.startswith(head) and data[-1:] == b"\n" for data in tables):
+        return None
+    if not rows or any(data.count(b"\n") != rows + 1 for data in tables):
+        return None
+    text = np.frombuffer(b"".join([data[len(head) :] for data in tables]), np.uint8)
+    # Commas and line ends; also blanks, quotes and +, which no field holds here.
+    ends = np.flatnonzero(text < ord("-"))
+    if len(ends) != len(tables) * rows * len(names):
+        return None
+    lines = text[ends].reshape(-1, len(names))
+    if (lines[:, :-1] != ord(",")).any() or (lines[:, -1] != ord("\n")).any():
+        return None
+    sizes = np.diff(ends, prepend=-1)
+    kept = (sizes > 1).reshape(-1, len(names)) & np.array([name in wanted for name in names])
+    fields = text[np.repeat(kept.ravel(), sizes)].tobytes().replace(b"\n", b",")
+    if fields.translate(None, b"0123456789.-e,"):
+        return None
+    values = np.full(kept.shape, math.nan)
+    numbers = _numbers(fields)
+    if len(numbers) != kept.sum():
+        return None
+    values[kept] = numbers
+    return {
+        name: values[:, index].reshape(len(tables), rows)
+        for index, name in enumerate(names)
+        if name in wanted
+    }
+
+
+def _numbers(fields: bytes) -> np.ndarray:
+    """The numbers up to the first field that is none; each field ends in a comma."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # says where it stopped
+        try:
+            return np.fromstring(fields, sep=",")
+        except ValueError:
+            return np.empty(0)
 
 
 def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> Table:

@@ -101,8 +101,9 @@ def parse_json(data: bytes) -> Any:
     """A JSON value without duplicate keys, NaN, infinities, endless numbers, deep nesting or text that would
     not print on one line. Raises Refused."""
     try:
+        whole = data.decode("utf-8")
         value = json.loads(
-            data.decode("utf-8"),
+            whole,
             object_pairs_hook=_unique,
             parse_int=_whole,
             parse_float=_number,
@@ -116,6 +117,13 @@ def parse_json(data: bytes) -> Any:
         raise
     except ValueError as error:
         raise Refused(printable(str(error))) from None
+    if (
+        len(whole) <= MAX_TEXT
+        and "\\" not in whole
+        and whole.replace("\n", "").isprintable()
+        and whole.count("{") + whole.count("[") <= MAX_DEPTH
+    ):
+        return value  # no text in it can be too long or not printable, nothing in it too deep
     for text, depth in _texts(value):
         if depth > MAX_DEPTH:
             raise Refused(f"is nested more than {MAX_DEPTH} deep")

@@ -52,6 +52,34 @@ def test_errors_come_home() -> None:
             list(workers.map(die, range(2)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_forked_where_there_is_one_thread_and_spawned_where_there_are_more() -> None:
+    code = """
+import threading
+from plasticity_bench.parallel import Workers, may_fork
+
+if __name__ == "__main__":
+    known = ["'colorsys' in __import__('sys').modules"] * 2
+    with Workers(2, least=2) as workers:
+        print(may_fork(), *workers.map(eval, known))
+        import colorsys
+        print(may_fork(), *workers.map(eval, known))
+        workers.renew()
+        print(may_fork(), *workers.map(eval, known[:1]))
+        workers.renew()
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        print(may_fork(), *workers.map(eval, known))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "True False False",
+        "False False False",  # the pool has threads of its own here
+        "True True",
+        "False False False",
+    ]
+
+
 def test_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)

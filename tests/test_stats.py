@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from plasticity_bench.resampling import bounds_of, bounds_of_means, draws_of, resampled_means
+from plasticity_bench.scatter_figures import spearman
 from plasticity_bench.stats import (
-    draws_of,
+    average_ranks,
     interquartile_mean,
     mean_band,
     paired_bootstrap,
@@ -204,3 +206,37 @@ def test_mean_band_is_numpys_percentiles() -> None:
     expected = np.percentile(resampled, [2.5, 97.5], axis=0)
     np.testing.assert_allclose(mean_band(values)[1:], expected, rtol=1e-12)
     assert np.isnan(mean_band(values)[1][3])
+
+
+@pytest.mark.parametrize("lengths", [(2,), (5,), (50,), (300,), (3, 4), (20, 20, 20)])
+def test_bounds_are_those_of_all_resamples_bit_for_bit(lengths: tuple[int, ...]) -> None:
+    """Means that rounding cannot tell apart, ties, sizes at the ends of what a float holds, and no number."""
+    rng = np.random.default_rng(sum(lengths))
+    n = sum(lengths)
+    for values in (
+        *rng.normal(size=(20, n)),
+        rng.normal(size=n).round(1),
+        np.full(n, 0.1),
+        np.where(np.arange(n) % 3, 0.0, 1e-17),
+        1e8 + 1e-8 * rng.normal(size=n),
+        rng.normal(size=n) * 1e299,
+        rng.normal(size=n) * 1e-310,
+        np.append(rng.normal(size=n - 1), np.inf),
+        np.append(rng.normal(size=n - 1), np.nan),
+    ):
+        with np.errstate(invalid="ignore", over="ignore"):
+            wanted = bounds_of(resampled_means(values.tobytes(), lengths, 2000, 0))
+            found = bounds_of_means(values, lengths, 2000, 0)
+            means = resampled_means(values.tobytes(), lengths, 2000, 0)
+            np.testing.assert_allclose(wanted, np.percentile(means, [2.5, 97.5]), rtol=1e-12)
+        assert [float(bound).hex() for bound in found] == [float(bound).hex() for bound in wanted]
+
+
+def test_ranks_and_their_correlation_are_scipys() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 6, size=(12, 9)).astype(float)
+    values[[0, 3, 7], [2, 2, 5]] = np.nan
+    wanted = scipy_stats.rankdata(values, axis=0, nan_policy="omit")
+    np.testing.assert_array_equal(average_ranks(values), wanted)
+    x, y = rng.integers(0, 5, 20).tolist(), rng.normal(size=20).tolist()
+    assert spearman(x, y) == pytest.approx(scipy_stats.spearmanr(x, y).statistic, abs=1e-12)
