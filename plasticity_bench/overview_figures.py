@@ -26,13 +26,10 @@ from plasticity_bench.styles import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Points at which profiles and ranks are drawn.
 POINTS = 101
-#: Dark text on what is lighter than this share of white's luminance, as seaborn's heat maps have it.
-MIDDLE = 0.408
 #: Colours of the heat map run from this to 2 minus this, with white at 1, nothing lost.
 LEAST = 0.0
 
@@ -90,6 +87,8 @@ def tables_of(
 
 def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
     """Methods by streams: the interquartile mean of retained plasticity, in figures and in colour."""
+    import pandas
+    import seaborn
     from matplotlib.figure import Figure
 
     labels = [wrapped(method) for method in methods]
@@ -104,10 +103,19 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
         place = (start / width, below / height, widths[index] / width, line * len(methods) / height)
         axes = figure.add_axes(place)
         start += widths[index] + 0.25
-        _coloured(axes, table)
-        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=35, ha="right", rotation_mode="anchor")
-        shown = [] if index else labels
-        axes.set_yticks(np.arange(len(shown)) + 0.5, shown, va="center")
+        seaborn.heatmap(
+            pandas.DataFrame(table, index=labels, columns=list(names)),
+            ax=axes,
+            cmap="RdBu",
+            vmin=LEAST,
+            vmax=2 - LEAST,
+            annot=True,
+            fmt=".2f",
+            annot_kws={"fontsize": 8},
+            cbar=False,
+            yticklabels=labels if not index else False,
+        )
+        axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
         if len(tables) > 1:
             axes.set_title(title, fontsize=9.5)
@@ -119,32 +127,6 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
         va="center",
     )
     return figure
-
-
-def _coloured(axes: Axes, table: np.ndarray) -> None:
-    """A table as colours with its values on them, the first row at the top; nothing where one is nan."""
-    known = np.ma.masked_invalid(table)
-    mesh = axes.pcolormesh(known, cmap="RdBu", vmin=LEAST, vmax=2 - LEAST)
-    axes.invert_yaxis()
-    axes.spines[:].set_visible(False)
-    for (row, column), value in np.ndenumerate(table):
-        if not np.isnan(value):
-            light = _luminance(mesh.to_rgba(np.array([value]))[0, :3]) > MIDDLE
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{value:.2f}",
-                color="0.15" if light else "white",
-                ha="center",
-                va="center",
-                fontsize=8,
-            )
-
-
-def _luminance(color: np.ndarray) -> float:
-    """Of red, green and blue (sRGB, 0 to 1), relative to white, as WCAG 2 defines it."""
-    linear = np.where(color <= 0.03928, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figure:
