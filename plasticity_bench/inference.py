@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plasticity_bench.resampling import shares_of
+from plasticity_bench.resampling import bounds_of, shares_of, tallies_of
 from plasticity_bench.stats import REPS, Interval, columns_of
 
 #: Sign patterns tried besides the one found: all of them where there are no more, up to 11 seeds.
@@ -63,12 +63,14 @@ def probability_of_improvement(
     point = float(np.mean([win.mean() for win in wins]))
     if min(map(len, (*left, *right))) < 2:
         return Interval(point, float("nan"), float("nan"))
-    weights = (shares_of(tuple(map(len, side)), reps, rng_seed + i) for i, side in enumerate((left, right)))
+    tallies = (tallies_of(tuple(map(len, side)), reps, rng_seed + i) for i, side in enumerate((left, right)))
     values = np.zeros(reps)
-    for win, rows, columns in zip(wins, *weights, strict=True):
-        # The mean over pairs of resampled seeds, as weights of each seed.
-        values += np.einsum("rm,rm->r", rows @ win, columns)
-    low, high = np.percentile(values / len(wins), [2.5, 97.5])
+    for win, rows, columns in zip(wins, *tallies, strict=True):
+        # The mean over pairs of resampled seeds. Twice the sum is a whole number, exact in either type.
+        kind = np.float32 if 2 * win.size < 2**24 else np.float64
+        doubled = np.einsum("rm,rm->r", rows.astype(kind) @ (2 * win).astype(kind), columns.astype(kind))
+        values += doubled.astype(float) / (2 * win.size)
+    low, high = bounds_of(values / len(wins))
     return Interval(point, float(low), float(high))
 
 

@@ -162,8 +162,9 @@ def compare(a: R, b: R, p: float = np.nan, corrected: float = np.nan) -> Compari
     """a - b over the seeds of both, which must cover the same streams."""
     (seeds, left), (others, right) = a.runs, b.runs
     common = sorted(set(seeds) & set(others))
-    x = [column[np.isin(seeds, common)] for column in left]
-    y = [column[np.isin(others, common)] for column in right]
+    kept, kept_others = np.isin(seeds, common), np.isin(others, common)
+    x = [column[kept] for column in left]
+    y = [column[kept_others] for column in right]
     difference = paired_bootstrap(x, y, MeanOfStreams(len(x)))
     return Comparison(b.method, difference, len(common), p, corrected, probability_of_improvement(x, y))
 

@@ -137,10 +137,19 @@ def shuffle_of(stream: int, reps: int, rng_seed: int) -> np.ndarray:
 @lru_cache(maxsize=16)
 def shares_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> tuple[np.ndarray, ...]:
     """For every stratum of so many seeds (reps, n): how much of every resample each seed makes up."""
+    found = tuple(tally / tally.shape[1] for tally in tallies_of(lengths, reps, rng_seed))
+    for share in found:
+        share.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=16)
+def tallies_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> tuple[np.ndarray, ...]:
+    """For every stratum of so many seeds (reps, n): how often every resample holds each seed."""
     found = []
     for draw in draws_of([np.empty(n) for n in lengths], reps, rng_seed):
         n = draw.shape[1]
         counts = np.bincount((np.arange(reps)[:, None] * n + draw).ravel(), minlength=reps * n)
-        found.append(counts.reshape(reps, n) / n)
+        found.append(counts.reshape(reps, n))
         found[-1].flags.writeable = False
     return tuple(found)
