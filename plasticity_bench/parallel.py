@@ -61,6 +61,10 @@ class Workers:
         if self._pool is not None and self._forks:
             self._pool.shutdown()
             self._pool = None
+            # Python takes a thread for ended a moment before the system does.
+            deadline = time.monotonic() + 1
+            while not may_fork() and threading.active_count() == 1 and time.monotonic() < deadline:
+                time.sleep(0.001)
 
     def __enter__(self) -> Workers:
         return self
