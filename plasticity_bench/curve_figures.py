@@ -104,7 +104,7 @@ def _head(figure: Figure, stream: StreamCurves) -> None:
     about = f"mean over {ends} seeds and its 95% interval"
     if stream.seeds == (1,):
         about = "a single seed, no interval"
-    others = f"; grey: {stream.grey} more rows" if stream.grey else ""
+    others = f"; grey: {stream.grey} more row{'s' * (stream.grey > 1)}" if stream.grey else ""
     figure.text(0.065, 0.955, stream.name, fontsize=13, weight="bold", va="center")
     text = f"{about}; chance {stream.config['chance']:.3g}{others}"
     figure.text(0.065, 0.9, text, color="0.35", va="center")

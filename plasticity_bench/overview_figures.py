@@ -150,7 +150,7 @@ def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figur
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_title(f"performance profiles over {', '.join(map(short, rows[0].streams))}")
     if rest:
-        axes.plot([], [], color=GREY, linewidth=0.9, label=f"{len(rest)} more rows")
+        axes.plot([], [], color=GREY, linewidth=0.9, label=f"{len(rest)} more row{'s' * (len(rest) > 1)}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     return figure
 
