@@ -53,7 +53,9 @@ class Workers:
                 self._begun, self._forks = True, may_fork()
                 context = multiprocessing.get_context("fork" if self._forks else "spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
-            return _unbroken(self._pool.map(function, parts))
+            with _told():
+                results = self._pool.map(function, parts)
+            return _told_of(results)
 
     def renew(self) -> None:
         """Once all results are taken: ends forked processes, so that the next to start know what this one has
@@ -104,9 +106,16 @@ def _start(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _unbroken(results: Iterator[Found]) -> Iterator[Found]:
-    try:
+def _told_of(results: Iterator[Found]) -> Iterator[Found]:
+    with _told():
         yield from results
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Of a process that was killed: while work is handed over, or while results are taken."""
+    try:
+        yield
     except BrokenProcessPool as error:
         raise RunFailed("a worker process was killed (out of memory?)") from error
 
