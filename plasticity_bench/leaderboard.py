@@ -44,7 +44,8 @@ def build(
     found = find_cells(source)
     cells = [in_own_words(cell) for cell in found] if submitters else found
     workers = workers or Workers(1)
-    measured = measure_cells(of_streams(cells, streams), workers, get_ready)
+    measured = measure_cells(of_streams(cells, streams), workers)
+    get_ready()  # while they read
     scores = score_measured(_counted(measured, announce), workers)
     announce(f"scored {len(scores.streams)} streams")
     workers.renew()

@@ -15,10 +15,10 @@ import numpy as np
 SHARES = (0.025, 0.975)
 
 
-def draws_of(columns: Sequence[np.ndarray], reps: int, rng_seed: int) -> list[np.ndarray]:
-    """For every stratum the indices (reps, n) of the resampled seeds; the same at every call."""
+def draws_of(lengths: Sequence[int], reps: int, rng_seed: int) -> list[np.ndarray]:
+    """For every stratum of so many seeds the indices (reps, n) of those drawn; the same at every call."""
     rng = np.random.default_rng(rng_seed)
-    return [rng.integers(len(column), size=(reps, len(column))) for column in columns]
+    return [rng.integers(n, size=(reps, n)) for n in lengths]
 
 
 @lru_cache(maxsize=4096)
@@ -111,7 +111,7 @@ def _around(share: float, reps: int) -> tuple[int, int]:
 def places_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     """``draws_of`` strata of these lengths, as places in all of them side by side: (reps, all seeds)."""
     starts = np.cumsum([0, *lengths[:-1]])
-    drawn = draws_of([np.empty(n) for n in lengths], reps, rng_seed)
+    drawn = draws_of(lengths, reps, rng_seed)
     found = np.concatenate([start + draw for start, draw in zip(starts, drawn, strict=True)], axis=1)
     found.flags.writeable = False
     return found
@@ -120,10 +120,8 @@ def places_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
 @lru_cache(maxsize=16)
 def _counts_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     """(all seeds, reps): how often a resample holds a seed."""
-    places = places_of(lengths, reps, rng_seed)
-    n = places.shape[1]
-    counts = np.bincount((np.arange(reps)[:, None] * n + places).ravel(), minlength=reps * n)
-    found = np.ascontiguousarray(counts.reshape(reps, n).T, dtype=np.min_scalar_type(n))
+    counts = np.concatenate(tallies_of(lengths, reps, rng_seed), axis=1)
+    found = np.ascontiguousarray(counts.T, dtype=np.min_scalar_type(counts.shape[1]))
     found.flags.writeable = False
     return found
 
@@ -147,7 +145,7 @@ def shares_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> tuple[np.nd
 def tallies_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> tuple[np.ndarray, ...]:
     """For every stratum of so many seeds (reps, n): how often every resample holds each seed."""
     found = []
-    for draw in draws_of([np.empty(n) for n in lengths], reps, rng_seed):
+    for draw in draws_of(lengths, reps, rng_seed):
         n = draw.shape[1]
         counts = np.bincount((np.arange(reps)[:, None] * n + draw).ravel(), minlength=reps * n)
         found.append(counts.reshape(reps, n))

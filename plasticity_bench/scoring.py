@@ -11,7 +11,7 @@ note, because a summary without the seeds that failed would flatter the method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -192,15 +192,11 @@ def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
     return score_measured(measure_cells(cells, workers), workers)
 
 
-def measure_cells(
-    cells: Iterable[Cell], workers: Workers, meanwhile: Callable[[], None] = lambda: None
-) -> Iterator[Measured]:
-    """Reads all ``cells``, and does ``meanwhile`` here while others read; by stream. Raises InputError at a
-    cell whose records are damaged."""
+def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[Measured]:
+    """Reads all ``cells``, by stream; workers begin at once. Raises InputError at a cell whose records are
+    damaged."""
     ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
-    found = workers.map(measure, ordered)
-    meanwhile()
-    return found
+    return workers.map(measure, ordered)
 
 
 def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:

@@ -170,7 +170,7 @@ def test_resampling_by_rank_gives_the_same_bits(lengths: tuple[int, ...]) -> Non
     rng = np.random.default_rng(sum(lengths))
     strata = [rng.normal(size=n).round(1 if n == 16 else 9) for n in lengths]
     other = [column + rng.normal(0, 0.1, len(column)) for column in strata]
-    draws = draws_of(strata, 2000, 0)
+    draws = draws_of(lengths, 2000, 0)
 
     def plainly(columns: list[np.ndarray]) -> np.ndarray:
         parts = [column[draw] for column, draw in zip(columns, draws, strict=True)]
@@ -201,7 +201,7 @@ def test_theil_sen_is_the_median_of_all_slopes(n: int, kind: str) -> None:
 def test_mean_band_is_numpys_percentiles() -> None:
     values = np.random.default_rng(2).normal(size=(9, 30))
     values[0, 3] = np.nan
-    (draws,) = draws_of([values], 1000, 0)
+    (draws,) = draws_of([len(values)], 1000, 0)
     resampled = values[draws].mean(axis=1)
     expected = np.percentile(resampled, [2.5, 97.5], axis=0)
     np.testing.assert_allclose(mean_band(values)[1:], expected, rtol=1e-12)

@@ -7,7 +7,6 @@ import json
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,8 +130,6 @@ def offline(folder: Path) -> Iterator[None]:
             patch.setenv(name, f"{home}/netrc" if name == "NETRC" else home)
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_ERROR_REPORTING", "false")
-        patch.setenv("TMPDIR", home)
-        patch.setattr(tempfile, "tempdir", home)
         try:
             yield
         finally:
