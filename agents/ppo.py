@@ -2,8 +2,8 @@
 
 The algorithm and its details are stable-baselines3's (Schulman et al. 2017, arXiv:1707.06347; generalised
 advantages, arXiv:1506.02438): without a method, the weights that a seed with one environment ends with are
-those of stable-baselines3's PPO, bit for bit (tests/test_ppo.py). Policy and value network are separate; a
-method acts on each by itself, at every gradient step.
+those of stable-baselines3's PPO, bit for bit (tests/agents/test_ppo.py). Policy and value network are
+separate; a method acts on each by itself, at every gradient step.
 """
 
 from __future__ import annotations

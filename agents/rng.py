@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-#: Purpose -> branch of the seed's SeedSequence. Changing one is a new protocol version.
-PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4}
+from plasticity_bench.seeding import generator
 
 #: Fills an array from a generator.
 Draw = Callable[[np.random.Generator, np.ndarray], Any]
 
 #: What numpy draws; other types are drawn as float32.
 _NUMPY = (torch.float32, torch.float64)
-
-
-def generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """The generator of one seed for ``purpose``, and within it for ``key`` (a task's index)."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(PURPOSES[purpose], *key)))
 
 
 class PolicyRng:
@@ -116,8 +110,8 @@ class SeedRng:
 
     def _fill(self, into: torch.Tensor, draw: Draw) -> None:
         numbers = into.detach().numpy()
-        for generator, row in zip(self.generators, numbers if self.stacked else [numbers], strict=True):
-            draw(generator, row)
+        for own, row in zip(self.generators, numbers if self.stacked else [numbers], strict=True):
+            draw(own, row)
 
 
 def _normal(generator: np.random.Generator, numbers: np.ndarray) -> None:

@@ -197,8 +197,8 @@ class SupervisedLearner(StackLearner):
     """Trains seeds of one cell.
 
     ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
-    ``precision`` is that of products (see plasticity_bench/precision.py). ``steps`` makes the updates; by
-    default they are captured where the device has graphs.
+    ``precision`` is that of products (see plasticity_bench/registry/precision.py). ``steps`` makes the
+    updates; by default they are captured if the device has graphs.
     """
 
     trained: TrainedNetwork

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sections import SECTIONS, Section
-from plasticity_bench.files import write_text
+from plasticity_bench.storage.files import write_text
 
 #: Stands for the folder of the clone in what is published.
 CLONE = "PATH_TO_A_CLONE"

@@ -19,13 +19,13 @@ from findings_controls import crossed, sigmas, strengths
 from findings_data import Results, paired, read_controls, table
 from findings_figure import draw
 
-from plasticity_bench.files import write_text
-from plasticity_bench.inference import holm
-from plasticity_bench.records import TUNED_MARK, find_cells
-from plasticity_bench.report import interval_text, number, p_text
-from plasticity_bench.score_notes import loses_plasticity
-from plasticity_bench.scoring import score
-from plasticity_bench.stats import stratified_bootstrap
+from plasticity_bench.records.cells import TUNED_MARK, find_cells
+from plasticity_bench.scoring.notes import loses_plasticity
+from plasticity_bench.scoring.scoring import score
+from plasticity_bench.stats.bootstrap import stratified_bootstrap
+from plasticity_bench.stats.inference import holm
+from plasticity_bench.storage.files import write_text
+from plasticity_bench.terminal import interval_text, number, p_text
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, DATA, SUBMISSIONS = ROOT / "docs/findings.md", ROOT / "docs/data", ROOT / "leaderboard/submissions"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from findings_data import Results, Seeds, paired, table
 
-from plasticity_bench.inference import holm
-from plasticity_bench.report import interval_text, p_text
-from plasticity_bench.stats import stratified_bootstrap
+from plasticity_bench.stats.bootstrap import stratified_bootstrap
+from plasticity_bench.stats.inference import holm
+from plasticity_bench.terminal import interval_text, p_text
 
 
 def strengths(results: Results) -> str:

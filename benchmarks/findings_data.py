@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plasticity_bench.inference import paired_test
-from plasticity_bench.scoring import Scores
-from plasticity_bench.stats import Difference, paired_bootstrap
+from plasticity_bench.scoring.scores import Scores
+from plasticity_bench.stats.bootstrap import Difference, paired_bootstrap
+from plasticity_bench.stats.inference import paired_test
 
 #: (stream, method, strength, sigma) -> seed -> retained plasticity
 Controls = Mapping[tuple[str, str, str, str], Mapping[int, float]]

@@ -10,8 +10,8 @@ import numpy as np
 from findings_data import Controls
 from matplotlib.figure import Figure
 
-from plasticity_bench.figures import save
-from plasticity_bench.stats import Interval, stratified_bootstrap
+from plasticity_bench.figures.drawing import save
+from plasticity_bench.stats.bootstrap import Interval, stratified_bootstrap
 
 
 def draw(controls: Controls, path: Path) -> None:

@@ -28,11 +28,12 @@ from plasticity_bench.agents.capture import LENGTHS, CapturedSteps, CudaGraphs, 
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
-from plasticity_bench.precision import PRECISIONS, prepare
-from plasticity_bench.registry import STREAMS, choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.catalog import STREAMS
+from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.precision import PRECISIONS, prepare
+from plasticity_bench.running.training import find_device
 from plasticity_bench.specs import NetworkSpec, layer_shapes
 from plasticity_bench.tasks.base import SupervisedStream
-from plasticity_bench.worker import find_device
 
 #: Largest difference between the device's and the CPU's mean performance on the first task: rounding differs,
 #: and training makes more of it.

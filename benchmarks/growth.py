@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.peers import learner_of
 from benchmarks.timing import interleave, machine, one_thread, peak_memory, spread, timed
 from benchmarks.training_speed import chosen
-from plasticity_bench.registry import choose_method, method_of
+from plasticity_bench.registry.choices import choose_method, method_of
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
 from plasticity_bench.tasks.digits import PermutedDigits
 

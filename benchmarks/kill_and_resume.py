@@ -3,7 +3,7 @@
     python benchmarks/kill_and_resume.py --kills 50
 
 A run that reaches its end is compared, and the kills go on with a new one. Exit code 1 where a table differs,
-a worker outlives its run, or a resumed run fails. ``tests/test_resume.py`` uses the same functions.
+a worker outlives its run, or a resumed run fails. ``tests/running/test_resume.py`` uses the same functions.
 """
 
 from __future__ import annotations

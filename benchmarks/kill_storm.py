@@ -5,7 +5,7 @@ compares what is recorded with an undisturbed pass.
 
 Exit code 1 where a table differs or is missing, a seed was recorded twice, or something is left behind. A job
 that is given up because it was killed at every try is trained by the next pass of the same command, as a user
-would. ``tests/test_kill_storm.py`` uses the same functions.
+would. ``tests/benchmarks/test_kill_storm.py`` uses the same functions.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plasticity_bench import launch
-from plasticity_bench.cells import CellPlan
 from plasticity_bench.errors import RunFailed
-from plasticity_bench.plan import CHECKPOINT_SECONDS, open_cells
+from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.running import launch
+from plasticity_bench.running.plan import CHECKPOINT_SECONDS, open_cells
 
 #: Stateful methods among them: they perturb at an interval, or draw at every update.
 METHODS = ("none", "l2", "shrink-perturb:interval=7", "syre-redrawn")

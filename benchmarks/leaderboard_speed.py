@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from plasticity_bench.files import sha256
-from plasticity_bench.parallel import Workers, usable_cores
-from plasticity_bench.records import open_cell
-from plasticity_bench.registry import METHODS, STREAMS
-from plasticity_bench.tables import COLUMNS, WHOLE
+from plasticity_bench.processes.workers import Workers, usable_cores
+from plasticity_bench.records.cells import open_cell
+from plasticity_bench.records.tables import COLUMNS, WHOLE
+from plasticity_bench.registry.catalog import METHODS, STREAMS
+from plasticity_bench.storage.files import sha256
 
 #: Diagnostics are measured at every so many tasks, as real runs do.
 EVERY = 6

@@ -26,7 +26,8 @@ import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry import METHODS, choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.catalog import METHODS
+from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
 from plasticity_bench.tasks.base import SupervisedStream
 
 BASE = "none"

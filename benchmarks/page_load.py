@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plasticity_bench.page import page_data, write_page
-from plasticity_bench.scoring import Scores
+from plasticity_bench.page.document import page_data, write_page
+from plasticity_bench.scoring.scores import Scores
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -36,9 +36,9 @@ def main() -> None:
     for name, default in {"methods": 40, "streams": 12, "seeds": 50, "tasks": 300, "loads": 7}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    from browser import browser
-    from fake_scores import fake_scores
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from tests.support.browser import browser
+    from tests.support.fake_scores import fake_scores
 
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"

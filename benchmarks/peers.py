@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.timing import Spent, now, timed
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.registry import choose_method, method_of
+from plasticity_bench.registry.choices import choose_method, method_of
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
 

@@ -37,8 +37,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 import plasticity_bench.envs  # noqa: F401  # and this ours
 from benchmarks.timing import interleave, machine, one_thread
 from plasticity_bench.agents.ppo import PPOLearner
-from plasticity_bench.agents.rng import generator
-from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.base import ControlStream
 
 OURS, PEER, PUBLISHED = "plasticity_bench", "SB3, our Ant", "SB3, published Ant"
@@ -49,7 +49,7 @@ MEMORY = """
 import sys, torch
 from benchmarks.timing import peak_memory
 from plasticity_bench.agents.ppo import PPOLearner
-from plasticity_bench.registry import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
 torch.set_num_threads(1)
 learner = PPOLearner(stream_of(choose_stream("ant")), method_of(choose_method("none")), [0])
 for _ in range(int(sys.argv[1])):

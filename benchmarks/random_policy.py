@@ -12,7 +12,8 @@ import sys
 
 import numpy as np
 
-from plasticity_bench.registry import STREAMS, choose_stream, stream_of
+from plasticity_bench.registry.catalog import STREAMS
+from plasticity_bench.registry.choices import choose_stream, stream_of
 from plasticity_bench.tasks.base import ControlStream
 
 SEEDS, TASKS, EPISODES = 32, 10, 3  # episodes of every environment in every task

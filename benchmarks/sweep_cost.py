@@ -21,12 +21,13 @@ import torch
 
 from plasticity_bench.agents.grouped_learner import GroupedLearner
 from plasticity_bench.agents.supervised import StackLearner, SupervisedLearner
-from plasticity_bench.cells import CellPlan
-from plasticity_bench.plan import open_cells, plan_jobs
-from plasticity_bench.registry import method_of, with_learning_rate
-from plasticity_bench.sweep import plan_sweep, tuning_seeds
+from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.registry.choices import method_of, with_learning_rate
+from plasticity_bench.running.job import Job
+from plasticity_bench.running.plan import open_cells, plan_jobs
+from plasticity_bench.running.training import chosen
 from plasticity_bench.tasks.base import SupervisedStream
-from plasticity_bench.worker import Job, chosen
+from plasticity_bench.tuning.sweep import plan_sweep, tuning_seeds
 
 STREAMS = ("permuted-digits", "bit-flip")
 BUDGET, TUNING, RUN, PROCESSES = 12, 4, 16, 4

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plasticity_bench import launch
-from plasticity_bench.cells import CellPlan
-from plasticity_bench.files import write_text
-from plasticity_bench.plan import open_cells
-from plasticity_bench.scoring import score
+from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.running import launch
+from plasticity_bench.running.plan import open_cells
+from plasticity_bench.scoring.scoring import score
+from plasticity_bench.storage.files import write_text
 
 STREAMS = ("permuted-digits", "bit-flip")
 STRENGTHS = ("1e-4", "3e-4", "1e-3", "3e-3", "1e-2", "3e-2")

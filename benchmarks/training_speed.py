@@ -27,7 +27,7 @@ from benchmarks.peers import SeedData, Trained, avalanche, ours, plain, seed_dat
 from benchmarks.products import SQUARE, Limit, operations, products, square_rate
 from benchmarks.timing import core_used, interleave, machine, one_thread, spread
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry import choose_stream, stream_of
+from plasticity_bench.registry.choices import choose_stream, stream_of
 from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.mnist import PermutedMnist
 

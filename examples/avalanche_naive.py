@@ -14,7 +14,7 @@ from avalanche.training import Naive
 from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
-from plasticity_bench.agents.avalanche import PlasticityPlugin
+from plasticity_bench.agents.adapters.avalanche import PlasticityPlugin
 
 arguments = argparse.ArgumentParser(description="Naive training with a plasticity method")
 arguments.add_argument("method", nargs="?", default="syre:strength=1e-3")

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from plasticity_bench.agents.torch_adapter import attach
+from plasticity_bench.agents.adapters.torch_adapter import attach
 
 arguments = argparse.ArgumentParser(description="permuted digits with a plasticity method")
 arguments.add_argument("method", nargs="?", default="l2-init:strength=1e-2")

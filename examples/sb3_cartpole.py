@@ -10,7 +10,7 @@ import gymnasium
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from plasticity_bench.agents.sb3 import attach
+from plasticity_bench.agents.adapters.sb3 import attach
 
 arguments = argparse.ArgumentParser(description="PPO on CartPole with a plasticity method")
 arguments.add_argument("method", nargs="?", default="syre:strength=1e-3")

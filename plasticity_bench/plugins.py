@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.files import sha256
+from plasticity_bench.storage.files import sha256
 
 
 def import_class(where: str) -> Any:
@@ -24,9 +24,12 @@ def is_file(where: str) -> bool:
     return where.endswith(".py")
 
 
-def import_plugin(where: str, what: str = "class") -> tuple[Any, str, str]:
-    """(class, where it came from, digest of its file) of "file.py:Class", "package.module:Class", or of
-    "file.py" where that holds one method. ``what``: "class", or "function" where that is wanted."""
+def import_plugin(where: str, base: type | None = None) -> tuple[Any, str, str]:
+    """(class or function, where it came from, digest of its file) of "file.py:Name" or "package.module:Name".
+
+    ``base``: the class that is derived from; "file.py" then names its only subclass there. A function is
+    wanted where it is None.
+    """
     place, _, name = (where, "", "") if is_file(where) else where.rpartition(":")
     try:
         if place.endswith(".py"):
@@ -50,33 +53,35 @@ def import_plugin(where: str, what: str = "class") -> tuple[Any, str, str]:
         line = "" if isinstance(error, SyntaxError) else line_of(error, place)  # which says it itself
         raise InputError(f"cannot import {place}: {type(error).__name__}: {error}{line}") from error
     if not name:
-        name = _only_method(place, module)
+        name = _only_class(place, module, base)
     if not hasattr(module, name):
-        found = [n for n, value in vars(module).items() if isinstance(value, type) == (what == "class")]
+        found = [n for n, value in vars(module).items() if isinstance(value, type) == (base is not None)]
         known = [n for n in found if callable(getattr(module, n)) and not n.startswith("_")]
+        what = "function" if base is None else "class"
         raise InputError(f'{place} has no {what} "{name}": {did_you_mean(name, known)}')
     cls = getattr(module, name)
     return cls, f"{Path(place).name if place.endswith('.py') else place}:{name}", digest(cls)
 
 
-def _only_method(place: str, module: Any) -> str:
-    """The name of the one method that a file defines. Raises InputError where there are none or several."""
-    from plasticity_bench.agents.methods import Method
-
+def _only_class(place: str, module: Any, base: type | None) -> str:
+    """The name of the one class derived from ``base`` that a file defines. Raises InputError where there are
+    none or several."""
+    if base is None:
+        raise InputError(f"{place} does not say which function: write {place}:NAME")
+    kind = base.__name__.lower()
     own = {  # class -> its name; a second name for one class is no second class
         value: name
         for name, value in reversed(vars(module).items())
-        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
     }
     names = [own[cls] for cls in reversed(own)]
     # A base class of the user's own has no info; where nothing has, the message is about that.
     found = [name for name in names if hasattr(getattr(module, name), "info")] or names
     if not found:
-        raise InputError(
-            f"{place} holds no method: derive a class from plasticity_bench.agents.methods.Method"
-        )
+        full = f"{base.__module__.removesuffix('.base')}.{base.__name__}"
+        raise InputError(f"{place} holds no {kind}: derive a class from {full}")
     if len(found) > 1:
-        raise InputError(f"{place} holds several methods, {', '.join(found)}: write {place}:{found[0]}")
+        raise InputError(f"{place} holds several {kind}s, {', '.join(found)}: write {place}:{found[0]}")
     return found[0]
 
 

@@ -40,7 +40,7 @@ class Ants:
         self.ants = [Ant("rgb_array", *PICTURE) for _ in seeds]
 
     def begin(self, task: int) -> None:
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
 
         starts = []
         for seed, ant in zip(self.seeds, self.ants, strict=True):

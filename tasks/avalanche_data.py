@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plasticity_bench.agents.rng import generator
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import digest, import_plugin
+from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.mnist_data import cache_folder, data_folder, load
 from plasticity_bench.tasks.mnist_files import FILES, TIMEOUT
 
@@ -75,7 +75,7 @@ class Benchmark:
                     f'unknown Avalanche benchmark "{self.name}": {did_you_mean(self.name, KNOWN)}, or '
                     "package.module:function"
                 )
-            return import_plugin(self.name, "function")[0]
+            return import_plugin(self.name)[0]
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 from avalanche.benchmarks import classic

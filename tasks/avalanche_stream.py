@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from plasticity_bench.agents.rng import generator
 from plasticity_bench.errors import InputError
+from plasticity_bench.seeding import generator
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, layer_shapes
 from plasticity_bench.tasks.avalanche_data import KNOWN, Benchmark, materialise
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
+from plasticity_bench.tasks.threshold_units import BITS, SLOW, BitFlipTasks
 
 if TYPE_CHECKING:
     import torch
-
-    from plasticity_bench.tasks.threshold_units import BitFlipTasks
-
-BITS, SLOW = 20, 15  # input bits, and how many of them are fixed within a task
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,6 @@ class BitFlip(SupervisedStream):
         return OptimizerSpec("adam", 1e-2)
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> BitFlipTasks:
-        from plasticity_bench.tasks.threshold_units import BitFlipTasks
-
-        return BitFlipTasks(self, seeds, device, dtype)
+        return BitFlipTasks(
+            seeds, device, dtype, flips=self.flips, examples=self.steps * self.batch, batch=self.batch
+        )

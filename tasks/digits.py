@@ -78,7 +78,7 @@ class PermutedDigits(SupervisedStream):
 
     def draw(self, seed: int, index: int) -> Draw:
         """A fresh permutation and a fresh order, for every task."""
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
         from plasticity_bench.tasks.images import Draw
 
         rng = generator(seed, "data", index)

@@ -10,7 +10,7 @@ from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
 from plasticity_bench.tasks.base import ControlStream, StreamInfo
 
 if TYPE_CHECKING:
-    from plasticity_bench.envs.gridworld import Gridworlds, Sight
+    from plasticity_bench.tasks.gridworld_worlds import Gridworlds, Sight
 
 SIDE = 5  # cells
 PIXELS = 2 * SIDE**2  # a map of the agent and one of the goal
@@ -67,8 +67,8 @@ class ShuffledGridworld(ControlStream):
 
     def draw(self, seed: int, index: int) -> Sight:
         """The order of the pixels follows from those of the tasks before."""
-        from plasticity_bench.agents.rng import generator
-        from plasticity_bench.envs.gridworld import Sight
+        from plasticity_bench.seeding import generator
+        from plasticity_bench.tasks.gridworld_worlds import Sight
 
         rng = generator(seed, "data", 0)
         pixels = rng.permutation(PIXELS)
@@ -79,6 +79,6 @@ class ShuffledGridworld(ControlStream):
         return Sight(pixels, rng)
 
     def worlds(self, seeds: Sequence[int]) -> Gridworlds:
-        from plasticity_bench.envs.gridworld import Gridworlds
+        from plasticity_bench.tasks.gridworld_worlds import Gridworlds
 
         return Gridworlds(seeds, self.ppo().environments, SIDE, self.draw)

@@ -97,7 +97,7 @@ class PermutedMnist(MnistStream):
         return OptimizerSpec("adam", 3e-3)
 
     def draw(self, seed: int, index: int) -> Draw:
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
         from plasticity_bench.tasks.images import Draw
 
         rng = generator(seed, "data", index)
@@ -138,7 +138,7 @@ class PermutedMnistLong(MnistStream):
         return OptimizerSpec("adam", 1e-3)
 
     def draw(self, seed: int, index: int) -> Draw:
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
         from plasticity_bench.tasks.images import Draw
 
         rng = generator(seed, "data", index)
@@ -188,7 +188,7 @@ class OnlinePermutedMnist(MnistStream):
         return OptimizerSpec("sgd", 0.003 * self.batch_size)
 
     def draw(self, seed: int, index: int) -> Draw:
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
         from plasticity_bench.tasks.images import Draw
 
         rng = generator(seed, "data", index)
@@ -238,7 +238,7 @@ class RandomLabelMnist(MnistStream):
     def draw(self, seed: int, index: int) -> Draw:
         import numpy as np
 
-        from plasticity_bench.agents.rng import generator
+        from plasticity_bench.seeding import generator
         from plasticity_bench.tasks.images import Draw
 
         rng = generator(seed, "data", index)

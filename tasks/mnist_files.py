@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.files import write_bytes
+from plasticity_bench.storage.files import write_bytes
 
 #: Data set -> published file -> md5. Nothing else is accepted under these names.
 FILES: Mapping[str, Mapping[str, str]] = {

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from plasticity_bench.agents.rng import generator
-from plasticity_bench.tasks.bit_flip import BITS, SLOW
+from plasticity_bench.seeding import generator
 
 if TYPE_CHECKING:
-    from plasticity_bench.tasks.bit_flip import BitFlip
+    import torch
 
+
+BITS, SLOW = 20, 15  # input bits, and how many of them are fixed within a task
 UNITS = 100  # threshold units of the target
 BETA = 0.7  # how large a share of its greatest input makes a unit fire
 PROBE = 512  # examples of a task that diagnostics are measured on
@@ -40,19 +40,26 @@ class BitFlipTasks:
     """TaskSource of bit-flip; everything of a task follows from (seed, index)."""
 
     def __init__(
-        self, stream: BitFlip, seeds: Sequence[int], device: torch.device, dtype: torch.dtype
+        self,
+        seeds: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        flips: int,
+        examples: int,
+        batch: int,
     ) -> None:
-        self.stream, self.seeds, self.device, self.dtype = stream, seeds, device, dtype
+        self.seeds, self.device, self.dtype = seeds, device, dtype
+        self.flips, self.examples, self.batch = flips, examples, batch
         self.targets = [Target(generator(seed, "data")) for seed in seeds]
 
     def slow_bits(self, seed: int, index: int) -> np.ndarray:
         """The slow bits ``(SLOW,)`` of a seed in task ``index``."""
-        flips = self.stream.flips
-        if flips == 0:
+        if self.flips == 0:
             return generator(seed, "data", index).integers(0, 2, SLOW)
         bits = generator(seed, "data", 0).integers(0, 2, SLOW)
         for task in range(1, index + 1):
-            bits[generator(seed, "data", task).permutation(SLOW)[:flips]] ^= 1
+            bits[generator(seed, "data", task).permutation(SLOW)[: self.flips]] ^= 1
         return bits
 
     def task(self, index: int) -> BitFlipTask:
@@ -64,9 +71,10 @@ class BitFlipTask:
     """One setting of the slow bits; the fast bits of all its examples are drawn at once."""
 
     def __init__(self, source: BitFlipTasks, index: int) -> None:
-        stream = source.stream
-        self.batch = stream.batch
-        shape = (stream.steps * stream.batch, BITS)
+        import torch
+
+        self.batch = source.batch
+        shape = (source.examples, BITS)
         x = np.empty((len(source.seeds), *shape), np.float32)
         y = np.empty((len(source.seeds), shape[0], 1), np.float32)
         for s, (seed, target) in enumerate(zip(source.seeds, source.targets, strict=True)):

@@ -7,16 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.paths import SHARED_DATA
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 if "PLASTICITY_BENCH_DATA" not in os.environ and SHARED_DATA.is_dir():
     os.environ["PLASTICITY_BENCH_DATA"] = str(SHARED_DATA)
@@ -62,7 +60,7 @@ def _one_thread_and_seed() -> None:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium, for tests of the web page."""
-    from browser import browser
+    from tests.support.browser import browser
 
     with browser() as found:
         yield found

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ends them; what is recorded and every checkpoint stays."""
-    from plasticity_bench.cluster.overview import end
+    from plasticity_bench.running.slurm.overview import end
 
     running, pending = end(args.runs)
     print(

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     import time
     from dataclasses import asdict
 
-    from plasticity_bench.registry import choose_method
+    from plasticity_bench.registry.choices import choose_method
 
     began = time.perf_counter()
     with redirect_stdout(sys.stderr):  # what a method prints is not part of the report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plasticity_bench.commands.score import add_selection
 
 if TYPE_CHECKING:
-    from plasticity_bench.scoring import CellScores
+    from plasticity_bench.scoring.scores import CellScores
 
 SUMMARY = "show the paired differences between two methods"
 
@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
 def _rows(name: str, runs: Path, streams: Sequence[str]) -> dict[str, CellScores]:
     """Stream -> the scored cell that ``name``, a label or a cell's folder, stands for."""
     from plasticity_bench.errors import InputError, did_you_mean
-    from plasticity_bench.records import find_cells, read_cell
-    from plasticity_bench.scoring import of_streams, score
+    from plasticity_bench.records.cells import find_cells, read_cell
+    from plasticity_bench.scoring.scoring import of_streams, score
 
     folder = Path(name)
     if (folder / "config.json").is_file():
@@ -80,11 +80,11 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     """metric -> the difference a - b, its interval, its number of common seeds, and both sides."""
     from math import isnan
 
-    from plasticity_bench.inference import paired_test
-    from plasticity_bench.pairs import difference, paired_values, verdict
-    from plasticity_bench.report import interval_json
-    from plasticity_bench.scoring import TIMINGS
-    from plasticity_bench.seed_metrics import METRICS
+    from plasticity_bench.scoring.metrics import METRICS
+    from plasticity_bench.scoring.pairs import difference, paired_values, verdict
+    from plasticity_bench.scoring.scores import TIMINGS
+    from plasticity_bench.stats.inference import paired_test
+    from plasticity_bench.terminal import interval_json
 
     found: dict[str, Any] = {}
     for metric in METRICS:
@@ -105,8 +105,8 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
 def _print(a: str, b: str, found: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from plasticity_bench.report import HEADINGS, interval_text, make_console, make_table, p_text
-    from plasticity_bench.stats import Interval
+    from plasticity_bench.stats.bootstrap import Interval
+    from plasticity_bench.terminal import HEADINGS, interval_text, make_console, make_table, p_text
 
     def text(entry: dict[str, float | None]) -> str:
         bounds = (entry[name] for name in ("point", "low", "high"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plasticity_bench.verify import Report
+    from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
 SUBMISSIONS = Path("leaderboard/submissions")
@@ -80,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from plasticity_bench.errors import InputError
-    from plasticity_bench.parallel import Workers, one_thread_each, usable_cores
+    from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():
-        from plasticity_bench.leaderboard import build
+        from plasticity_bench.leaderboard.build import build
 
     submissions = args.submissions or (None if args.runs or not SUBMISSIONS.is_dir() else SUBMISSIONS)
     source = submissions or args.runs or Path("runs")
@@ -118,7 +118,7 @@ def _report(paths: Sequence[Path]) -> Report:
     from rich.console import Console
     from rich.progress import Progress
 
-    from plasticity_bench.verify import verify
+    from plasticity_bench.submissions.verify import verify
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -138,8 +138,8 @@ def _checked(paths: Sequence[Path]) -> Report:
 
 
 def _rescore(paths: Sequence[Path]) -> int:
-    from plasticity_bench.submit import rescore
-    from plasticity_bench.verify import folders_of
+    from plasticity_bench.submissions.verify import folders_of
+    from plasticity_bench.submissions.writer import rescore
 
     folders = [folder for path in paths for folder in folders_of(path)]
     changed = rescore(folders)
@@ -152,11 +152,12 @@ def _rescore(paths: Sequence[Path]) -> int:
 def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     from rich.console import Console
 
-    from plasticity_bench import launch
-    from plasticity_bench.cells import stream_folder
     from plasticity_bench.errors import InputError, RunFailed
-    from plasticity_bench.registry import choose_stream, suite_streams
-    from plasticity_bench.replay import TOLERANCE, draw, replay
+    from plasticity_bench.records.configuration import stream_folder
+    from plasticity_bench.registry.catalog import suite_streams
+    from plasticity_bench.registry.choices import choose_stream
+    from plasticity_bench.running import launch
+    from plasticity_bench.submissions.replay import TOLERANCE, draw, replay
 
     if args.replay < 1 or args.seed < 0:
         raise InputError("--replay and --seed: at least one seed, drawn with a seed from 0 on")

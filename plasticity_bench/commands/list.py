@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _methods() -> list[dict[str, Any]]:
     from plasticity_bench.errors import InputError
-    from plasticity_bench.registry import METHODS, choose_method, method_names
+    from plasticity_bench.registry.catalog import METHODS
+    from plasticity_bench.registry.choices import choose_method, method_names
 
     entries: list[dict[str, Any]] = []
     for name, where in method_names().items():
@@ -70,7 +71,8 @@ def _methods() -> list[dict[str, Any]]:
 
 
 def _streams() -> list[dict[str, Any]]:
-    from plasticity_bench.registry import STREAMS, choose_stream
+    from plasticity_bench.registry.catalog import STREAMS
+    from plasticity_bench.registry.choices import choose_stream
 
     entries = []
     for name in STREAMS:
@@ -93,7 +95,7 @@ def _streams() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from plasticity_bench.registry import SUITES
+    from plasticity_bench.registry.catalog import SUITES
 
     return [
         {

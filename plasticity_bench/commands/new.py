@@ -18,8 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """Writes the file and says what comes next."""
     from shlex import quote
 
-    from plasticity_bench.files import write_text
-    from plasticity_bench.template import class_file, class_name, source
+    from plasticity_bench.contract.template import class_file, class_name, source
+    from plasticity_bench.storage.files import write_text
 
     path = args.out or Path(class_file(args.name))
     write_text(path, source(args.name, path))

@@ -20,12 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes every figure as PNG and SVG. Raises InputError where there are no records, or damaged ones."""
-    from plasticity_bench.parallel import Workers, one_thread_each, usable_cores
+    from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():
-        from plasticity_bench.figures import save_all
-        from plasticity_bench.records import find_cells
-        from plasticity_bench.scoring import of_streams, score
+        from plasticity_bench.figures.drawing import save_all
+        from plasticity_bench.records.cells import find_cells
+        from plasticity_bench.scoring.scoring import of_streams, score
 
     with Workers(usable_cores()) as workers:
         scores = score(of_streams(find_cells(args.runs), args.stream), workers)

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from plasticity_bench.errors import InputError
-    from plasticity_bench.page import Runs, is_page, page_data, write_page
-    from plasticity_bench.records import find_cells
-    from plasticity_bench.scoring import of_streams, score
+    from plasticity_bench.page.document import Runs, is_page, page_data, write_page
+    from plasticity_bench.records.cells import find_cells
+    from plasticity_bench.scoring.scoring import of_streams, score
 
     if args.out.is_dir():
         raise InputError(f"--out {args.out} is a folder; name a file, such as {args.out / OUT}")

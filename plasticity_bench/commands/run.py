@@ -15,7 +15,7 @@ REFERENCES = ("none", "reset")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from plasticity_bench.cluster.options import add_executor
+    from plasticity_bench.running.slurm.options import add_executor
 
     parser.add_argument(
         "--method",
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_sinks(parser: argparse.ArgumentParser, option: str, meaning: str, required: bool = False) -> None:
     """The option that names sinks."""
-    from plasticity_bench.sinks import SINKS
+    from plasticity_bench.tracking.sinks import SINKS
 
     parser.add_argument(
         option,
@@ -91,7 +91,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def given_settings(args: argparse.Namespace) -> dict[str, str]:
     """What ``--set`` gives. Raises InputError where ``--tuned`` is given too."""
     from plasticity_bench.errors import InputError
-    from plasticity_bench.settings import parse_settings
+    from plasticity_bench.registry.settings import parse_settings
 
     settings = parse_settings(args.set)
     if settings and args.tuned:
@@ -112,7 +112,7 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """The option that says in which numbers products are computed."""
-    from plasticity_bench.precision import DEFAULT, PRECISIONS
+    from plasticity_bench.registry.precision import DEFAULT, PRECISIONS
 
     parser.add_argument(
         "--precision",
@@ -126,8 +126,9 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 def chosen_streams(args: argparse.Namespace, devices: Sequence[str]) -> list[str]:
     """The streams of ``--stream`` or ``--suite`` in ``--precision``. Raises InputError where the devices do
     not compute so."""
-    from plasticity_bench.precision import check_devices, of_settings, with_precision
-    from plasticity_bench.registry import choose_stream, suite_streams
+    from plasticity_bench.registry.catalog import suite_streams
+    from plasticity_bench.registry.choices import choose_stream
+    from plasticity_bench.registry.precision import check_devices, of_settings, with_precision
 
     streams = with_precision(args.stream or suite_streams(args.suite or "quick"), args.precision)
     for stream in streams:
@@ -147,15 +148,15 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is missing, then prints the scores of what was asked for."""
     from rich.console import Console
 
-    from plasticity_bench import launch
-    from plasticity_bench.cells import CellPlan
-    from plasticity_bench.cluster import submit as submitted
-    from plasticity_bench.cluster.options import options
-    from plasticity_bench.cluster.slurm import need
     from plasticity_bench.errors import InputError
-    from plasticity_bench.plan import open_cells
-    from plasticity_bench.sweep import tuned_plan
-    from plasticity_bench.tracking import open_sinks, tracked
+    from plasticity_bench.records.configuration import CellPlan
+    from plasticity_bench.running import launch
+    from plasticity_bench.running.plan import open_cells
+    from plasticity_bench.running.slurm import submit as submitted
+    from plasticity_bench.running.slurm.options import options
+    from plasticity_bench.running.slurm.slurm import need
+    from plasticity_bench.tracking.tracker import open_sinks, tracked
+    from plasticity_bench.tuning.sweep import tuned_plan
 
     cluster = options(args)
     workers, devices = (0, []) if cluster else launch.workers(args.jobs, args.device)
@@ -196,8 +197,8 @@ def _print(args: argparse.Namespace, planned: list) -> None:
     import shlex
     import sys
 
-    from plasticity_bench.report import make_console, print_scores, to_json
-    from plasticity_bench.scoring import score
+    from plasticity_bench.scoring.scoring import score
+    from plasticity_bench.terminal import make_console, print_scores, to_json
 
     cells = list({item.cell.path: item.cell for item in planned}.values())
     if args.json:

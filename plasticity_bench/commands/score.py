@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     """Prints the scores. Raises InputError where there are no records, or damaged ones."""
     import json
 
-    from plasticity_bench.records import find_cells
-    from plasticity_bench.report import make_console, print_tables, to_json
-    from plasticity_bench.scoring import of_streams, score
+    from plasticity_bench.records.cells import find_cells
+    from plasticity_bench.scoring.scoring import of_streams, score
+    from plasticity_bench.terminal import make_console, print_tables, to_json
 
     scores = score(of_streams(find_cells(args.runs), args.stream))
     if args.json:

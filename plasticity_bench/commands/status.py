@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from plasticity_bench.cluster.overview import CellState
+    from plasticity_bench.running.slurm.overview import CellState
 
 SUMMARY = "what is done, running, pending, stopped and failed in a run folder"
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a row per cell, and why what failed failed."""
     import json
 
-    from plasticity_bench.cluster.overview import overview
+    from plasticity_bench.running.slurm.overview import overview
 
     found = overview(args.runs)
     if args.json:
@@ -39,7 +39,7 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from plasticity_bench.cluster.states import FAILED, STATES, STOPPED
+    from plasticity_bench.running.slurm.states import FAILED, STATES, STOPPED
 
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
     table = Table("stream", "method", *STATES, box=None, pad_edge=False)
@@ -66,6 +66,6 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    from plasticity_bench.checkpoints import seed_ranges
+    from plasticity_bench.records.checkpoints import seed_ranges
 
     return f"seed{'s' * (len(seeds) > 1)} {seed_ranges(seeds, ',')}" if seeds else "(seeds unknown)"

@@ -33,15 +33,21 @@ def run(args: argparse.Namespace) -> int:
     """Trains the seeds that are neither submitted nor recorded, and writes or extends the submission."""
     from rich.console import Console
 
-    from plasticity_bench import launch
-    from plasticity_bench.cells import CellPlan, stream_folder
     from plasticity_bench.commands.run import given_settings
     from plasticity_bench.errors import InputError
-    from plasticity_bench.plan import open_cells
-    from plasticity_bench.registry import choose_method, choose_stream, suite_streams
-    from plasticity_bench.submission import Submitter
-    from plasticity_bench.submit import find_submission, missing, submission_name, write_submission
-    from plasticity_bench.sweep import tuned_plan
+    from plasticity_bench.records.configuration import CellPlan, stream_folder
+    from plasticity_bench.registry.catalog import suite_streams
+    from plasticity_bench.registry.choices import choose_method, choose_stream
+    from plasticity_bench.running import launch
+    from plasticity_bench.running.plan import open_cells
+    from plasticity_bench.submissions.model import Submitter
+    from plasticity_bench.submissions.writer import (
+        find_submission,
+        missing,
+        submission_name,
+        write_submission,
+    )
+    from plasticity_bench.tuning.sweep import tuned_plan
 
     if args.seeds is not None and not 1 <= args.seeds <= 10_000:
         raise InputError(f"--seeds {args.seeds}: write how many, from 1 to 10000")

@@ -11,8 +11,8 @@ SUMMARY = "tune methods: as many configurations for each, on seeds of their own"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from plasticity_bench.cluster.options import add_executor
     from plasticity_bench.commands.run import add_devices, add_precision, add_streams
+    from plasticity_bench.running.slurm.options import add_executor
 
     parser.add_argument(
         "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="as for run"
@@ -40,13 +40,14 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from plasticity_bench import launch, sweep
-    from plasticity_bench.cluster import submit as submitted
-    from plasticity_bench.cluster.options import options
-    from plasticity_bench.cluster.slurm import need
     from plasticity_bench.commands.run import chosen_streams
-    from plasticity_bench.plan import open_cells
-    from plasticity_bench.report import make_console
+    from plasticity_bench.running import launch
+    from plasticity_bench.running.plan import open_cells
+    from plasticity_bench.running.slurm import submit as submitted
+    from plasticity_bench.running.slurm.options import options
+    from plasticity_bench.running.slurm.slurm import need
+    from plasticity_bench.terminal import make_console
+    from plasticity_bench.tuning import sweep
 
     cluster = options(args)
     workers, devices = (1, ["cpu"]) if cluster else launch.workers(args.jobs, args.device)
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(found: dict[str, Any], path: Path, console: Any) -> None:
-    from plasticity_bench.report import make_table, number
+    from plasticity_bench.terminal import make_table, number
 
     table = make_table("", "score", "seconds", "method")
     scores = [float("nan") if row["score"] is None else row["score"] for row in found["configurations"]]

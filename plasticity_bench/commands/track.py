@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from plasticity_bench.errors import RunFailed
-    from plasticity_bench.records import find_cells
-    from plasticity_bench.scoring import of_streams
-    from plasticity_bench.tracking import Tracker, open_sinks, unique
+    from plasticity_bench.records.cells import find_cells
+    from plasticity_bench.scoring.scoring import of_streams
+    from plasticity_bench.tracking.tracker import Tracker, open_sinks, unique
 
     cells = unique(of_streams(find_cells(args.runs), args.stream))
     tracker = Tracker(open_sinks(args.to, args.out or args.runs / "tracking"), Console(stderr=True))

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plays one episode and writes its pictures."""
     from plasticity_bench.errors import InputError
-    from plasticity_bench.watch import find_cell, save, show
+    from plasticity_bench.playback import find_cell, save, show
 
     if args.steps < 1:
         raise InputError(f"--steps {args.steps}: at least one step is needed")

@@ -12,7 +12,7 @@ from plasticity_bench.agents.methods import Method, MethodInfo
 from plasticity_bench.contract.results import Broken, Doubtful
 from plasticity_bench.contract.subject import Subject, definition
 from plasticity_bench.errors import InputError
-from plasticity_bench.settings import parse_settings, parse_value
+from plasticity_bench.registry.settings import parse_settings, parse_value
 
 #: What a citation holds.
 IDENTIFIER = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})|doi:10\.\d{4,9}/\S+")

@@ -21,13 +21,13 @@ from plasticity_bench.contract.stacking import MEND_ROUNDING, ROUNDING, RULE
 from plasticity_bench.contract.subject import Subject, same_bits
 from plasticity_bench.contract.watch import named
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry import choose_stream, stream_of, with_learning_rate
+from plasticity_bench.registry.choices import choose_stream, stream_of, with_learning_rate
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import ControlStream
 
 if TYPE_CHECKING:
+    from plasticity_bench.agents.adapters.torch_adapter import Attachment
     from plasticity_bench.agents.methods import Method
-    from plasticity_bench.agents.torch_adapter import Attachment
 
 GRIDWORLD = "shuffled-gridworld:tasks=2,rollouts=1"
 PERCEPTRON = NetworkSpec((6,), 4, (8, 5))
@@ -111,7 +111,7 @@ def side_by_side(
 
 def serves_torch(subject: Subject) -> str:
     """Attached to a torch network and optimizer it does what it does in the benchmark's own learner."""
-    from plasticity_bench.agents.torch_adapter import attach
+    from plasticity_bench.agents.adapters.torch_adapter import attach
 
     stack = StackedNetwork(PERCEPTRON, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 4))
@@ -151,7 +151,7 @@ def serves_sb3(subject: Subject) -> str:
 def _learn(subject: Subject) -> torch.Tensor:
     from stable_baselines3 import PPO
 
-    from plasticity_bench.agents.sb3 import attach
+    from plasticity_bench.agents.adapters.sb3 import attach
 
     kwargs: dict[str, Any] = {"net_arch": {"pi": [8, 6], "vf": [7]}}
     small: dict[str, Any] = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "policy_kwargs": kwargs}

@@ -17,11 +17,11 @@ from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.methods.composed import Composed
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.cells import configuration
 from plasticity_bench.contract import STREAM
-from plasticity_bench.contract.random_numbers import MAKING, Draws
-from plasticity_bench.contract.watch import watched
-from plasticity_bench.registry import (
+from plasticity_bench.contract.watch import MAKING, Draws, watched
+from plasticity_bench.records.configuration import configuration
+from plasticity_bench.records.tables import COLUMNS
+from plasticity_bench.registry.choices import (
     Chosen,
     choose_method,
     choose_stream,
@@ -30,9 +30,8 @@ from plasticity_bench.registry import (
     stream_of,
     with_learning_rate,
 )
-from plasticity_bench.settings import split_parts, split_settings
+from plasticity_bench.registry.settings import split_parts, split_settings
 from plasticity_bench.specs import OptimizerSpec
-from plasticity_bench.tables import COLUMNS
 from plasticity_bench.tasks.base import SupervisedStream
 
 

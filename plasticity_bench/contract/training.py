@@ -14,13 +14,13 @@ import torch
 from plasticity_bench.agents.layers import Layer, parameters
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.checkpoints import is_plain
 from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful
 from plasticity_bench.contract.stacking import explain
 from plasticity_bench.contract.subject import Subject, finish, same_bits
 from plasticity_bench.contract.watch import named, watched
 from plasticity_bench.errors import InputError
-from plasticity_bench.settings import parse_settings
+from plasticity_bench.records.checkpoints import is_plain
+from plasticity_bench.registry.settings import parse_settings
 
 #: Seeds of the stack, and of the stacks in which some of them train again.
 STACK, AGAIN = (0, 1, 2, 3, 4), ((0, 1), (3,))

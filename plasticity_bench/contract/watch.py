@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
 
 HOOKS = ("setup", "penalty", "before_update", "after_update", "on_task_end")
+
+#: Stands for a hook's name.
+MAKING = "making the method"
 
 #: Told before and after every call: the hook's name ("l2 before_update" in a composition), whether it has
 #: run, the layers, and what it returned.
@@ -92,3 +97,31 @@ def named(layers: Sequence[Layer]) -> dict[str, torch.nn.Parameter]:
         if (parameter := getattr(layer, kind, None)) is not None
     }
     return {names.get(id(p), f"parameter {i + 1}"): p for i, p in enumerate(trainable(layers))}
+
+
+class Draws:
+    """Told around every hook: the first that draws from a global generator, and from which."""
+
+    def __init__(self) -> None:
+        self.found: tuple[str, str] | None = None  # what draws, the name of the generator
+        self.states = _states()
+
+    def __call__(self, hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
+        now = _states()
+        if done:
+            self.compare(hook, now)
+        self.states = now
+
+    def compare(self, what: str, now: dict[str, bytes]) -> None:
+        for name, state in self.states.items():
+            if now[name] != state and self.found is None:
+                self.found = what, name
+
+
+def _states() -> dict[str, bytes]:
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": legacy[1].tobytes() + bytes(str(legacy[2:]), "ascii"),
+        "random": bytes(str(hash(random.getstate())), "ascii"),
+    }

@@ -1,0 +1,314 @@
+"""Methods on torch modules and torch.optim optimizers that somebody else's loop trains.
+
+A method acts in every ``optimizer.step()`` through the optimizer's hooks, so the loop stays as it is::
+
+    model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
+    optimizer = torch.optim.Adam(model.parameters())
+    attached = attach("syre:strength=1e-3", model, optimizer)
+
+``attach`` serves one network; ``Attachment`` serves other libraries' agents, which may hold several.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from plasticity_bench.agents.adapters.module_layers import ModuleLayers, module_layers
+from plasticity_bench.agents.layers import Layer, add_penalty, feature_gradient, trainable
+from plasticity_bench.agents.methods import Method
+from plasticity_bench.agents.optim import FlatOptimizer
+from plasticity_bench.agents.rng import SeedRng
+from plasticity_bench.errors import InputError
+from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.specs import NetworkSpec
+
+#: What names a method: as on the command line, or what makes one, or one that has not been set up.
+MethodLike = str | Method | Callable[[], Method]
+
+#: Everything that a method may do besides changing the network and its set-up.
+HOOKS = ("penalty", "feature_penalty", "before_update", "after_update", "on_task_end")
+
+
+class TorchOptimizer:
+    """Any torch.optim optimizer as methods use one (``FlatOptimizer``), for some of its parameters.
+
+    A method that clears moments sets them to 0. Two differences from FlatOptimizer remain: every parameter
+    has its own step count, which stays when moments are cleared, and an optimizer whose moments start
+    elsewhere (SB3's RMSpropTFLike: at 1) is cleared to 0, torch.optim.RMSprop's start, all the same.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+        self.optimizer = optimizer
+        self.parameters = list(parameters)
+        own = set(self.parameters)
+        self._groups = [group for group in optimizer.param_groups if own & set(group["params"])]
+        if own - {p for group in self._groups for p in group["params"]}:
+            raise InputError("the optimizer does not train every parameter of the network")
+        if len({float(group["lr"]) for group in self._groups}) > 1:
+            raise InputError("methods need one learning rate for the whole network")
+
+    @property
+    def lr(self) -> float:
+        """The step size now."""
+        return float(self._groups[0]["lr"])
+
+    def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
+        """The optimizer's running means for ``parameter``, each of its shape; none before its first step."""
+        state = self.optimizer.state.get(parameter, {})
+        return [v for v in state.values() if isinstance(v, torch.Tensor) and v.shape == parameter.shape]
+
+    def reset(self) -> None:
+        """As newly made: no moments, step count 0."""
+        for parameter in self.parameters:
+            self.optimizer.state.pop(parameter, None)
+
+
+class Attachment:
+    """Methods at work on the networks that one optimizer trains, each network with a method of its own."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, ModuleLayers],
+        optimizer: torch.optim.Optimizer,
+        method: MethodLike,
+        seed: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        make = _maker(method)
+        self.parts = {
+            name: _Part(make(), made, optimizer, SeedRng([seed], "method", key, stacked=False))
+            for key, (name, made) in enumerate(networks.items())
+        }
+        for part in self.parts.values():
+            part.check()
+        for name, part in self.parts.items():
+            part.setup(None if state is None else state[name])
+        hooks = [hook for part in self.parts.values() for hook in part.hooks()]
+        hooks.append(optimizer.register_step_pre_hook(self._before))
+        self._hooks = [*hooks, optimizer.register_step_post_hook(self._after)]
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The method of every network, by the network's name."""
+        return {name: part.method for name, part in self.parts.items()}
+
+    @torch.no_grad()
+    def task_end(self) -> None:
+        """To be called where the task changes: what ``reset``, ``shrink-perturb`` and others wait for."""
+        for part in self.parts.values():
+            part.task_end()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The methods' states, which the network's own ``state_dict`` does not hold."""
+        return {name: part.method.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores ``state_dict``. Where the network was loaded before ``attach``, give ``attach`` the state
+        instead: a method's setup may move the weights, and with a state they stay as they are."""
+        for name, part in self.parts.items():
+            part.method.load_state_dict(state[name])
+
+    @contextmanager
+    def predicting(self) -> Iterator[None]:
+        """Within it the networks have the weights that their methods predict with (``hare-tortoise``: the
+        tortoise's), for evaluation; do not train within. Other methods predict with the trained weights."""
+        moved = [
+            (own.detach(), theirs.detach(), own.detach().clone())
+            for part in self.parts.values()
+            for layer, twin in zip(part.layers, part.method.predictor() or (), strict=False)
+            for own, theirs in zip(layer.trainable(), twin.trainable(), strict=True)
+        ]
+        for own, theirs, _ in moved:
+            own.copy_(theirs)
+        try:
+            yield
+        finally:
+            for own, _, before in moved:
+                own.copy_(before)
+
+    def detach(self) -> None:
+        """Takes the method off: from now on the optimizer does what it did before."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def _before(self, _: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if (arguments[1] if len(arguments) > 1 else options.get("closure")) is not None:
+            raise InputError("methods need the gradients before optimizer.step(): call it without a closure")
+        for part in self.parts.values():
+            part.before()
+
+    @torch.no_grad()
+    def _after(self, *_: Any) -> None:
+        for part in self.parts.values():
+            part.after()
+
+
+class _Part:
+    """One network with its method."""
+
+    def __init__(
+        self, method: Method, made: ModuleLayers, optimizer: torch.optim.Optimizer, rng: SeedRng
+    ) -> None:
+        self.method, self.made, self.layers, self.rng = method, made, made.layers, rng
+        absent = set(made.absent)
+        self.trained = [parameter for parameter in trainable(self.layers) if parameter not in absent]
+        # It has what methods use of a FlatOptimizer.
+        self.optimizer = cast(FlatOptimizer, TorchOptimizer(optimizer, self.trained))
+        self.acts = any(method.uses(hook) for hook in HOOKS[:-1])
+
+    def check(self) -> None:
+        """Raises InputError where the method cannot serve this network."""
+        name, made = self.method.info.name, self.made
+        widths = tuple(layer.bias.shape[-1] for layer in self.layers)
+        spec = NetworkSpec((self.layers[0].fan_in,), widths[-1], widths[:-1])
+        if self.method.network(spec) != spec:
+            raise InputError(
+                f"{name} changes the network and cannot be attached to one that is built: build it in (for "
+                "stable-baselines3, layer-norm, crelu and deep-fourier by sb3.ArchitecturePolicy) and attach "
+                "the other methods"
+            )
+        sees = self.method.needs_features or self.method.uses("feature_penalty")
+        if sees and len(self.layers) == 1:
+            raise InputError(f"{name} acts on hidden units, and this network has none")
+        if sees and made.unpaired:
+            raise InputError(
+                f"{name} needs to know which layer reads which units, and here that is not known: "
+                f"{made.unpaired}; methods that look at parameters alone work (l2, syre, reset, upgd, ...)"
+            )
+        if self.method.needs_order and made.unordered:
+            raise InputError(
+                f"{name} needs to know which layers are hidden and which is the last, and here that is not "
+                f"known: {made.unordered}; methods that treat all layers alike work (l2, syre, reset, ...)"
+            )
+        if not all(parameter.requires_grad for parameter in self.trained):
+            raise InputError(f"{name} needs every parameter of the network trained; some are frozen")
+
+    @torch.no_grad()
+    def setup(self, state: Mapping[str, Any] | None) -> None:
+        """Sets the method up; with a state of it, as it was then, and the weights stay."""
+        before = [] if state is None else [p.clone() for p in self.trained]
+        self.method.setup(self.layers, self.rng)
+        if state is not None:
+            for parameter, value in zip(self.trained, before, strict=True):
+                parameter.copy_(value)
+            self.method.load_state_dict(state)
+        self._clear()
+
+    def hooks(self) -> Iterator[Any]:
+        """Has every layer's features recorded, and the loss of them changed, where the next layer reads them;
+        yields what removes that."""
+        for layer, reader in zip(self.layers, self.made.modules[1:], strict=False):
+            if self.method.needs_features:
+                yield reader.register_forward_pre_hook(partial(_record, layer))
+            if self.method.uses("feature_penalty"):
+                yield reader.register_forward_pre_hook(partial(_penalise, self.method, layer))
+
+    def before(self) -> None:
+        if self._is_moved():
+            if self.method.uses("penalty"):
+                add_penalty(self.method, self.layers)
+            self.method.before_update(self.layers, self.optimizer)
+            self._clear()
+
+    def after(self) -> None:
+        if self._is_moved():
+            self.method.after_update(self.layers, self.optimizer)
+            self._clear()
+
+    def task_end(self) -> None:
+        """A normalisation that started anew forgets its running statistics too."""
+        if not self.method.info.task_boundaries:
+            return
+        self.method.on_task_end(self.layers, self.optimizer)
+        self._clear()
+        for layer, norm in self.made.norms:
+            forget = getattr(norm, "reset_running_stats", None)
+            assert layer.gain is not None
+            assert layer.shift is not None
+            if forget is not None and bool((layer.gain == 1).all()) and not layer.shift.any():
+                forget()
+
+    def _is_moved(self) -> bool:
+        """Optimizers skip parameters without a gradient: such a step is no update of this network."""
+        without = [parameter.grad is None for parameter in self.trained]
+        if self.acts and any(without) and not all(without):
+            name = next(layer.name for layer in self.layers for p in layer.trainable() if p.grad is None)
+            raise InputError(
+                f'{self.method.info.name} needs gradients of all layers: "{name}" got none in this step'
+            )
+        return not all(without)
+
+    def _clear(self) -> None:
+        """What methods did to biases that are not there."""
+        for bias in self.made.absent:
+            bias.zero_()
+            assert bias.grad is not None
+            bias.grad.zero_()
+
+
+def attach(
+    method: MethodLike,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    seed: int = 0,
+    state: Mapping[str, Any] | None = None,
+) -> Attachment:
+    """Attaches a method to a network; fresh weights come from torch's default initial distribution.
+
+    ``method``: a name with settings as on the command line, a Method, or a class or function that makes one.
+    ``model``: any module whose parameters are those of nn.Linear, nn.Conv2d, and normalisations after them.
+    A layer without a bias takes none from a method. Methods that reset units score a channel by what the next
+    layer reads of it, after any pooling, and need layers that follow each other one by one. ``state``:
+    ``state_dict()`` of an earlier attachment, to go on from with the weights of that time.
+
+    Raises InputError where the method cannot serve the network, or the optimizer does not train all of it.
+    """
+    return Attachment({"network": module_layers(model)}, optimizer, method, seed, state)
+
+
+def _maker(method: MethodLike) -> Callable[[], Method]:
+    if isinstance(method, str):
+        chosen = choose_method(method)
+        if chosen.settings[LEARNING_RATE] is not None:
+            raise InputError(f'"{method}": the learning rate is set in your optimizer, leave lr out')
+        return chosen.make
+    return partial(copy.deepcopy, method) if isinstance(method, Method) else method
+
+
+def _record(layer: Layer, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Keeps what the next layer reads in training: what acts or evaluates runs without gradients. Of this
+    module and not a closure, so that networks can still be copied and pickled."""
+    if torch.is_grad_enabled():
+        layer.features = _features(layer, inputs[0].detach().to(layer.weight.dtype))
+
+
+def _penalise(method: Method, layer: Layer, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Adds the gradient of the method's ``feature_penalty`` when the loss is differentiated."""
+    if not (torch.is_grad_enabled() and inputs[0].requires_grad):
+        return
+    features = _features(layer, inputs[0].detach())
+
+    def add(gradient: torch.Tensor) -> torch.Tensor:
+        extra = feature_gradient(method, layer, features)
+        return gradient if extra is None else gradient + extra.reshape(gradient.shape)
+
+    inputs[0].register_hook(add)
+
+
+def _features(layer: Layer, read: torch.Tensor) -> torch.Tensor:
+    """What the next layer reads as the layer's features: (examples, units), or with positions."""
+    if layer.kind == "linear":
+        return read.reshape(-1, read.shape[-1])
+    if read.dim() < 3:  # flattened, channel by channel
+        return read.reshape(-1, layer.weight.shape[0], read.shape[-1] // layer.weight.shape[0], 1)
+    return read.reshape(-1, *read.shape[-3:])

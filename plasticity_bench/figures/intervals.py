@@ -1,0 +1,198 @@
+"""Figures with a line per method: retained plasticity by stream, the aggregate over streams, and what every
+configuration that a sweep tried has scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from plasticity_bench.figures.panels import Room, explain_markers, label_width, packed
+from plasticity_bench.figures.styles import Style, by_method, plain, short, wrapped
+from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.scoring.metrics import window
+from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, StreamScores
+from plasticity_bench.stats.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Inches between two methods, and of a panel's width.
+PITCH, WIDTH = 0.205, 3.1
+#: A panel is as high as for so many methods.
+FEWEST = 6
+#: A configuration that scores lower is drawn at the edge: some end far below chance.
+LOWEST = -0.5
+
+
+RETAINED = "retained plasticity (1: nothing lost)"
+AGGREGATE = "retained plasticity over seeds and streams"
+#: Points between a label and its panel.
+PAD = 3.5
+#: Characters of a title in a line.
+TITLE = 40
+
+
+class Line(NamedTuple):
+    """A method's label and its intervals, each with how it is drawn."""
+
+    method: str
+    intervals: list[tuple[Interval, Style]]
+
+
+class Swept(NamedTuple):
+    """What the configurations of a method have scored on a stream: nan where they failed."""
+
+    method: str
+    scores: np.ndarray
+    default: int | None
+    chosen: int
+
+
+def retained_plasticity(
+    streams: Sequence[StreamScores], styles: Mapping[str, Style]
+) -> dict[str, list[Line]]:
+    """A panel per stream: every method's interquartile mean and 95% interval, best at the top."""
+    return {
+        short(stream.name): [
+            Line(method, [(row.summary[RANKED_BY], styles[row.method]) for row in rows])
+            for method, rows in by_method(stream.rows).items()
+        ]
+        for stream in streams
+    }
+
+
+def aggregate(groups: Sequence[Sequence[AggregateRow]], styles: Mapping[str, Style]) -> dict[str, list[Line]]:
+    """The same over streams: a panel per group of rows that cover the same streams."""
+    return {
+        ", ".join(map(short, rows[0].streams)): [
+            Line(method, [(row.summary, styles[row.method]) for row in members])
+            for method, members in by_method(rows).items()
+        ]
+        for rows in groups
+    }
+
+
+def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Style]) -> Figure:
+    """A panel per stream: the scores of all configurations that sweeps tried, best choice at the top."""
+    names = [swept.method for rows in streams.values() for swept in rows]
+    room = Room(left=label_width(list(map(wrapped, names))), top=0.55)
+    heights = [PITCH * max(len(rows), FEWEST) for rows in streams.values()]
+    figure, panels = packed(heights, 4.0, room)
+    for axes, (name, rows) in zip(panels, streams.items(), strict=True):
+        known = np.concatenate([swept.scores for swept in rows])
+        for depth, swept in enumerate(rows):
+            color = styles[f"{swept.method}{TUNED_MARK}"].color
+            failed = ~(swept.scores >= LOWEST)
+            x = np.where(failed, LOWEST, swept.scores)
+            y = np.full(len(x), -depth)
+            axes.scatter(x[~failed], y[~failed], s=16, color=color, alpha=0.4, linewidths=0, zorder=2)
+            axes.scatter(x[failed], y[failed], s=16, color=color, marker="x", linewidths=0.8, zorder=2)
+            if swept.default is not None:
+                axes.scatter(
+                    x[swept.default],
+                    -depth,
+                    s=42,
+                    marker="D",
+                    facecolors="white",
+                    edgecolors=color,
+                    linewidths=1.2,
+                    zorder=3,
+                )
+            axes.scatter(x[swept.chosen], -depth, s=34, color=color, linewidths=0, zorder=4)
+        _lines(axes, [swept.method for swept in rows])
+        axes.set_xlabel("mean score in the last window, as retained plasticity")
+        axes.set_title(short(name), weight="bold", pad=18)
+        edge = f"; ×: below {LOWEST:g} or nan" if (~(known >= LOWEST)).any() else ""
+        axes.text(
+            0,
+            1,
+            f"● chosen  ◇ default  • other configurations{edge}",
+            transform=axes.transAxes,
+            va="bottom",
+            fontsize=8,
+            color="0.35",
+        )
+    return figure
+
+
+def swept_of(stream: StreamScores) -> list[Swept]:
+    """The sweeps behind a stream's tuned rows, the best choice first.
+
+    A configuration's score is the mean performance in the last window over the tuning seeds, here as retained
+    plasticity: less chance, over what `none` (over its own recorded seeds) has at its start, less chance.
+    Empty where `none` is not recorded, or never above chance.
+    """
+    none = stream.row("none")
+    if none is None:
+        return []
+    config = none.cell.config["stream"]
+    start, chance = int(config["warmup_tasks"]), float(config["chance"])
+    first = none.curves["performance"][:, start : start + window(none.cell.tasks)]
+    room = float(first.mean()) - chance
+    if not room > 0:
+        return []
+    found = []
+    for row in stream.rows:
+        if row.cell.tuning:
+            tried = row.cell.tuning["configurations"]
+            scores = np.array([np.nan if t["score"] is None else float(t["score"]) for t in tried])
+            default = next((i for i, t in enumerate(tried) if not t["settings"]), None)
+            found.append(
+                Swept(plain(row.method), (scores - chance) / room, default, int(row.cell.tuning["chosen"]))
+            )
+    return sorted(found, key=lambda swept: (-swept.scores[swept.chosen], swept.method))
+
+
+def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
+    """The figure of such panels, each with its title; ``label`` says what the axes show."""
+    lines = [line for rows in panels.values() for line in rows]
+    titles = [fill(title, TITLE) for title in panels]
+    top = 0.15 + 0.17 * max(title.count("\n") + 1 for title in titles)
+    room = Room(left=label_width([wrapped(line.method) for line in lines]), top=top)
+    mixed = {style.filled for line in lines for _, style in line.intervals} == {True, False}
+    figure, axes_of = packed(
+        [PITCH * max(len(rows), FEWEST) for rows in panels.values()], WIDTH, room, head=0.25 * mixed
+    )
+    for axes, title, rows in zip(axes_of, titles, panels.values(), strict=True):
+        flat = [
+            (depth, interval, style) for depth, line in enumerate(rows) for interval, style in line.intervals
+        ]
+        for tuned in (False, True):
+            # Side by side where a method has both, so that neither hides the other.
+            these = [entry for entry in flat if entry[2].filled is tuned]
+            y = [
+                -depth + (0.14 if tuned else -0.14) * (len(rows[depth].intervals) > 1) for depth, *_ in these
+            ]
+            if these:
+                colors = [style.color for *_, style in these]
+                points = np.array([interval for _, interval, _ in these])
+                axes.hlines(y, points[:, 1], points[:, 2], colors=colors, linewidth=1.5, zorder=2)
+                faces = [style.face for *_, style in these]
+                axes.scatter(points[:, 0], y, s=20, c=faces, edgecolors=colors, linewidths=1.1, zorder=3)
+        _lines(axes, [line.method for line in rows])
+        axes.set_xlabel(label)
+        # A place given is a place that matplotlib does not look for among all labels.
+        axes.set_title(title, weight="bold", y=1)
+    if mixed:
+        explain_markers(figure)
+    return figure
+
+
+def _lines(axes: Axes, methods: Sequence[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.axvline(1, color="0.4", linewidth=0.9, linestyle="--", zorder=1)
+    axes.set_yticks([])
+    axes.set_ylim(0.4 - max(len(methods), 2), 0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    # What ticks without marks look like, at a third of their price.
+    beside, va, ha = axes.get_yaxis_text1_transform(PAD)
+    for depth, method in enumerate(methods):
+        axes.text(0, -depth, wrapped(method), transform=beside, va=va, ha=ha, fontsize=9, color="0.15")
+    across, depths = np.tile([0, 1, np.nan], len(methods)), np.repeat(-np.arange(len(methods)), 3)
+    inside = axes.get_yaxis_transform()
+    axes.plot(across, depths, transform=inside, color="0.92", linewidth=0.8, zorder=0.5)

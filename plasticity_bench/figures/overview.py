@@ -1,0 +1,214 @@
+"""Figures over all streams: a heat map, performance profiles, and ranks over tasks.
+
+For each a function that takes from the scores what is shown, and one that draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from plasticity_bench.figures.panels import Room, label_width, packed
+from plasticity_bench.figures.styles import (
+    GREY,
+    Style,
+    is_tuned,
+    one_each,
+    plain,
+    short,
+    split,
+    wrapped,
+)
+from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, Scores, StreamScores
+from plasticity_bench.scoring.scoring import aggregate_row
+from plasticity_bench.stats.bootstrap import average_ranks
+from plasticity_bench.stats.inference import performance_profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Points at which profiles and ranks are drawn.
+POINTS = 101
+#: Colours of the heat map run from this to 2 minus this, with white at 1, nothing lost.
+LEAST = 0.0
+
+
+class Ranks(NamedTuple):
+    """What ranks over tasks are made of: of every stream the smoothed performances (methods, POINTS)."""
+
+    methods: list[str]
+    performances: dict[str, np.ndarray]
+
+
+def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
+    """Methods that share streams, over exactly these; the largest such group (methods times streams count),
+    best first. Empty where no two streams are shared. ``tuned``: that is largest in tuned rows."""
+    covered = {row.method: set(row.streams) for row in scores.aggregate if not np.isnan(row.summary.point)}
+    counted = [own for method, own in covered.items() if is_tuned(method) or not tuned]
+    sizes = {
+        row.streams: len(row.streams) * sum(own.issuperset(row.streams) for own in counted)
+        for row in scores.aggregate
+        if len(row.streams) > 1
+    }
+    if not sizes or not max(sizes.values()):
+        return []
+    chosen = max(sizes, key=lambda streams: sizes[streams])
+    taken = [stream for stream in scores.streams if stream.name in chosen]
+    rows = [
+        row
+        if row.streams == chosen
+        else aggregate_row(row.method, {s.name: s.by_method(row.method) for s in taken})
+        for row in scores.aggregate
+        if covered.get(row.method, set()).issuperset(chosen)
+    ]
+    return sorted(rows, key=lambda row: (-row.summary.point, row.method))
+
+
+def tables_of(
+    scores: Scores, streams: Sequence[StreamScores]
+) -> tuple[list[str], dict[str, tuple[list[str], np.ndarray]]]:
+    """Methods, and title -> (streams, retained plasticity (methods, streams)): of the rows with tuned
+    settings and of the others. Methods come in the aggregate's order, then in that of the streams."""
+    names = [row.method for row in scores.aggregate]
+    methods = list(dict.fromkeys(map(plain, [*names, *(r.method for s in streams for r in s.rows)])))
+    tables = {}
+    for title, tuned in (("default settings", False), ("tuned", True)):
+        held = [s for s in streams if any(is_tuned(row.method) is tuned for row in s.rows)]
+        table = np.full((len(methods), len(held)), np.nan)
+        for column, stream in enumerate(held):
+            for row in stream.rows:
+                if is_tuned(row.method) is tuned:
+                    table[methods.index(plain(row.method)), column] = row.summary[RANKED_BY].point
+        if held:
+            tables[title] = ([short(stream.name) for stream in held], table)
+    return methods, tables
+
+
+def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
+    """Methods by streams: the interquartile mean of retained plasticity, in figures and in colour."""
+    import pandas
+    import seaborn
+    from matplotlib.figure import Figure
+
+    labels = [wrapped(method) for method in methods]
+    left, cell, line = label_width(labels), 0.72, 0.235
+    below = label_width([name for names, _ in tables.values() for name in names]) * 0.75
+    widths = [cell * len(names) for names, _ in tables.values()]
+    width = left + sum(widths) + 0.25 * len(tables) + 0.7
+    height = (0.7 if len(tables) > 1 else 0.45) + line * len(methods) + below
+    figure = Figure(figsize=(max(width, 5.5), height))
+    width, start = max(width, 5.5), left
+    for index, (title, (names, table)) in enumerate(tables.items()):
+        place = (start / width, below / height, widths[index] / width, line * len(methods) / height)
+        axes = figure.add_axes(place)
+        start += widths[index] + 0.25
+        seaborn.heatmap(
+            pandas.DataFrame(table, index=labels, columns=list(names)),
+            ax=axes,
+            cmap="RdBu",
+            vmin=LEAST,
+            vmax=2 - LEAST,
+            annot=True,
+            fmt=".2f",
+            annot_kws={"fontsize": 8},
+            cbar=False,
+            yticklabels=labels if not index else False,
+        )
+        axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
+        axes.tick_params(length=0)
+        if len(tables) > 1:
+            axes.set_title(title, fontsize=9.5)
+    figure.text(
+        left / width,
+        1 - 0.2 / height,
+        "retained plasticity (1: nothing lost; blank: not run)",
+        weight="bold",
+        va="center",
+    )
+    return figure
+
+
+def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figure:
+    """For every method the share of runs that retain more than a given plasticity, over all streams."""
+    shown, rest = split(rows)
+    values = np.concatenate([column for row in rows for column in row.columns])
+    low, high = np.nanpercentile(values, [2, 98])
+    thresholds = np.linspace(min(low, 0), max(high, 1.05), POINTS)
+    width = label_width([row.method for row in shown]) + 0.6
+    figure, (axes,) = packed([4.0], 5.6, Room(left=0.75, right=width, top=0.4))
+    for row in rest:
+        share = np.mean([(column[:, None] > thresholds).mean(axis=0) for column in row.columns], axis=0)
+        axes.plot(thresholds, share, color=GREY, linewidth=0.9, zorder=1)
+    for row in shown:
+        share, lower, upper = performance_profile(row.columns, thresholds)
+        color, line, _ = styles[row.method]
+        axes.plot(thresholds, share, color=color, linestyle=line, label=row.method, linewidth=1.5, zorder=3)
+        axes.fill_between(thresholds, lower, upper, color=color, alpha=0.1, linewidth=0, zorder=2)
+    axes.axvline(1, color="0.4", linewidth=1, linestyle=":", zorder=0)
+    axes.set(xlabel="retained plasticity", ylabel="share of runs above it", ylim=(0, 1.01))
+    axes.set_xlim(thresholds[0], thresholds[-1])
+    axes.set_title(f"performance profiles over {', '.join(map(short, rows[0].streams))}")
+    if rest:
+        axes.plot([], [], color=GREY, linewidth=0.9, label=f"{len(rest)} more row{'s' * (len(rest) > 1)}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+    return figure
+
+
+def ranks_of(streams: Sequence[StreamScores]) -> Ranks:
+    """Every method's mean rank over the streams as training goes on; of the methods that all streams have.
+
+    At each point a method's rank on a stream is that of its mean performance over the seeds that all share,
+    in a window of a tenth of the tasks. Of a method with two rows the tuned one takes part.
+    """
+    shared = set.intersection(*({row.method for row in stream.rows} for stream in streams))
+    common = [row for row in streams[0].rows if row.method in shared]
+    methods = sorted(row.method for row in one_each(common))
+    return Ranks(methods, {short(stream.name): _smoothed(stream, methods) for stream in streams})
+
+
+def ranks_over_tasks(ranks: Ranks, styles: Mapping[str, Style]) -> Figure:
+    """The methods' mean ranks as lines, with the names at their ends; equal performances share a rank."""
+    values = np.mean([average_ranks(-p) for p in ranks.performances.values()], axis=0)
+    order = np.argsort(values[:, -1], kind="stable")
+    methods, curves = [ranks.methods[i] for i in order], values[order]
+    named = [_Named(method) for method in methods]
+    shown = {row.method for row in split(named)[0]}
+    room = Room(left=0.6, right=label_width(methods) + 0.25, top=0.4)
+    figure, (axes,) = packed([1.0 + 0.2 * len(named)], 5.6, room)
+    x = np.linspace(0, 100, POINTS)
+    # Names stand in the order of the ranks at the end, one below the other.
+    places = np.linspace(1, len(named), len(named)) if len(named) > 1 else np.ones(1)
+    for depth, (method, curve) in enumerate(zip(methods, curves, strict=True)):
+        color, line, _ = styles[method]
+        if method not in shown:
+            color, line = GREY, "-"
+        axes.plot(
+            x,
+            curve,
+            color=color,
+            linestyle=line,
+            linewidth=1.6 if method in shown else 0.9,
+            zorder=3 if method in shown else 1,
+        )
+        axes.plot([100, 103], [curve[-1], places[depth]], color=color, linewidth=0.8, clip_on=False, zorder=2)
+        axes.text(
+            103.6, places[depth], method, va="center", fontsize=8.5, color=color if method in shown else "0.5"
+        )
+    axes.set(xlabel="% of the tasks", ylabel="mean rank", xlim=(0, 100), ylim=(len(named) + 0.7, 0.3))
+    axes.set_title(f"rank of the performance as training goes on ({', '.join(ranks.performances)})")
+    return figure
+
+
+class _Named(NamedTuple):
+    method: str
+
+
+def _smoothed(stream: StreamScores, methods: Sequence[str]) -> np.ndarray:
+    rows = [next(row for row in stream.rows if row.method == method) for method in methods]
+    seeds = sorted(set.intersection(*(set(row.seeds) for row in rows)))
+    size = max(1, rows[0].cell.tasks // 10)
+    means = np.array([row.curves["performance"][np.isin(row.seeds, seeds)].mean(axis=0) for row in rows])
+    smooth = np.lib.stride_tricks.sliding_window_view(means, size, axis=1).mean(axis=-1)
+    return np.asarray(smooth[:, np.round(np.linspace(0, smooth.shape[1] - 1, POINTS)).astype(int)])

@@ -1,0 +1,134 @@
+"""The leaderboard: a folder with README.md, a web page, tables as CSV, every seed's scores, and figures.
+
+Equal records give equal files: nothing in them depends on the clock.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from plasticity_bench.figures.drawing import Drawing, get_ready
+from plasticity_bench.leaderboard.extras import extras
+from plasticity_bench.leaderboard.markdown import readme, relative
+from plasticity_bench.page.curves import grids
+from plasticity_bench.page.document import PAGE, page_data, write_page
+from plasticity_bench.processes.workers import Workers
+from plasticity_bench.records.cells import find_cells
+from plasticity_bench.scoring.metrics import METRICS, Measured
+from plasticity_bench.scoring.ranking import Comparison
+from plasticity_bench.scoring.scores import Scores
+from plasticity_bench.scoring.scoring import measure_cells, of_streams, score_measured
+from plasticity_bench.scoring.suites import suite_scores
+from plasticity_bench.storage.files import write_text
+from plasticity_bench.submissions.model import in_own_words, read_submitters
+
+BOUNDS = ("", "_low", "_high")
+
+
+def build(
+    source: Path,
+    out: Path,
+    streams: Sequence[str] = (),
+    announce: Callable[[str], None] = lambda text: None,
+    workers: Workers | None = None,
+) -> list[Path]:
+    """Writes the leaderboard of all records in ``source`` (or of these ``streams``) to ``out``.
+
+    ``source`` is a folder of runs, or of submissions that have been verified. ``workers``: who shares the
+    work. Returns the files written.
+    Raises InputError where there are no records, or damaged ones, or where ``out`` cannot be written.
+    """
+    submitters = read_submitters(source)
+    found = find_cells(source)
+    cells = [in_own_words(cell) for cell in found] if submitters else found
+    workers = workers or Workers(1)
+    measured = measure_cells(of_streams(cells, streams), workers)
+    get_ready()  # while they read
+    scores = score_measured(_counted(measured, announce), workers)
+    announce(f"scored {len(scores.streams)} streams")
+    workers.renew()
+    recorded = [stream for stream in scores.streams if stream.rows]
+    curves = workers.map(grids, [stream.in_order for stream in recorded])
+    drawing = Drawing(scores, out / "figures", [".png"], workers)
+    # Here, while others draw.
+    suites = suite_scores(scores)
+    texts = {
+        "leaderboard.csv": _csv(_summary_rows(scores, out)),
+        "scores-per-seed.csv": _csv(_seed_rows(scores, out)),
+        "README.md": readme(
+            scores, suites, source, submitters, out, streams, [path.stem for path in drawing.paths]
+        ),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+        announce(f"wrote {out / name}")
+    of_page = dict(zip((stream.name for stream in recorded), curves, strict=True))
+    added = extras(source) if submitters else None
+    write_page(page_data(scores, out, added, curves=of_page, suites=suites), out / PAGE)
+    announce(f"wrote {out / PAGE}")
+    drawing.wait(announce)
+    return [*drawing.paths, *(out / name for name in texts), out / PAGE]
+
+
+def _counted(measured: Iterable[Measured], announce: Callable[[str], None]) -> Iterator[Measured]:
+    """The same, and says at the end how many tables have been read."""
+    tables = cells = 0
+    for entry in measured:
+        tables, cells = tables + len(entry.seeds), cells + 1
+        yield entry
+    announce(f"read {tables} tables of {cells} cells")
+
+
+def _summary_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
+    head: list[object] = ["stream", "tuned", "rank", "rank_shared", "method", "configuration", "seeds"]
+    head += ["told_task_boundaries", *(f"{metric}{bound}" for metric in METRICS for bound in BOUNDS)]
+    for other in ("row_above", "none"):
+        head += [f"difference_to_{other}{bound}" for bound in BOUNDS]
+        head += [f"p_{other}", f"p_holm_{other}"]
+        head += [f"probability_above_{other}{bound}" for bound in BOUNDS]
+    yield [*head, "configurations_tried", "tuning_seeds", "source", "evidence"]
+    for stream in scores.streams:
+        for group in stream.groups:
+            for row, place in zip(group.rows, group.places, strict=True):
+                method, tuning = row.cell.config["method"], row.cell.tuning
+                line: list[object] = [stream.name, group.tuned, "" if place.rank is None else place.rank]
+                line += [place.shared, row.method, row.cell.configuration, len(row.seeds)]
+                line.append(method["task_boundaries"])
+                for metric in METRICS:
+                    line += row.summary[metric]
+                for found in (place.above, place.none):
+                    line += _compared(found)
+                line += [len(tuning["configurations"]), len(tuning["seeds"])] if tuning else ["", ""]
+                yield [*line, method["source"], relative(row.cell.path, out)]
+
+
+def _compared(found: Comparison | None) -> list[object]:
+    return [*found.difference[:3], found.p, found.holm, *found.improvement] if found else [""] * 8
+
+
+def _seed_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
+    yield ["stream", "method", "seed", *METRICS, "evidence"]
+    for stream in scores.streams:
+        for row in stream.rows:
+            evidence = relative(row.cell.path, out)
+            for index, seed in enumerate(row.seeds):
+                values = [float(row.values[metric][index]) for metric in METRICS]
+                yield [stream.name, row.method, seed, *values, evidence]
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    """CSV with floats to nine digits, enough to draw and compare from; empty for nan."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_field(value) for value in row])
+    return text.getvalue()
+
+
+def _field(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.9g}"
+    return str(value)

@@ -1,0 +1,276 @@
+"""The leaderboard as Markdown: a table of what competes with what, per suite and per stream."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from plasticity_bench.figures.drawing import ranked
+from plasticity_bench.page.document import PAGE
+from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.scoring.metrics import METRICS
+from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group
+from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
+from plasticity_bench.scoring.suites import SuiteScores
+from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.terminal import interval_text, metric_text, number, p_text
+
+INTRODUCTION = f"""\
+# Leaderboard
+
+How much of its ability to learn does a network keep when it is trained on one task after another? Every
+stream below is a fixed sequence of tasks with a fixed network, optimizer and training length; the
+method is all that changes. Ranked by **retained plasticity**, the interquartile mean over seeds with its 95%
+bootstrap interval. Differences are paired: both methods saw the same tasks, batches and initial weights.
+
+**Tuned** rows have the settings that a sweep chose, of as many configurations for every method, learning rate
+included, on seeds that no score uses. They compete with each other; so do the rows with default settings.
+
+Rows that do not differ significantly from the first of a rank share it (**3=**). A difference is significant,
+its **p** bold, at {LEVEL:g} and below, in a test that is valid for all pairs of the table at once (paired, by
+sign flips of whole seeds, Westfall and Young's max-T). Sharing a rank is no proof of being alike.
+A row of fewer than {FEW_SEEDS} seeds has no rank. Intervals describe the spread over seeds only, and are not
+corrected for their number.
+"""
+#: Characters that mean something to Markdown or HTML.
+ACTIVE = re.compile(r"[\\`*<>|~@$#{}]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|](?=[(\[:])|(?<=!)\[")
+#: How to submit; written by hand, and linked where the folder has it.
+GUIDE = "SUBMITTING.md"
+OTHER_METRICS = [name for name in METRICS if name != "retained_plasticity"]
+TITLES = {True: "Tuned, as many configurations for every method", False: "Default settings"}
+
+
+def readme(
+    scores: Scores,
+    suites: Mapping[str, SuiteScores],
+    source: Path,
+    submitters: Mapping[str, Submitter],
+    out: Path,
+    streams: Sequence[str],
+    figures: Sequence[str],
+) -> str:
+    """The text of README.md in ``out``, of scores of what lies in ``source`` and their ``suite_scores``.
+    ``figures``: names of those that are drawn."""
+    here = out.resolve()
+    option = "--submissions" if submitters else "--runs"
+    command = ["python -m plasticity_bench leaderboard", f"{option} {relative(source, here.parent)}"]
+    command += [f"--out {here.name}", *(f"--stream {name}" for name in streams)]
+    parts = [
+        INTRODUCTION,
+        f"Generated: do not edit. In the folder above this one: `{' '.join(command)}`. The same numbers for "
+        "programs: [leaderboard.csv](leaderboard.csv), and for every seed "
+        f"[scores-per-seed.csv](scores-per-seed.csv). To sort, filter and overlay: [{PAGE}]({PAGE}).\n",
+    ]
+    if (out / GUIDE).exists():
+        parts.append(f"To add a method, or to check what is here: [{GUIDE}]({GUIDE}).\n")
+    if ranked(scores.streams):
+        parts.append("![Retained plasticity by stream](figures/retained-plasticity.png)\n")
+    if scores.aggregate:
+        parts.append("![Retained plasticity, methods by streams](figures/heat-map.png)\n")
+    shown = ("retained-plasticity", "heat-map", "learning-curves-", "returns-")
+    links = [
+        f"[{name.replace('-', ' ')}](figures/{name}.png)" for name in figures if not name.startswith(shown)
+    ]
+    if links:
+        parts.append(f"More figures: {', '.join(links)}.\n")
+    if scores.aggregate:
+        parts += _suite_sections(scores, suites)
+    parts += [_stream_section(stream, out) for stream in scores.streams if stream.rows]
+    parts.append(_methods_section(scores, submitters))
+    parts.append("## Columns\n")
+    parts += [
+        "- **n**: seeds recorded. **told**: the method is told when the task changes. **tuned by**: "
+        "configurations x tuning seeds of the sweep.",
+        "- **difference**: of retained plasticity, on the seeds of both rows, with its 95% interval; "
+        "**p** as above. **P(better than `none`)**: probability that a run scores above one of `none` "
+        "(the tuned one for tuned rows), Mann-Whitney, as rliable defines it.",
+    ]
+    parts += [f"- **{name.replace('_', ' ')}**: {text}" for name, text in METRICS.items()]
+    parts.append("\nWindow: the first or last 10% of the tasks. chance: what guessing scores, by stream.\n")
+    return "\n".join(parts)
+
+
+def _suite_sections(scores: Scores, suites: Mapping[str, SuiteScores]) -> list[str]:
+    """The aggregate of every suite that is recorded, and of all streams, each of methods that cover it."""
+    parts, seen = [], set()
+    for name, suite in suites.items():
+        if suite.whole and len(suite.members) > 1:
+            parts += _aggregate_section(suite.groups, suite.notes, f"Suite {name}")
+            seen.add(frozenset(suite.members))
+    if frozenset(range(sum(bool(stream.rows) for stream in scores.streams))) not in seen:
+        parts += _aggregate_section(scores.groups, scores.notes, "All streams")
+    return parts
+
+
+def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[str], title: str) -> list[str]:
+    rows = [row for group in groups for row in group.rows]
+    covered = {name for row in rows for name in row.coverage}
+    left_out = sum(len(row.streams) < len(covered) for row in rows)
+    if left_out == len(rows):
+        return []
+    parts = [
+        f"## {title}\n",
+        f"{', '.join(sorted(covered))}: the mean over these streams of the interquartile mean over seeds. "
+        "IQM: the interquartile mean of all their runs together, as rliable has it; it leaves out the lowest "
+        "and the highest quarter, and with them what happens on single streams.\n",
+    ]
+    for group in groups:
+        lines = []
+        for row, place in zip(group.rows, group.places, strict=True):
+            if len(row.streams) < len(covered):
+                continue
+            stream, lowest = row.lowest
+            lines.append(
+                [
+                    place.text,
+                    code(row.method),
+                    str(len(row.seeds)),
+                    interval_text(row.summary),
+                    *_compared(place.above, place.none),
+                    interval_text(row.pooled),
+                    f"{number(lowest)} on {stream}",
+                ]
+            )
+        head = [
+            "#",
+            "method",
+            "n",
+            "retained plasticity [95% CI]",
+            *COMPARED,
+            "IQM [95% CI]",
+            "lowest stream",
+        ]
+        if lines:
+            parts.append(f"### {title}: {TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
+    more = [f"{left_out} methods do not cover all of these streams"] if left_out else []
+    parts.append(_notes([*(note for note in notes if "no rank" not in note), *more]))
+    return parts
+
+
+COMPARED = ["difference to the row above", "p", "difference to `none`", "p", "P(better than `none`)"]
+
+
+def _compared(above: Comparison | None, none: Comparison | None) -> list[str]:
+    """The columns of ``COMPARED``."""
+    return [
+        *(_difference(above), _p(above), _difference(none), _p(none)),
+        interval_text(none.improvement) if none else "",
+    ]
+
+
+def _difference(found: Comparison | None) -> str:
+    return interval_text(found.difference) if found else ""
+
+
+def _p(found: Comparison | None) -> str:
+    if found is None or math.isnan(found.p):
+        return ""
+    return f"**{p_text(found.p)}**" if found.significant else p_text(found.p)
+
+
+def _stream_section(stream: StreamScores, out: Path) -> str:
+    config = stream.rows[0].cell.config["stream"]
+    settings = ", ".join(inert(f"{name} {value}") for name, value in config["settings"].items())
+    about = f"{inert(_sentence(config['summary']))} Data: {inert(_sentence(config['source']))} "
+    about += f"{config['tasks']} tasks; {config['unit']}, "
+    about += f"chance {number(float(config['chance']))}" + (f"; {settings}." if settings else ".")
+    parts = [f"## {stream.name}\n", about + "\n"]
+    for group in stream.groups:
+        parts.append(f"### {stream.name}: {TITLES[group.tuned].lower()}\n\n{_stream_table(group, out)}")
+    figure = f"![Learning curves on {stream.name}](figures/{quote(f'learning-curves-{stream.name}.png')})\n"
+    return "\n".join([*parts, _notes(stream.notes), figure])
+
+
+def _stream_table(group: Group[CellScores], out: Path) -> str:
+    rows = []
+    for row, place in zip(group.rows, group.places, strict=True):
+        method = row.cell.config["method"]
+        rows.append(
+            [
+                place.text,
+                code(row.method),
+                str(len(row.seeds)),
+                interval_text(row.score),
+                *_compared(place.above, place.none),
+                *(metric_text(row, metric) for metric in OTHER_METRICS),
+                "yes" if method["task_boundaries"] else "no",
+                *_tuning(row),
+                f"[records]({quote(relative(row.cell.path, out))})",
+            ]
+        )
+    head = ["#", "method", "n", "retained plasticity [95% CI]", *COMPARED]
+    head += [*(name.replace("_", " ") for name in OTHER_METRICS), "told"]
+    head += [*(("settings chosen", "tuned by") if group.tuned else ()), "evidence"]
+    return _markdown(head, rows)
+
+
+def _tuning(row: CellScores) -> list[str]:
+    """What the sweep chose, and how large it was; nothing for a row that is not tuned."""
+    tuning: Mapping[str, Any] | None = row.cell.tuning
+    if not tuning:
+        return []
+    chosen = row.cell.configuration.partition(":")[2]
+    return [
+        code(chosen) if chosen else "defaults",
+        f"{len(tuning['configurations'])} x {len(tuning['seeds'])}",
+    ]
+
+
+def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str:
+    found = {
+        str(row.cell.tuning["method"]) if row.cell.tuning else row.method: row.cell.config["method"]
+        for stream in scores.streams
+        for row in stream.rows
+    }
+    lines = ["## Methods\n"]
+    for label, method in sorted(found.items()):
+        source = "" if method["source"] == "builtin" else f" Source: {inert(method['source'])}."
+        about = " ".join(inert(_sentence(method[part])) for part in ("summary", "paper"))
+        own = (submitters.get(key, Submitter()) for key in (label, f"{label}{TUNED_MARK}"))
+        by = next((who for who in own if who.name or who.link), Submitter())
+        lines.append(f"- {code(label)}: {about}{source}{_submitted(by)}")
+    return "\n".join(lines) + "\n"
+
+
+def _submitted(by: Submitter) -> str:
+    """Who submitted a method, and where they say more; only a plain https address becomes a link."""
+    plain = re.fullmatch(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9/._~%+-]*)?", by.link)
+    link = f"[link]({by.link})" if plain else inert(by.link)
+    words = " ".join(part for part in (inert(by.name), link) if part)
+    return f" Submitted by {words}." if words else ""
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "".join(f"- {inert(note)}\n" for note in notes)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") or not text else f"{text}."
+
+
+def inert(text: str) -> str:
+    """``text`` that somebody else wrote, as Markdown that shows it and does nothing: no markup, HTML, link,
+    mention or formula. Character references are text to Markdown, whatever they stand for."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    safe = ACTIVE.sub(lambda match: f"&#{ord(match[0])};", line)
+    return re.sub(r"(?i)\bwww\.", "www&#46;", safe.replace("://", "&#58;//"))
+
+
+def code(text: str) -> str:
+    """A method's label as code; one with characters that could end the code is shown as plain text."""
+    return f"`{text}`" if re.fullmatch(r"[\w .:,;=+()/-]+", text) else inert(text)
+
+
+def relative(path: Path, start: Path) -> str:
+    """``path`` as seen from the folder ``start``, with forward slashes."""
+    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()

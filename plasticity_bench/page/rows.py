@@ -1,0 +1,177 @@
+"""What the page says of methods, of streams, and of a method on a stream, as plain data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.page.citations import citations
+from plasticity_bench.page.curves import finite
+from plasticity_bench.page.packing import packed, packed_curves, packed_values
+from plasticity_bench.records.cells import TUNING, Cell
+from plasticity_bench.registry.families import family_of
+from plasticity_bench.scoring.metrics import METRICS
+from plasticity_bench.scoring.notes import loses_plasticity
+from plasticity_bench.scoring.ranking import Comparison, Place
+from plasticity_bench.scoring.scores import CellScores, StreamScores
+from plasticity_bench.stats.bootstrap import Difference, Interval
+
+#: Significant digits of scores; leaderboard.csv has more.
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a submission adds to its method's panel; everything may come from strangers."""
+
+    code: str = ""  # the source text of the method
+    code_name: str = ""  # its file's name
+    link: str = ""  # of the submission; only http, https and relative links become links
+    submitter: str = ""
+
+
+def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
+    """A method's panel; ``base``: its label without "(tuned)", shared by tuned and default rows."""
+    method, tuning = row.cell.config["method"], row.cell.tuning
+    return {
+        "label": row.method,
+        "base": str(tuning["method"]) if tuning else row.method,
+        "tuned": tuning is not None,
+        "name": method["name"],
+        "family": family_of(method["name"]),
+        "summary": method["summary"],
+        "told": bool(method["task_boundaries"]),
+        "version": method.get("version", 1),
+        "source": method["source"],
+        "settings": _settings(method),
+        "cited": [{"text": c.text, "url": c.url, "bibtex": c.bibtex} for c in citations(method["paper"])],
+        "extra": {name: value for name, value in vars(extra).items() if value},
+    }
+
+
+def stream_data(
+    stream: StreamScores,
+    first: Mapping[str, CellScores],
+    places: Mapping[str, int],
+    out: Path | None,
+    curves: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """A stream with its curves and rows. ``first``: method's label -> the row whose settings its panel has;
+    ``places``: label -> the method's index; ``out``: what links to records are relative to; ``curves``: its
+    ``page_curves.grids``."""
+    config, none = stream.rows[0].cell.config["stream"], stream.row("none")
+    unit = config.get("unit", "performance")
+    return {
+        "name": stream.name,
+        "summary": config["summary"],
+        "source": config["source"],
+        "unit": {"R2": "R²"}.get(unit, unit),
+        "score": config["score"],
+        "tasks": config["tasks"],
+        "chance": finite(float(config["chance"])),
+        "settings": config["settings"],
+        "loses": loses_plasticity(none) if none else None,
+        "notes": list(stream.notes),
+        "grids": packed_curves(curves),
+        "rows": [
+            _row(row, place, first, places, out)
+            for group in stream.groups
+            for row, place in zip(group.rows, group.places, strict=True)
+        ],
+    }
+
+
+def bounds(interval: Interval | Difference) -> list[float | None]:
+    """[point, low, high], more exact than the page shows them."""
+    return [finite(value, DIGITS) for value in interval[:3]]
+
+
+def place_data(place: Place, places: Mapping[str, int]) -> dict[str, Any]:
+    """A row's rank, or why it has none, and how it compares to the row above and to `none`."""
+    return {
+        "rank": place.rank,
+        "shared": place.shared,
+        **({"why": place.why} if place.why else {}),
+        **({"above": _comparison(place.above, places)} if place.above else {}),
+        **({"none": _comparison(place.none, places)} if place.none else {}),
+    }
+
+
+def _comparison(found: Comparison, places: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "other": places[found.other],
+        "difference": bounds(found.difference),
+        "seeds": found.seeds,
+        "p": finite(found.p, 4),
+        "holm": finite(found.holm, 4),
+        "improvement": [finite(value, 4) for value in found.improvement],
+    }
+
+
+def link(path: Path, out: Path) -> str:
+    """The address of ``path`` for a page in the folder ``out``."""
+    return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())
+
+
+def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
+    """A learning rate of null is the stream's own."""
+    return {name: value for name, value in method["settings"].items() if not (name == "lr" and value is None)}
+
+
+def _row(
+    row: CellScores,
+    place: Place,
+    first: Mapping[str, CellScores],
+    places: Mapping[str, int],
+    out: Path | None,
+) -> dict[str, Any]:
+    """A method on a stream; ``summary`` and ``values`` hold an entry per metric, in the order of METRICS."""
+    own, usual = (_settings(cell.cell.config["method"]) for cell in (row, first[row.method]))
+    values = [np.where(row.defined[name], row.values[name], np.nan) for name in METRICS]
+    return {
+        "method": places[row.method],
+        **place_data(place, places),
+        "seeds": packed([row.seeds])[0],
+        "summary": [bounds(row.summary[name]) for name in METRICS],
+        "values": packed_values(values),
+        **({"settings": own} if own != usual else {}),
+        **({"records": link(row.cell.path, out)} if out else {}),
+        **({"tuning": _tuning(row.cell)} if row.cell.tuning else {}),
+    }
+
+
+def _tuning(cell: Cell) -> dict[str, Any]:
+    """The sweep that chose the cell's settings; what ``tuning.json`` says of every configuration.
+
+    Raises InputError where it is no sweep's table.
+    """
+    try:
+        table = dict(cell.tuning or {})
+        tried = table["configurations"]
+        names = sorted({name for entry in tried for name in entry["settings"]})
+        return {
+            "seeds": [int(seed) for seed in table["seeds"]],
+            "objective": str(table["objective"]),
+            "names": names,
+            "chosen": range(len(tried))[table["chosen"]],
+            "settings": [[entry["settings"].get(name) for name in names] for entry in tried],
+            "scores": [_number(entry["score"]) for entry in tried],
+            "per_seed": [[_number(value) for value in entry["per_seed"]] for entry in tried],
+            "seconds": [_number(entry["seconds"]) for entry in tried],
+        }
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"{cell.path / TUNING} is not the table of a sweep ({error!r}); "
+            "move the folder away and run --tuned again"
+        ) from error
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else finite(float(value), 4)

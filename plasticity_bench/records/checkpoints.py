@@ -1,0 +1,130 @@
+"""Checkpoints of a cell's unfinished seeds: written by workers, resumed from, and read by whoever watches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.records.cells import PROTOCOL
+from plasticity_bench.storage.files import write_atomic
+
+
+class Saved(Protocol):
+    """What is saved and recorded of a cell's seeds."""
+
+    seeds: list[int]
+    rollouts: list[list[list[float]]]  # per seed, where the agent acts: ``ROLLOUT_COLUMNS``
+
+    @property
+    def rows(self) -> list[list[dict[str, float]]]:
+        """Per seed, one row per finished task."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors; "trained" holds one entry with a "method" per network."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues bit for bit."""
+
+    def policy_state(self, index: int) -> dict[str, Any]:
+        """The final policy of the seed at ``index``, where the agent acts."""
+
+
+def checkpoint_path(folder: Path, seeds: Sequence[int]) -> Path:
+    """``checkpoint-0-15.pt``; gaps are written as ``checkpoint-0-3_7.pt``."""
+    return folder / f"checkpoint-{seed_ranges(seeds, '_')}.pt"
+
+
+def seed_ranges(seeds: Sequence[int], separator: str) -> str:
+    """``0-3,7``, with this separator."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return separator.join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
+    """The stacks of seeds that have a checkpoint in this cell."""
+    stacks = []
+    for path in sorted(folder.glob("checkpoint-*.pt")):
+        match = re.fullmatch(r"checkpoint-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
+        if not match:
+            continue
+        seeds: list[int] = []
+        for part in match[1].split("_"):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+        stacks.append(tuple(seeds))
+    return stacks
+
+
+def save(path: Path, learner: Saved, seconds: float) -> None:
+    """Writes the checkpoint. Raises TypeError where the method's state cannot travel through one."""
+    import torch
+
+    inner = learner.state_dict()
+    for trained in inner["trained"]:
+        for name, value in trained["method"].items():
+            if not is_plain(value):
+                raise TypeError(
+                    f"the method's attribute `{name}` ({type(value).__name__}) cannot travel through a "
+                    "checkpoint: keep tensors, numbers, text, lists and dicts, or define state_dict"
+                )
+    for name, value in inner.items():
+        if not is_plain(value):
+            raise TypeError(f"`{name}` of the learner holds what cannot travel through a checkpoint")
+    state = {"protocol": PROTOCOL, "seeds": learner.seeds, "seconds": seconds, "learner": inner}
+    write_atomic(path, lambda file: torch.save(state, file))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether ``torch.load(weights_only=True)`` reads it back."""
+    import torch
+
+    if type(value) in (list, tuple, dict):
+        return all(map(is_plain, [*value, *value.values()] if isinstance(value, dict) else value))
+    return isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
+
+
+def load(path: Path, learner: Saved, device: Any) -> float:
+    """Loads the checkpoint where there is one; returns the seconds spent before it."""
+    import torch
+
+    if not path.exists():
+        return 0.0
+    try:
+        state = torch.load(path, weights_only=True, map_location=device)
+        if state["protocol"] != PROTOCOL or state["seeds"] != learner.seeds:
+            raise ValueError(f"protocol {state['protocol']}, seeds {state['seeds']}")
+        learner.load_state_dict(state["learner"])
+        return float(state["seconds"])
+    except OSError as error:
+        raise InputError(
+            f"cannot read checkpoint {path}: {error.strerror}; make it readable, or delete it "
+            f"to train seeds {path.stem[11:]} anew"
+        ) from error
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise InputError(
+            f"checkpoint {path} is damaged ({reason}); delete it to train seeds {path.stem[11:]} anew"
+        ) from error
+
+
+def position(path: Path) -> tuple[int, int] | None:
+    """(task, step) that the checkpoint was taken at; the start where there is none, None where it is damaged
+    (which ``load`` explains)."""
+    import torch
+
+    if not path.exists():
+        return 0, 0
+    try:
+        # Mapped: the weights are not looked at.
+        learner = torch.load(path, weights_only=True, mmap=True, map_location="cpu")["learner"]
+        return int(learner["task"]), int(learner["step"])
+    except Exception:  # as in load
+        return None

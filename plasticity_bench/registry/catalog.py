@@ -1,0 +1,106 @@
+"""The names of built-in methods, streams and suites. Nothing is imported for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from plasticity_bench.errors import InputError, did_you_mean
+
+_METHODS = "plasticity_bench.agents.methods"
+_TASKS = "plasticity_bench.tasks"
+
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "none": f"{_METHODS}.none:NoMethod",
+        "reset": f"{_METHODS}.none:Reset",
+        "l2": f"{_METHODS}.decay:L2",
+        "l2-init": f"{_METHODS}.decay:L2Init",
+        "shrink-perturb": f"{_METHODS}.shrink_perturb:ShrinkPerturb",
+        "layer-norm": f"{_METHODS}.architecture:LayerNorm",
+        "batch-norm": f"{_METHODS}.architecture:BatchNorm",
+        "dropout": f"{_METHODS}.architecture:Dropout",
+        "normalize-and-project": f"{_METHODS}.normalize_project:NormalizeProject",
+        "hare-tortoise": f"{_METHODS}.hare_tortoise:HareTortoise",
+        "plasticity-injection": f"{_METHODS}.plasticity_injection:PlasticityInjection",
+        "crelu": f"{_METHODS}.architecture:CRelu",
+        "deep-fourier": f"{_METHODS}.architecture:DeepFourier",
+        "cbp": f"{_METHODS}.cbp:ContinualBackprop",
+        "redo": f"{_METHODS}.redo:ReDo",
+        "regrama": f"{_METHODS}.regrama:ReGraMa",
+        "snr": f"{_METHODS}.snr:SelfNormalizedResets",
+        "weight-clipping": f"{_METHODS}.weight_clipping:WeightClipping",
+        "wasserstein-init": f"{_METHODS}.wasserstein_init:WassersteinInit",
+        "spectral": f"{_METHODS}.spectral:Spectral",
+        "parseval": f"{_METHODS}.parseval:Parseval",
+        "head-reset": f"{_METHODS}.layer_reset:HeadReset",
+        "layer-reset": f"{_METHODS}.layer_reset:LayerReset",
+        "dash": f"{_METHODS}.dash:Dash",
+        "fire": f"{_METHODS}.fire:Fire",
+        "adamo": f"{_METHODS}.adamo:AdamO",
+        "swr": f"{_METHODS}.swr:SelectiveWeightReinit",
+        "l2-er": f"{_METHODS}.l2_er:L2EffectiveRank",
+        "upgd": f"{_METHODS}.upgd:Upgd",
+        "trac": f"{_METHODS}.trac:Trac",
+        "syre": f"{_METHODS}.syre:Syre",
+        "syre-offset-only": f"{_METHODS}.syre:SyreOffsetOnly",
+        "syre-redrawn": f"{_METHODS}.syre:SyreRedrawn",
+    }
+)
+
+STREAMS: Mapping[str, str] = MappingProxyType(
+    {
+        "permuted-digits": f"{_TASKS}.digits:PermutedDigits",
+        "bit-flip": f"{_TASKS}.bit_flip:BitFlip",
+        "permuted-mnist": f"{_TASKS}.mnist:PermutedMnist",
+        "permuted-mnist-long": f"{_TASKS}.mnist:PermutedMnistLong",
+        "online-permuted-mnist": f"{_TASKS}.mnist:OnlinePermutedMnist",
+        "random-label-mnist": f"{_TASKS}.mnist:RandomLabelMnist",
+        "shuffled-gridworld": f"{_TASKS}.gridworld:ShuffledGridworld",
+        "slippery-ant": f"{_TASKS}.ant:SlipperyAnt",
+        "slippery-ant-short": f"{_TASKS}.ant:SlipperyAntShort",
+        "ant": f"{_TASKS}.ant:StationaryAnt",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of streams, each with its settings."""
+
+    summary: str
+    streams: tuple[str, ...]
+
+
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "quick": Suite("embedded data, about a minute on 4 CPU cores", ("permuted-digits", "bit-flip")),
+        "standard": Suite(
+            "MNIST at sizes that a laptop finishes overnight",
+            ("permuted-digits", "bit-flip", "permuted-mnist", "permuted-mnist-long", "random-label-mnist"),
+        ),
+        "control": Suite(
+            "agents that act, at sizes that a laptop finishes overnight",
+            ("shuffled-gridworld", "slippery-ant-short"),
+        ),
+        "full": Suite(
+            "the sizes of the source papers; wants a GPU",
+            (
+                "permuted-mnist",
+                "permuted-mnist:architecture=mlp",
+                "permuted-mnist-long:tasks=500",
+                "online-permuted-mnist:tasks=800,width=2000,batch_size=1",
+                "random-label-mnist:epochs=400",
+                "slippery-ant",
+            ),
+        ),
+    }
+)
+
+
+def suite_streams(name: str) -> tuple[str, ...]:
+    """The streams of a suite, as ``choose_stream`` reads them."""
+    if name not in SUITES:
+        raise InputError(f'unknown suite "{name}": {did_you_mean(name, SUITES)}')
+    return SUITES[name].streams

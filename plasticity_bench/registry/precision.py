@@ -1,0 +1,77 @@
+"""The number type of matrix products and convolutions: a setting that every supervised stream takes.
+
+Weights, gradients, the optimizer's state and everything else are float32 throughout. ``float32``: products
+are too, also where a GPU's library would take TF32 for convolutions by default. ``tf32``: products round
+their factors to 10 bits of mantissa and add up in float32, on NVIDIA GPUs from Ampere on. ``bf16``: products
+take and give bfloat16 (7 bits), as torch.autocast chooses them; outputs and the loss's gradient are float32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from plasticity_bench.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+#: The setting, and its value where none was chosen, which nothing records: as before there were others.
+PRECISION, DEFAULT = "precision", "float32"
+PRECISIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "float32": "products in float32",
+        "tf32": "products of TF32 on NVIDIA GPUs",
+        "bf16": "products in bfloat16, weights in float32",
+    }
+)
+
+
+def checked(precision: str, label: str, acting: bool) -> str:
+    """Raises InputError where there is no such precision, or not where agents act (``acting``)."""
+    if precision not in PRECISIONS:
+        raise InputError(f'{label}: unknown precision "{precision}": {did_you_mean(precision, PRECISIONS)}')
+    if acting and precision != DEFAULT:
+        raise InputError(f"{label}: agents that act are trained in {DEFAULT} only")
+    return precision
+
+
+def with_precision(streams: Sequence[str], precision: str) -> list[str]:
+    """The streams as ``choose_stream`` reads them, in this precision."""
+    if precision == DEFAULT:
+        return list(streams)
+    return [f"{text}{',' if '=' in text else ':'}{PRECISION}={precision}" for text in streams]
+
+
+def of_settings(settings: Mapping[str, Any]) -> str:
+    """The precision that a stream's settings choose."""
+    return str(settings.get(PRECISION, DEFAULT))
+
+
+def check_devices(precision: str, devices: Sequence[str]) -> None:
+    """Raises InputError where the devices do not compute so."""
+    if precision == "tf32" and not all(device.startswith("cuda") for device in devices):
+        raise InputError("tf32 is of NVIDIA GPUs: use --device cuda, or --precision float32 or bf16")
+
+
+def prepare(device: torch.device, precision: str) -> None:
+    """Sets this process up for the device: the same bits at every run, and products in ``precision``.
+
+    Raises InputError where the device does not compute so.
+    """
+    check_devices(precision, [device.type])
+    if device.type != "cuda":
+        return
+    import torch
+
+    # Before cuBLAS is first used: with the workspaces that it takes by default a product may differ from run
+    # to run. torch.use_deterministic_algorithms is not set: it would slow down what is deterministic here
+    # (scatters of whole numbers, or to places of their own); test_device_ready.py looks for others.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"

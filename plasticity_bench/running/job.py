@@ -1,0 +1,72 @@
+"""What a worker process is given, and what trains it: the types that the modules of this package share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from plasticity_bench.records.checkpoints import Saved
+from plasticity_bench.records.configuration import CellPlan
+
+if TYPE_CHECKING:
+    from plasticity_bench.tasks.base import Stream
+
+#: Called with the updates done so far, and all updates of the job.
+OnProgress = Callable[[int, int], None]
+#: Called between two pieces of work: whether to save and stop early.
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stack, as it travels to a worker process: the seeds of a cell, or of several side by side."""
+
+    plan: CellPlan
+    path: Path  # the cell's folder
+    seeds: tuple[int, ...]
+    device: str  # "cpu" or "cuda:0"
+    git: str | None = None  # revision of the source that runs
+    checkpoint_seconds: float = 5.0  # how much work a kill may cost
+    digest: str = ""  # of the plug-in's source that the cell was made for
+    seconds: float = field(default=0.0, compare=False)  # expected duration, for order and progress bar
+    steps: int = field(default=0, compare=False)  # of training, over all seeds
+    beside: tuple[Job, ...] = ()  # further configurations of the method, with the same seeds, in this stack
+
+    @property
+    def members(self) -> tuple[Job, ...]:
+        """One job per cell."""
+        every = (self, *self.beside)
+        return tuple(replace(job, beside=(), device=self.device, git=self.git) for job in every)
+
+    @property
+    def count(self) -> int:
+        """Seeds that are trained, over all cells."""
+        return len(self.seeds) * (1 + len(self.beside))
+
+
+class Progressing(Protocol):
+    """What trains a stack, piece by piece."""
+
+    @property
+    def stream(self) -> Stream:
+        """What it trains on."""
+
+    @property
+    def finished(self) -> bool:
+        """All tasks are done."""
+
+    @property
+    def updates(self) -> int:
+        """How far it is, of ``stream.tasks * stream.steps``."""
+
+    def advance(self) -> None:
+        """A piece of work, after which it may be saved."""
+
+
+class Learner(Progressing, Saved, Protocol):
+    """What trains a stack of seeds of one cell."""
+
+    def close(self) -> None:
+        """Frees what it holds."""

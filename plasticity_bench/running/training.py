@@ -1,0 +1,227 @@
+"""Trains one stack of seeds of a cell to its end and records it; resumes from its checkpoint."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
+from plasticity_bench.records.cells import POLICY, PROTOCOL, ROLLOUTS, read_cell
+from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load, save
+from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
+from plasticity_bench.registry.choices import Chosen, method_of, stream_of, with_learning_rate
+from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
+from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, ShouldStop
+from plasticity_bench.storage.files import write_text
+
+if TYPE_CHECKING:
+    from plasticity_bench.tasks.base import Stream
+
+#: What torch says where memory is wanting, on a CPU (an error of no kind of its own) and on a GPU.
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
+
+
+def train_cell(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
+    """Trains and records the seeds of a job of one cell. Returns False if it saved and stopped early.
+
+    Raises InputError if the user can fix it, OutOfMemory, and RunFailed, with the traceback in the cell's
+    folder, if the method or the stream failed.
+    """
+    try:
+        return _run(job, report, should_stop)
+    except InputError:
+        raise
+    except Exception as error:
+        raise failed(job, error) from None
+
+
+def failed(job: Job, error: Exception) -> RunFailed:
+    """What to raise for it; the traceback goes into the cell's folder, unless it is of memory."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return OutOfMemory(f"{job.plan.method} on {job.plan.stream} found no memory: {reason}")
+    path = job.path / "error.txt"
+    details = f" (details: {path})"
+    try:
+        write_text(path, "".join(traceback.format_exception(error)))
+    except InputError:
+        details = ""
+    settings = ", ".join(f"{key}={value}" for key, value in job.plan.settings.items())
+    method = f"{job.plan.method} ({settings})" if settings else job.plan.method
+    what = f"{type(error).__name__}: {error}"
+    return RunFailed(f"{method} on {job.plan.stream} failed: {what}{details}")
+
+
+def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
+    stream, method, precision = chosen(job)
+    device = prepare_device(job.device, precision)
+    path = checkpoint_path(job.path, job.seeds)
+    if is_recorded(job):  # by a worker that was killed before it could say so
+        path.unlink(missing_ok=True)
+        return True
+    learner = make_learner(stream, method, job.seeds, device, precision)
+    seconds = load(path, learner, device)
+    spent = train(job, learner, lambda spent: save(path, learner, seconds + spent), report, should_stop)
+    if learner.finished:
+        record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
+        path.unlink(missing_ok=True)
+    learner.close()
+    return learner.finished
+
+
+def is_recorded(job: Job) -> bool:
+    """Whether nothing is left to do."""
+    return set(read_cell(job.path).seeds()).issuperset(job.seeds)
+
+
+def train(
+    job: Job, learner: Progressing, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
+) -> float:
+    """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``
+    saves, and is given the seconds spent so far."""
+    begun, total = learner.updates, learner.stream.tasks * learner.stream.steps
+    # On a CPU the one thread's processor time: other work on the machine is no cost of the method.
+    clock = time.perf_counter if job.device.startswith("cuda") else time.process_time
+    started, saved = clock(), time.perf_counter()
+    while not learner.finished:
+        if should_stop():
+            if learner.updates > begun:
+                keep(clock() - started)
+            break
+        learner.advance()
+        report(learner.updates, total)
+        now = time.perf_counter()
+        if now - saved > job.checkpoint_seconds and not learner.finished:
+            keep(clock() - started)
+            saved = time.perf_counter()
+    return clock() - started
+
+
+def prepare_device(name: str, precision: str) -> Any:
+    """The torch device, on which every run now gives the same bits. Raises InputError where there is none, or
+    where it does not compute so."""
+    device = find_device(name)
+    prepare(device, precision)
+    return device
+
+
+def chosen(job: Job) -> tuple[Stream, Chosen, str]:
+    """Stream, method and precision. Raises InputError where a plug-in is not that of the cell."""
+    chosen_stream, chosen_method = job.plan.chosen()
+    if chosen_method.digest != job.digest:
+        raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
+    return stream_of(chosen_stream), chosen_method, of_settings(chosen_stream.settings)
+
+
+def record(
+    job: Job, learner: Saved, seconds: float, stack: int, device: Any, steps: Mapping[str, Any]
+) -> None:
+    """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many;
+    ``steps``: see ``captured``, for a GPU."""
+    cell = read_cell(job.path)
+    recorded = set(cell.seeds())
+    provenance = dict(_provenance(job, stack, device))
+    provenance["seconds"] = round(seconds / len(job.seeds), 3)
+    provenance["precision"] = of_settings(job.plan.chosen()[0].settings)
+    if device.type == "cuda":
+        provenance |= steps
+    for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
+        if seed not in recorded:
+            cell.write_seed(seed, rows, provenance, _attached(learner, index))
+
+
+def captured(learner: Any) -> dict[str, Any]:
+    """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
+    steps = getattr(learner, "steps", None)
+    if steps is None:
+        return {"captured": False, "not_captured": "an agent that acts"}
+    reason = steps.reason or ("" if steps.replayed else "the method acts at every update")
+    found = {"captured": steps.replayed > 0, "replayed": steps.replayed}
+    return found | ({"not_captured": reason} if reason else {})
+
+
+def make_learner(
+    stream: Stream, method: Chosen, seeds: Sequence[int], device: Any, precision: str = DEFAULT
+) -> Learner:
+    """The learner for this kind of stream."""
+    from plasticity_bench.tasks.base import ControlStream, SupervisedStream
+
+    options: Any = {"optimizer": with_learning_rate(stream, method), "device": device}
+    if isinstance(stream, ControlStream):
+        from plasticity_bench.agents.ppo import PPOLearner
+
+        return PPOLearner(stream, method_of(method), seeds, **options)
+    from plasticity_bench.agents.supervised import SupervisedLearner
+
+    assert isinstance(stream, SupervisedStream)
+    return SupervisedLearner(stream, method_of(method), seeds, precision=precision, **options)
+
+
+def _attached(learner: Saved, index: int) -> dict[str, bytes]:
+    """What is kept beside a seed's table: suffix -> content."""
+    import torch
+
+    policy = learner.policy_state(index)
+    if not policy:
+        return {}
+    file = io.BytesIO()
+    torch.save(policy, file)
+    return {ROLLOUTS: to_csv(ROLLOUT_COLUMNS, learner.rollouts[index]), POLICY: file.getvalue()}
+
+
+def find_device(name: str) -> Any:
+    """The torch device. Raises InputError where there is no such device."""
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):  # before torch is imported
+        raise InputError(f'unknown device "{name}": use auto, cpu, cuda or cuda:0')
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise InputError(
+            f'device "{name}" is not there: torch {torch.__version__} sees '
+            f"{torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
+    return device
+
+
+def _provenance(job: Job, stack: int, device: Any) -> Mapping[str, Any]:
+    import torch
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    names = ("plasticity_bench", "numpy", "scikit-learn", "avalanche-lib", "pybullet", "gymnasium")
+    return {
+        "protocol": PROTOCOL,
+        "device": str(device),
+        "stack": stack,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__}
+        | {name: installed(name) for name in names},
+        "git": job.git,
+        "hardware": {
+            "machine": platform.machine(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        },
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **({"slurm_job": number} if (number := slurm_job()) else {}),
+    }
+
+
+def slurm_job() -> str | None:
+    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside."""
+    number, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else number

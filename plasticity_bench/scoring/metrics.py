@@ -1,0 +1,173 @@
+"""Metrics of single seeds: what is computed from one table, its references and its training time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from plasticity_bench.errors import InputError, did_you_mean
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.tables import COLUMNS, Table
+from plasticity_bench.stats.bootstrap import theil_sen
+
+#: Metric -> definition, in the order in which tables show them. `none` and `reset` are methods.
+METRICS: Mapping[str, str] = {
+    "retained_plasticity": "(mean performance in the last window - chance) / (mean performance of `none` in "
+    "its first window, same seed - chance). 1: nothing lost against what a plain network could learn at the "
+    "start. Higher is better; the ranking column.",
+    "plasticity_loss": "mean performance in the method's own first window minus that in its last window. "
+    "Lower is better.",
+    "trend": "Theil-Sen slope of the performance, per 100 tasks. Below 0: plasticity is being lost.",
+    "average_performance": "mean performance over all tasks. Higher is better.",
+    "fresh_gap": "mean over the last window of (performance of `reset`, a freshly initialised network on the "
+    "same task with the same seed, minus the method's own). Above 0: worse than starting anew.",
+    "dormant_fraction": "share of hidden units with a ReDo score of at most 0.025 (arXiv 2302.12902), mean "
+    "over the last window, or at the last task measured.",
+    "effective_rank": "exp of the entropy of the normalised singular values of the hidden features (Roy & "
+    "Vetterli 2007), mean over hidden layers and the last window, or at the last task measured.",
+    "weight_norm": "L2 norm of all parameters, mean over the last window, or at the last task measured.",
+    "cost": "training time of a seed (processor time on a CPU) over the mean training time of `none` with as "
+    "many seeds side by side on the same device. 1: as fast as a plain network.",
+}
+
+#: Columns measured at some tasks only, whose late mean is a metric.
+DIAGNOSTICS = ("dormant_fraction", "effective_rank", "weight_norm")
+
+#: Metric -> the method whose record it needs, seed by seed.
+REFERENCES: Mapping[str, str] = {"retained_plasticity": "none", "fresh_gap": "reset"}
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What the tables of a cell hold that scores need.
+
+    ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds`` is
+    (seeds,); ``batches`` holds every seed's (stack size, device, hardware), without which seconds do not
+    compare.
+    """
+
+    cell: Cell
+    seeds: tuple[int, ...]
+    curves: Mapping[str, np.ndarray]
+    seconds: np.ndarray
+    batches: tuple[tuple[object, ...], ...]
+
+    @cached_property
+    def trend(self) -> np.ndarray:
+        """Theil-Sen slope of the performance per 100 tasks, (seeds,)."""
+        return np.array([100 * theil_sen(curve) for curve in self.curves["performance"]])
+
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean performance in the first and in the last window, each (seeds,)."""
+        performance, size = self.curves["performance"], window(self.cell.tasks)
+        start = int(self.cell.config["stream"]["warmup_tasks"])
+        return performance[:, start : start + size].mean(axis=1), performance[:, -size:].mean(axis=1)
+
+
+def window(tasks: int) -> int:
+    """Number of tasks in the first and in the last window: 10%, rounded down, at least one.
+
+    The first window starts after the stream's ``warmup_tasks``, which differ in kind from the others.
+    """
+    return max(1, tasks // 10)
+
+
+def measure(cell: Cell) -> Measured:
+    """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
+    found = measured(cell, *cell.records(cell.seeds(), _columns(cell).values()))
+    _ = found.trend  # takes long, and is kept
+    return found
+
+
+def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[str, object]]) -> Measured:
+    """The same of tables at hand: seed -> table, and how each was run.
+
+    Raises InputError where the cell names no column to be scored by.
+    """
+    curves = {
+        name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
+        for name, column in _columns(cell).items()
+    }
+    seconds = np.array([float(str(origin.get("seconds", "nan"))) for origin in origins])
+    keys = ("stack", "device", "hardware")
+    encode = json.JSONEncoder(sort_keys=True).encode
+    batches = tuple(tuple(encode(origin.get(key)) for key in keys) for origin in origins)
+    return Measured(cell, tuple(tables), curves, seconds, batches)
+
+
+def _columns(cell: Cell) -> dict[str, str]:
+    """Curve -> the column of the tables that holds it."""
+    scored = cell.config["stream"]["score"]
+    if scored not in COLUMNS:
+        known = did_you_mean(str(scored), COLUMNS)
+        raise InputError(f"{cell.path} is scored by an unknown column {scored!r}; {known}")
+    return {"performance": scored, **{name: name for name in DIAGNOSTICS}}
+
+
+def seed_metrics(
+    own: Measured, references: Mapping[str, Measured]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """metric -> values (seeds,), and metric -> whether the metric is defined for a seed (seeds,).
+
+    ``references``: the cells of `none` and `reset` on the same stream, where recorded. A metric is not
+    defined where the reference lacks the seed, or nothing was measured or timed. A value can be nan and
+    defined: the performance was nan, or `none` was not above chance, so that there is no ratio.
+    """
+    chance = float(own.cell.config["stream"]["chance"])
+    performance = own.curves["performance"]
+    first, last = own.ends()
+    room = _first_or_last(own, references.get("none"), 0) - chance
+    values = {
+        "retained_plasticity": (last - chance) / np.where(room > 0, room, np.nan),
+        "plasticity_loss": first - last,
+        "trend": own.trend,
+        "average_performance": performance.mean(axis=1),
+        "fresh_gap": _first_or_last(own, references.get("reset"), 1) - last,
+        **{name: _late_means(own.curves[name]) for name in DIAGNOSTICS},
+        "cost": _cost(own, references.get("none")),
+    }
+    defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
+    for name, method in REFERENCES.items():
+        defined[name] = np.isin(own.seeds, references[method].seeds if method in references else ())
+    for name in (*DIAGNOSTICS, "cost"):
+        defined[name] = ~np.isnan(values[name])
+    if own.cell.tasks < 2:
+        defined["trend"][:] = False
+    return values, defined
+
+
+def _first_or_last(own: Measured, reference: Measured | None, which: int) -> np.ndarray:
+    """The reference's first (0) or last (1) window for own's seeds, nan where it lacks the seed."""
+    known = dict(zip(reference.seeds, reference.ends()[which], strict=True)) if reference else {}
+    return np.array([known.get(seed, np.nan) for seed in own.seeds])
+
+
+def _late_means(curves: np.ndarray) -> np.ndarray:
+    """For every seed the mean of what was measured in the last window, else the last value measured, else
+    nan: (seeds, tasks) -> (seeds,)."""
+    tasks = curves.shape[1]
+    found = np.full(len(curves), np.nan)
+    known = ~np.isnan(curves)
+    # Most seeds are measured at the same tasks, and those that are come out together.
+    alike: dict[bytes, list[int]] = {}
+    for row, own in enumerate(known):
+        alike.setdefault(own.tobytes(), []).append(row)
+    for rows in alike.values():
+        measured = np.flatnonzero(known[rows[0]])
+        if len(measured):
+            late = measured[measured >= tasks - window(tasks)]
+            values = curves[rows][:, late if len(late) else measured[-1:]]
+            found[rows] = np.ascontiguousarray(values).mean(axis=1)
+    return found
+
+
+def _cost(own: Measured, none: Measured | None) -> np.ndarray:
+    plain: dict[tuple[object, ...], list[float]] = {}
+    for batch, seconds in zip(none.batches, none.seconds, strict=True) if none else ():
+        plain.setdefault(batch, []).append(seconds)
+    means = np.array([np.mean(plain.get(batch, [np.nan])) for batch in own.batches])
+    return own.seconds / np.where(means > 0, means, np.nan)

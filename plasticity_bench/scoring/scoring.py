@@ -1,0 +1,160 @@
+"""From records to scores: summaries per cell, ranking per stream, aggregate over streams.
+
+Comparisons use the same seeds on both sides: the same seed of two methods saw the same tasks, batches
+and initial weights.
+
+Which seeds count: a seed for which a metric is not defined, because a reference was not run with that
+seed or nothing was measured, is left out of that metric and a note says so. A seed whose performance is
+nan, or whose reference never rose above chance, is not left out: it turns the summary into nan, with a
+note, because a summary without the seeds that failed would flatter the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from plasticity_bench.errors import InputError, did_you_mean
+from plasticity_bench.processes.workers import Workers
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.scoring.metrics import REFERENCES, Measured, measure, seed_metrics
+from plasticity_bench.scoring.notes import notes_on
+from plasticity_bench.scoring.scores import (
+    RANKED_BY,
+    AggregateRow,
+    CellScores,
+    Scores,
+    StreamScores,
+    summarise,
+)
+from plasticity_bench.stats.bootstrap import Interval, MeanOfStreams, stratified_bootstrap
+
+
+def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
+    """The cells of the streams with these names, labels or folder names; all where ``names`` is empty.
+
+    Raises InputError where a name fits no cell.
+    """
+    cells = list(cells)
+    aliases = {cell.path: _aliases(cell) for cell in cells}
+    known = set().union(*aliases.values())
+    for name in names:
+        if name not in known:
+            raise InputError(f'no records of a stream "{name}"; {did_you_mean(name, known)}')
+    return [cell for cell in cells if not names or aliases[cell.path].intersection(names)]
+
+
+def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
+    """Scores ``cells``; references (`none`, `reset`) are looked for among them, so give all of a stream.
+
+    ``workers``: who shares the work. Raises InputError where records are damaged, or a stream holds a
+    reference twice.
+    """
+    workers = workers or Workers(1)
+    return score_measured(measure_cells(cells, workers), workers)
+
+
+def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[Measured]:
+    """Reads all ``cells``, by stream; workers begin at once. Raises InputError at a cell whose records are
+    damaged."""
+    ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
+    return workers.map(measure, ordered)
+
+
+def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
+    """Scores cells as ``measure_cells`` yields them, each stream once all of it is there. Raises InputError
+    where one holds a reference twice."""
+    begun = [
+        _Scoring(list(group), workers) for _, group in groupby(measured, lambda entry: entry.cell.stream)
+    ]
+    streams = tuple(stream.scores() for stream in begun)
+    aggregate, notes = aggregate_streams(streams)
+    return Scores(streams, aggregate, notes)
+
+
+def _aliases(cell: Cell) -> set[str]:
+    stream = cell.config["stream"]
+    return {cell.stream, str(stream.get("label", cell.stream)), str(stream.get("name", cell.stream))}
+
+
+class _Scoring:
+    """The scores of a stream in the making; ``workers`` compute the summaries from the start."""
+
+    def __init__(self, measured: Sequence[Measured], workers: Workers) -> None:
+        self.name = measured[0].cell.stream
+        self.unfinished = [entry.cell.method for entry in measured if not entry.seeds]
+        recorded = [entry for entry in measured if entry.seeds]
+        references: dict[str, Measured] = {}
+        for entry in recorded:
+            method = entry.cell.method
+            if method in references and method in REFERENCES.values():
+                twice = f"{references[method].cell.path} and {entry.cell.path}"
+                raise InputError(f"two cells are called {method}: {twice}; move one of them away")
+            references[method] = entry
+        self.rows = [
+            CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
+            for entry in recorded
+        ]
+        self._summaries = workers.map(summarise, [(row.values, row.defined) for row in self.rows])
+
+    def scores(self) -> StreamScores:
+        """When all is computed."""
+        for row, summary in zip(self.rows, self._summaries, strict=True):
+            row.__dict__["summary"] = summary  # where cached_property keeps it
+        rows = sorted(self.rows, key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
+        return StreamScores(self.name, tuple(rows), tuple(notes_on(rows, self.unfinished)))
+
+
+def _descending(interval: Interval) -> float:
+    """Sorts the highest first and the unknown last."""
+    return float("inf") if np.isnan(interval.point) else -interval.point
+
+
+def _lacks_a_start(stream: StreamScores) -> bool:
+    """Whether `none` was not above chance in its first window for some seed, so that no method has a ratio
+    there. (Where its performance is nan instead, it failed, which the aggregate has to show.)"""
+    none = stream.row("none")
+    if none is None:
+        return False
+    failed = np.isnan(none.curves["performance"]).any(axis=1)
+    return bool((np.isnan(none.values[RANKED_BY]) & none.defined[RANKED_BY] & ~failed).any())
+
+
+def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) -> AggregateRow:
+    """From every stream's seed -> value: over the seeds that all of them have.
+
+    A matrix, as rliable has it: with all seeds of all streams, one with more seeds would weigh more.
+    """
+    seeds = sorted(set.intersection(*map(set, per_stream.values())))
+    columns = tuple(np.array([values[seed] for seed in seeds]) for values in per_stream.values())
+    summary = stratified_bootstrap(columns, MeanOfStreams(len(columns)))
+    return AggregateRow(
+        method, tuple(per_stream), tuple(seeds), columns, summary, stratified_bootstrap(columns)
+    )
+
+
+def aggregate_streams(streams: Sequence[StreamScores]) -> tuple[tuple[AggregateRow, ...], tuple[str, ...]]:
+    """Only streams on which retained plasticity is defined take part; a method needs one of them."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    left_out = [stream.name for stream in streams if _lacks_a_start(stream)]
+    for stream in streams:
+        for row in stream.rows if stream.name not in left_out else ():
+            if values := row.by_seed(RANKED_BY):
+                found.setdefault(row.method, {}).setdefault(stream.name, values)
+    covered = {name for values in found.values() for name in values}
+    if len(covered) < 2:
+        return (), ()
+    rows, cut = [], []
+    notes = [f"{name} takes no part: none is not above chance at its start" for name in left_out]
+    for method, per_stream in found.items():
+        rows.append(aggregate_row(method, per_stream))
+        if any(len(values) != len(rows[-1].seeds) for values in per_stream.values()):
+            cut.append(f"{method} ({len(rows[-1].seeds)})")
+    if any(len(row.streams) < len(covered) for row in rows):
+        notes.append("methods that do not cover every stream have no rank; most streams first")
+    if cut:
+        notes.append(f"only the seeds that all streams of a method share: {', '.join(cut)}")
+    rows.sort(key=lambda row: (-len(row.streams), _descending(row.summary), row.method))
+    return tuple(rows), tuple(notes)

@@ -1,0 +1,218 @@
+"""Statistics over seeds: interquartile mean, bootstrap intervals, Theil-Sen slope. Needs only numpy.
+
+The interquartile mean with stratified percentile-bootstrap intervals follows rliable (Agarwal et al.,
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264).
+
+nan is never dropped: a statistic over values that hold a nan is nan, interval included. Whoever calls
+decides which seeds belong in, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from plasticity_bench.stats.resampling import (
+    bounds_of,
+    bounds_of_means,
+    places_of,
+    resampled_means,
+    shares_of,
+    shuffle_of,
+)
+
+#: Resamples per interval; the Monte-Carlo error of a bound is then a few percent of the interval's width.
+REPS = 2000
+
+#: Maps values of shape (..., n) to (...): called with the last axis to reduce.
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+class Interval(NamedTuple):
+    """A point estimate with its 95% interval. All nan where unknown; only the bounds nan for one seed."""
+
+    point: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A difference of two estimates, its 95% interval, and the share of resamples in which it is positive."""
+
+    point: float
+    low: float
+    high: float
+    probability: float
+
+
+def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
+    """Mean of the values left after dropping floor(n / 4) at each end, as scipy's trim_mean(x, 0.25).
+
+    ``axis=None`` takes all values together, as rliable does for a (seeds x streams) matrix.
+    nan for no values, and wherever a nan is among the values.
+    """
+    x = np.asarray(x, dtype=float)
+    x = x.ravel() if axis is None else np.moveaxis(x, axis, -1)
+    n = x.shape[-1]
+    if n == 0:
+        return np.full(x.shape[:-1], np.nan)
+    cut = n // 4
+    middle = np.sort(x, axis=-1)[..., cut : n - cut].mean(axis=-1)
+    # Sorting puts nan last, where the cut could drop it.
+    return np.where(np.isnan(x).any(axis=-1), np.nan, middle)
+
+
+@dataclass(frozen=True)
+class MeanOfStreams:
+    """A statistic: the mean over ``count`` streams of the interquartile mean over seeds, of all streams'
+    values in a row, as many of each: (..., count * seeds) -> (...).
+
+    A stream weighs the same whatever happens on it: one on which no method differs shrinks all differences
+    alike, and one on which a method fails cannot be trimmed away, as it can from the interquartile mean of
+    all values together.
+    """
+
+    count: int
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """The statistic along the last axis."""
+        means: np.ndarray = interquartile_mean(values.reshape(*values.shape[:-1], self.count, -1)).mean(-1)
+        return means
+
+
+def stratified_bootstrap(
+    strata: Sequence[np.ndarray] | np.ndarray,
+    statistic: Statistic = interquartile_mean,
+    reps: int = REPS,
+    rng_seed: int = 0,
+) -> Interval:
+    """The statistic over all values with its 95% percentile interval.
+
+    ``strata``: one 1-d array of seeds per stream (lengths may differ), or a (seeds, streams) matrix.
+    Every resample draws, independently in every stream, as many seeds as the stream has, with
+    replacement; the statistic then sees all streams' values in one row. No bounds (nan) where a stream
+    has a single seed: one seed says nothing about the spread.
+    """
+    columns = columns_of(strata)
+    point = float(statistic(np.concatenate(columns))) if columns else np.nan
+    if np.isnan(point) or min(map(len, columns)) < 2:
+        return Interval(point, np.nan, np.nan)
+    if statistic is interquartile_mean:
+        low, high = bounds_of_means(np.concatenate(columns), tuple(map(len, columns)), reps, rng_seed)
+    else:
+        low, high = bounds_of(_resampled(columns, statistic, reps, rng_seed))
+    return Interval(point, float(low), float(high))
+
+
+def paired_bootstrap(
+    a: Sequence[np.ndarray] | np.ndarray,
+    b: Sequence[np.ndarray] | np.ndarray,
+    statistic: Statistic = interquartile_mean,
+    reps: int = REPS,
+    rng_seed: int = 0,
+) -> Difference:
+    """statistic(a) - statistic(b), where a and b hold the same seeds in the same order.
+
+    Shapes as in ``stratified_bootstrap``. Every resample draws the same seeds for both, so what a seed
+    does to both cancels. The difference of the statistics, not the statistic of the differences: it
+    agrees with the two numbers in a table. Resamples without a difference count half in the probability.
+    Raises ValueError where the shapes differ.
+    """
+    left, right = paired_columns(a, b)
+    if not left:
+        return Difference(np.nan, np.nan, np.nan, np.nan)
+    point = float(statistic(np.concatenate(left)) - statistic(np.concatenate(right)))
+    if np.isnan(point) or min(map(len, left)) < 2:
+        return Difference(point, np.nan, np.nan, np.nan)
+    a_values, b_values = (_resampled(side, statistic, reps, rng_seed) for side in (left, right))
+    values = a_values - b_values
+    low, high = bounds_of(values)
+    probability = np.mean(values > 0) + np.mean(values == 0) / 2
+    return Difference(point, float(low), float(high), float(probability))
+
+
+def mean_band(values: np.ndarray, reps: int = 1000, rng_seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Mean over seeds of ``values`` (seeds, points) and its pointwise 95% bootstrap bounds, each (points,).
+
+    Whole seeds are resampled. The bounds are nan for a single seed.
+    """
+    values = np.asarray(values, dtype=float)
+    mean, n = values.mean(axis=0), len(values)
+    if n < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    return mean, *bounds_of(np.ascontiguousarray((shares_of((n,), reps, rng_seed)[0] @ values).T))
+
+
+def theil_sen(y: np.ndarray) -> float:
+    """The median slope over all pairs of points of ``y`` (points,) at x = 0, 1, 2, ... (Sen 1968).
+
+    nan for fewer than two points, and where ``y`` holds a nan. Takes memory for n (n - 1) / 2 slopes.
+    """
+    y = np.asarray(y, dtype=float)
+    n = len(y)
+    if n < 2 or np.isnan(y).any():
+        return float("nan")
+    # Every pair once, as i and i + k counted round the end: the slope is the same in both directions. Row k
+    # begins one number later than the row before, in the same memory.
+    twice = np.concatenate([y, y])
+    size = twice.itemsize
+    slopes = np.ndarray((n // 2, n), buffer=twice, offset=size, strides=(size, size)) - y
+    slopes /= _steps(n)
+    pairs = slopes.ravel()[: n * (n - 1) // 2]
+    middle = len(pairs) // 2
+    pairs.partition(middle)
+    upper = pairs[middle]
+    # Which of two zeros stands in the middle is the selection's chance: added to 0.0 both are 0.
+    return float(upper if len(pairs) % 2 else (pairs[:middle].max() + upper) / 2) + 0.0
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, the lowest first, along the first axis; equal values share the mean of theirs. A nan has
+    no rank and takes none. As scipy's ``rankdata`` that omits nan, imported in no time."""
+    below = (values[None] < values[:, None]).sum(axis=1)
+    equal = (values[None] == values[:, None]).sum(axis=1)
+    return np.where(np.isnan(values), np.nan, below + (equal + 1) / 2)
+
+
+def columns_of(strata: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """One array of seeds per stream, from either of the shapes that statistics take."""
+    columns = strata.T if isinstance(strata, np.ndarray) and strata.ndim == 2 else strata
+    return [np.atleast_1d(np.asarray(column, dtype=float)) for column in columns]
+
+
+def paired_columns(
+    a: Sequence[np.ndarray] | np.ndarray, b: Sequence[np.ndarray] | np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """``columns_of`` both. Raises ValueError where they do not hold as many seeds of as many streams."""
+    left, right = columns_of(a), columns_of(b)
+    if [len(column) for column in left] != [len(column) for column in right]:
+        raise ValueError("a paired comparison needs the same seeds on both sides")
+    return left, right
+
+
+def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, rng_seed: int) -> np.ndarray:
+    """The statistic of every resample, (reps,)."""
+    if isinstance(statistic, MeanOfStreams):
+        # Each stream's resamples are computed once and shuffled, so that streams are drawn independently.
+        parts = [
+            resampled_means(column.tobytes(), (len(column),), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
+            for i, column in enumerate(columns)
+        ]
+        means: np.ndarray = np.mean(parts, axis=0)
+        return means
+    values = np.concatenate(columns)
+    lengths = tuple(map(len, columns))
+    if statistic is interquartile_mean:
+        return resampled_means(values.tobytes(), lengths, reps, rng_seed)
+    return statistic(values[places_of(lengths, reps, rng_seed)])
+
+
+@lru_cache(maxsize=16)
+def _steps(n: int) -> np.ndarray:
+    """(n // 2, n): from i to i + k, k = 1, 2, ..., counted round the end of n points."""
+    k, i = np.arange(1, n // 2 + 1)[:, None], np.arange(n)
+    return np.where(i + k < n, k, k - n).astype(np.float64)

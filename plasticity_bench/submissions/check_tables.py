@@ -1,0 +1,146 @@
+"""Whether a table and its provenance that somebody else wrote hold possible values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from plasticity_bench.records.cells import PROTOCOL
+from plasticity_bench.records.tables import Table
+from plasticity_bench.specs import WIDENING, NetworkSpec, layer_shapes
+from plasticity_bench.storage.untrusted import printable
+
+#: Unit of the scored column -> lowest and highest performance there is.
+PERFORMANCE: Mapping[str, tuple[float, float]] = {
+    "accuracy": (0.0, 1.0),
+    "R2": (-1.0, 1.0),
+    "return": (-np.inf, np.inf),
+}
+#: Measured at every task, whatever happens to the network.
+ALWAYS = ("task", "episodes")
+#: Columns that a stream has for all tasks or for none.
+ALL_OR_NONE = ("final_performance", "action_std")
+#: Share by which a value may pass its bound: sums and ranks are rounded.
+ROUNDING = 1e-6
+
+
+def check_table(config: Mapping[str, Any], table: Table) -> Iterator[str]:
+    """Every reason why ``table`` cannot be one of this configuration (its stream and network are known to
+    be well formed)."""
+    stream, tasks = config["stream"], len(table["task"])
+    if not np.array_equal(table["task"], np.arange(tasks)):
+        yield "tasks are not 0, 1, 2, ... in this order"
+    if tasks != stream["tasks"]:
+        yield f"has {tasks} tasks; the stream has {stream['tasks']}"
+        return
+    yield from _check_gaps(config, table)
+    for name, (low, high) in _bounds(config).items():
+        if name not in table:
+            continue
+        values = table[name]
+        slack = ROUNDING * max(1.0, abs(high)) if np.isfinite(high) else 0.0
+        wrong = (values < low) | (values > high + slack)
+        if name not in ("online_loss", "weight_norm", "gradient_norm", "update_norm"):
+            wrong |= np.isinf(values)  # a network that diverges has endless losses and norms
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            limits = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"a number from {low:g} on"
+            yield f"{name} is {values[at]:g} at task {at}; it is {limits}"
+    if "episodes" in table:
+        lived = table["episodes"] * np.nan_to_num(table["episode_length"])
+        if (long := np.flatnonzero(lived > stream["steps"] * (1 + ROUNDING))).size:
+            yield f"episodes at task {long[0]} take more steps than the task's {stream['steps']}"
+
+
+def check_origin(origin: Mapping[str, Any], seed: int) -> Iterator[str]:
+    """Every reason why ``origin`` cannot be what a run wrote beside the table of ``seed``."""
+
+    def texts(value: object) -> bool:
+        return isinstance(value, dict) and all(isinstance(v, (str, type(None))) for v in value.values())
+
+    def count(value: object) -> bool:
+        return type(value) is int and 1 <= value <= 100_000
+
+    rules = {
+        "protocol": lambda v: type(v) is int and v == PROTOCOL,
+        "seed": lambda v: type(v) is int and v == seed,
+        "device": lambda v: isinstance(v, str) and re.fullmatch(r"cpu|cuda(:\d{1,3})?", v),
+        "stack": count,
+        "threads": count,
+        "seconds": lambda v: type(v) in (int, float) and 0 <= v <= 1e9,
+        "finished": lambda v: isinstance(v, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", v),
+        "git": lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"[0-9a-f]{7,64}\+?", v)),
+        "versions": lambda v: texts(v) and v.keys() >= {"python", "torch", "numpy", "plasticity_bench"},
+        "hardware": lambda v: texts(v) and v.keys() >= {"machine", "cpu", "accelerator"},
+        "sha256": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v),
+        "slurm_job": lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"\d{1,12}(_\d{1,9})?", v)),
+    }
+    for key, fits in rules.items():
+        if not fits(origin.get(key)):
+            yield f"{key} is {printable(repr(origin.get(key)), 80)}, which no run writes"
+
+
+def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
+    """Where fields are empty that a run fills, and filled that it leaves empty."""
+    stream, tasks = config["stream"], len(table["task"])
+    # Of a network that has diverged nothing can be measured; it has no performance to gain from that.
+    diverged = not all(np.isfinite(table[name]).all() for name in ("online_loss", "online_performance"))
+    if stream["unit"] == "accuracy" and np.isnan(table["online_performance"]).any():
+        yield "online_performance is empty; an accuracy is always measured"
+    if stream["unit"] != "return" and np.isnan(table["online_loss"]).all():
+        yield "online_loss is empty throughout"
+    measured = _measured(tasks)
+    for name, values in table.items():
+        empty = np.isnan(values)
+        if name in ALWAYS:
+            if empty.any():
+                yield f"{name} is empty at task {np.flatnonzero(empty)[0]}"
+        elif name in ALL_OR_NONE:
+            if empty.any() and not empty.all() and not diverged:
+                yield f"{name} is empty at task {np.flatnonzero(empty)[0]} but not everywhere"
+        elif name not in ("online_performance", "online_loss", "episode_length"):
+            if "ppo" not in config and (early := np.flatnonzero(~empty & ~measured)).size:
+                yield f"{name} is there for task {early[0]}, at whose end nothing is measured"
+            if not diverged and (lacking := np.flatnonzero(empty & measured)).size:
+                yield f"{name} is empty at task {lacking[0]}, at whose end it is measured"
+
+
+@lru_cache(maxsize=16)
+def _measured(tasks: int) -> np.ndarray:
+    """Whether diagnostics are taken at the end of each of so many tasks."""
+    from plasticity_bench.agents.diagnostics import is_measured
+
+    return np.array([is_measured(task, tasks) for task in range(tasks)])
+
+
+def _bounds(config: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Column -> lowest and highest value there is."""
+    performance = PERFORMANCE.get(config["stream"]["unit"], (-np.inf, np.inf))
+    width = float(_width(NetworkSpec.of_record(config["network"])))
+    bounds = dict.fromkeys(("online_performance", "final_performance"), performance)
+    for name in (
+        "online_loss",
+        "weight_norm",
+        "gradient_norm",
+        "update_norm",
+        "action_std",
+        "episode_length",
+    ):
+        bounds[name] = (0.0, np.inf)
+    bounds["episodes"] = (0.0, float(config["stream"]["steps"]))
+    for who in ("", "critic_"):
+        for name in ("dormant_fraction", "dormant_fraction_tau0", "dead_fraction"):
+            bounds[f"{who}{name}"] = (0.0, 1.0)
+        for name in ("effective_rank", "srank", "stable_rank", "covariance_rank"):
+            bounds[f"{who}{name}"] = (0.0, width)
+    return bounds
+
+
+def _width(spec: NetworkSpec) -> int:
+    """Numbers that the widest hidden layer gives for one example (or position): no rank is higher."""
+    wider = WIDENING.get(spec.activation, 1)
+    return max((wider * shape.weight[0] for shape in layer_shapes(spec) if shape.hidden), default=0)

@@ -1,0 +1,291 @@
+"""Reads a submission's folder as hostile data: what is sound becomes a ``Submission``, the rest a problem."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from plasticity_bench.records.cells import (
+    DESCRIPTIONS,
+    ROLLOUTS,
+    TUNED,
+    TUNING,
+    Cell,
+)
+from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
+from plasticity_bench.storage.files import sha256
+from plasticity_bench.storage.untrusted import (
+    MAX_JSON,
+    MAX_SOURCE,
+    MAX_TABLE,
+    Refused,
+    is_name,
+    list_tree,
+    parse_object,
+    printable,
+    read_file,
+    same_json,
+)
+from plasticity_bench.submissions.check_config import Wrong, differences, expected_config, network_changes
+from plasticity_bench.submissions.check_documents import check_shape
+from plasticity_bench.submissions.check_tables import check_origin, check_table
+from plasticity_bench.submissions.check_tuning import check_tuning
+from plasticity_bench.submissions.model import (
+    METHOD,
+    RECORDS,
+    SCORES,
+    SOURCE,
+    Evidence,
+    Submission,
+    method_of_cell,
+)
+
+#: Most seeds of one cell.
+MAX_SEEDS = 10_000
+_CELL = re.compile(
+    rf"{RECORDS}/([^/]+)/([^/]+)/(config\.json|tuning\.json|seed-\d{{3,6}}(?:\.csv|\.json|\.rollouts\.csv))"
+)
+_SEED = re.compile(r"seed-(\d{3}|[1-9]\d{3,5})\.(csv|json|rollouts\.csv)")
+
+
+class Note(NamedTuple):
+    """Something about a file of a submission; both are written so that they print on one line."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{as_name(str(self.path))}: {self.reason}"
+
+
+def as_name(text: str) -> str:
+    """A path or key that somebody else chose, fit to print."""
+    return printable(text, 300)
+
+
+class Reader:
+    """Reads the submission in ``folder``; ``problems`` and ``notes`` hold what there is to say about it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[Note] = []
+        self.notes: list[Note] = []
+        #: Whether every record is there and possible, so that scores can be computed from them.
+        self.sound = True
+        self.digests: dict[str, str] = {}
+        self._files: dict[str, int] = {}
+
+    def read(self) -> Submission | None:
+        """The submission, with those of its cells that are sound; None where there are none."""
+        method, scores = self._document(METHOD), self._document(SCORES)
+        for reason in check_shape(method) if method else ():
+            self._problem(METHOD, reason)
+        return self.read_records(method, scores)
+
+    def read_records(self, method: Mapping[str, Any], scores: Mapping[str, Any]) -> Submission | None:
+        """``read`` with these in place of method.json and scores.json."""
+        if not is_name(self.folder.name):
+            self._problem("", "a submission's name is of small letters, digits, + _ and -")
+        self._files, refused = list_tree(self.folder)
+        for name, reason in refused:
+            self._problem(name, reason)
+        streams: dict[str, Evidence] = {}
+        for (stream, folder), names in self._cells().items():
+            evidence = self._cell(stream, folder, names)
+            if evidence and stream in streams:
+                self._unsound(f"{RECORDS}/{stream}", "holds two cells; a submission is of one configuration")
+            elif evidence:
+                streams[stream] = evidence
+        if not streams:
+            self._problem(RECORDS, "holds no cell that can be read: a submission needs at least one")
+            return None
+        submission = Submission(self.folder, dict(sorted(streams.items())), method, scores, self.digests)
+        self._check_method(submission)
+        self._check_source(submission)
+        return submission
+
+    def _problem(self, name: str, reason: str) -> None:
+        self.problems.append(Note(self.folder / name if name else self.folder, reason))
+
+    def _unsound(self, name: str, reason: str) -> None:
+        self.sound = False
+        self._problem(name, reason)
+
+    def _document(self, name: str) -> dict[str, Any]:
+        try:
+            return parse_object(read_file(self.folder / name, MAX_JSON))
+        except Refused as error:
+            self._problem(name, str(error))
+            return {}
+
+    def _cells(self) -> dict[tuple[str, str], list[str]]:
+        """(stream's folder, cell's folder) -> names of its files; everything else is a problem."""
+        cells: dict[tuple[str, str], list[str]] = {}
+        for name in sorted(self._files):
+            if match := _CELL.fullmatch(name):
+                cells.setdefault((match[1], match[2]), []).append(match[3])
+            elif name not in (METHOD, SCORES) and not re.fullmatch(
+                rf"{SOURCE}/\w[\w.-]*\.py", name, re.ASCII
+            ):
+                self._problem(name, "unexpected file")
+        return cells
+
+    def _cell(self, stream: str, folder: str, names: list[str]) -> Evidence | None:
+        where = f"{RECORDS}/{stream}/{folder}"
+        config_name = f"{where}/config.json"
+        try:
+            data = self._read(config_name, MAX_JSON)
+            config = parse_object(data)
+            expected, stream_folder, cell_folder = expected_config(config)
+            changed = network_changes(config, expected)
+            wrong = list(differences(config, expected))
+        except (Refused, Wrong) as error:
+            self._unsound(config_name, str(error))
+            return None
+        if TUNING in names:
+            cell_folder += TUNED
+        elif folder == f"{cell_folder}{TUNED}":
+            wrong.append(f"{TUNING} is missing beside it, the table of the sweep that chose the settings")
+            cell_folder = folder
+        if (stream, folder) != (stream_folder, cell_folder):
+            wrong.append(f"belongs into {RECORDS}/{stream_folder}/{cell_folder}")
+        for reason in wrong:
+            self._unsound(config_name, reason)
+        if wrong:
+            return None
+        if changed and config["method"]["source"] != "builtin":
+            self.notes.append(Note(self.folder, f"{stream}: changes the network's {', '.join(changed)}"))
+        tuning = self._tuning(f"{where}/{TUNING}", config, stream) if TUNING in names else None
+        if TUNING in names and tuning is None:
+            return None
+        cell = Cell(self.folder / where, config, tuning)
+        tables, origins = self._seeds(cell, where, names)
+        if dirty := sum(str(origin["git"]).endswith("+") for origin in origins.values()):
+            self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
+        if both := sorted(set(tables) & set(tuning["seeds"] if tuning else ())):
+            self._unsound(f"{where}/seed-{both[0]:03d}.csv", "was used to tune; reported seeds are others")
+        return Evidence(cell, tables, origins) if tables else None
+
+    def _tuning(self, name: str, config: Mapping[str, Any], stream: str) -> dict[str, Any] | None:
+        """A sweep's table, None where it is not sound."""
+        before = len(self.problems)
+        try:
+            tuning = parse_object(self._read(name, MAX_JSON))
+            for reason in check_tuning(tuning, config, stream):
+                self._unsound(name, reason)
+        except (Refused, Wrong) as error:
+            self._unsound(name, str(error))
+        return tuning if len(self.problems) == before else None
+
+    def _seeds(
+        self, cell: Cell, where: str, names: Iterable[str]
+    ) -> tuple[dict[int, Table], dict[int, dict[str, Any]]]:
+        tables: dict[int, Table] = {}
+        origins: dict[int, dict[str, Any]] = {}
+        kinds: dict[int, set[str]] = {}
+        for name in names:
+            if match := _SEED.fullmatch(name):
+                kinds.setdefault(int(match[1]), set()).add(match[2])
+            elif name not in ("config.json", TUNING):
+                self._unsound(f"{where}/{name}", "unexpected file")
+        if not kinds:
+            self._unsound(where, "holds no seed")
+        elif set(kinds) != set(range(len(kinds))) or len(kinds) > MAX_SEEDS:
+            lacking = min(set(range(MAX_SEEDS)) - set(kinds), default=MAX_SEEDS)
+            self._unsound(where, f"seed {lacking} is missing: seeds are 0, 1, 2, ..., so that none is chosen")
+        digests: dict[str, int] = {}
+        for seed in sorted(kinds):
+            stem = f"{where}/seed-{seed:03d}"
+            for kind in sorted({"csv", "json"} - kinds[seed]):
+                self._unsound(f"{stem}.{kind}", "is missing")
+            if not kinds[seed] >= {"csv", "json"}:
+                continue
+            found = self._seed(cell, stem, seed)
+            if "rollouts.csv" in kinds[seed]:
+                self._rollouts(f"{stem}{ROLLOUTS}")
+            if found:
+                tables[seed], origins[seed] = found
+                twin = digests.setdefault(self.digests[f"{stem}.csv"], seed)
+                if twin != seed:
+                    self._unsound(f"{stem}.csv", f"is, byte for byte, the table of seed {twin}")
+        return tables, origins
+
+    def _seed(self, cell: Cell, stem: str, seed: int) -> tuple[Table, dict[str, Any]] | None:
+        before = len(self.problems)
+        table: Table = {}
+        origin: dict[str, Any] = {}
+        try:
+            origin = parse_object(self._read(f"{stem}.json", MAX_JSON))
+            for reason in check_origin(origin, seed):
+                self._unsound(f"{stem}.json", reason)
+        except Refused as error:
+            self._unsound(f"{stem}.json", str(error))
+        try:
+            data = self._read(f"{stem}.csv", MAX_TABLE)
+            if sha256(data) != origin.get("sha256"):
+                self._unsound(f"{stem}.csv", "its checksum is not the one recorded beside it")
+            table = parse_table(data, cell.columns, WHOLE)
+            for reason in check_table(cell.config, table):
+                self._unsound(f"{stem}.csv", reason)
+        except Refused as error:
+            self._unsound(f"{stem}.csv", str(error))
+        return None if len(self.problems) > before else (table, origin)
+
+    def _rollouts(self, name: str) -> None:
+        try:
+            parse_table(self._read(name, MAX_TABLE), ROLLOUT_COLUMNS, WHOLE)
+        except Refused as error:
+            self._unsound(name, str(error))
+
+    def _check_method(self, submission: Submission) -> None:
+        """One configuration on every stream, or everywhere one that a sweep of the method chose; and name and
+        label that say the same everywhere."""
+        first = {
+            key: value for key, value in submission.recorded.items() if key not in DESCRIPTIONS - {"source"}
+        }
+        for stream, evidence in submission.streams.items():
+            other = method_of_cell(evidence.cell)
+            for key, value in first.items():
+                if not same_json(other[key], value):
+                    where = f"{RECORDS}/{stream}/{evidence.cell.path.name}/config.json"
+                    self._unsound(where, f"method.{key} differs from that on {min(submission.streams)}")
+
+    def _check_source(self, submission: Submission) -> None:
+        """A plug-in's files are there, and are the ones that ran."""
+        method = submission.recorded
+        origins = method["source"].split("+") if method["source"] != "builtin" else []
+        digests = []
+        for origin in origins:
+            if origin == "builtin":
+                digests.append("")
+                continue
+            name = source_name(origin)
+            try:
+                digests.append(sha256(self._read(name, MAX_SOURCE)))
+            except Refused as error:
+                self._problem(name, f"{error}: the file of a plug-in method is submitted with it")
+                return
+        wanted = digests[0] if len(digests) == 1 else sha256("+".join(digests).encode())
+        if origins and wanted != method["digest"]:
+            self._problem(SOURCE, "is not what ran: its checksum is not the method.digest in config.json")
+        for name in sorted(self._files):
+            if name.startswith(f"{SOURCE}/") and name not in self.digests:
+                self._problem(name, "unexpected file: the method did not come from it")
+
+    def _read(self, name: str, limit: int) -> bytes:
+        """A file of the tree, its digest noted. Raises Refused."""
+        if name not in self._files:
+            raise Refused("is missing")
+        data = read_file(self.folder / PurePosixPath(name), limit)
+        self.digests[name] = sha256(data)
+        return data
+
+
+def source_name(origin: str) -> str:
+    """Where a submission keeps the file of a plug-in: ``my.py:Noise`` -> ``source/my.py``, and
+    ``package.module:Noise`` -> ``source/module.py``."""
+    place, _, _ = origin.partition(":")
+    stem = place.removesuffix(".py")
+    return f"{SOURCE}/{stem if place.endswith('.py') else stem.rpartition('.')[2]}.py"

@@ -1,0 +1,179 @@
+"""``leaderboard --replay``: trains seeds of submissions again and compares the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.tables import Table
+from plasticity_bench.running.plan import open_cells
+from plasticity_bench.scoring.metrics import window
+from plasticity_bench.submissions.model import Submission
+from plasticity_bench.submissions.reader import source_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Most that a replayed seed's mean performance, over all tasks or over the last window, may differ from the
+#: recorded one, as a share of the recorded one or of 1, whichever is more. On the same versions, device and
+#: kind of processor a replay has the same bits; the tolerance leaves room for another model of processor.
+TOLERANCE = 0.01
+#: Versions and hardware on which a table's bits depend.
+VERSIONS = ("torch", "numpy", "scikit-learn", "avalanche-lib", "pybullet", "gymnasium")
+
+
+class Pair(NamedTuple):
+    """One seed of one submission on one stream."""
+
+    submission: Submission
+    stream: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a replay of ``pair`` gave."""
+
+    pair: Pair
+    largest: Mapping[str, float]  # column -> largest difference, for the columns that differ at all
+    first_task: int | None  # the first at which anything differs; None: the same bits
+    score: float  # largest difference of the two mean performances, as a share of the tolerance's scale
+    elsewhere: tuple[str, ...]  # versions and hardware that are others than those recorded
+
+    @property
+    def trained_alike(self) -> bool:
+        """Performance and loss have the same bits. Diagnostics can differ in their last digits with the
+        number of seeds that train side by side, though the training itself does not."""
+        return not self.largest.keys() & {"online_performance", "final_performance", "online_loss"}
+
+    @property
+    def failed(self) -> bool:
+        """Another score on the same versions and hardware."""
+        return not self.elsewhere and not self.score <= TOLERANCE
+
+
+def draw(
+    submissions: Sequence[Submission], count: int, seed: int, streams: Sequence[str] | None = None
+) -> list[Pair]:
+    """``count`` different pairs, uniformly of all there are, or of those on these streams (their folders).
+
+    Raises InputError where there are none.
+    """
+    pairs = [
+        Pair(submission, stream, recorded)
+        for submission in sorted(submissions, key=lambda submission: submission.name)
+        for stream, evidence in submission.streams.items()
+        if streams is None or stream in streams
+        for recorded in sorted(evidence.tables)
+    ]
+    if not pairs:
+        raise InputError("the submissions hold no seed of these streams")
+    chosen = np.random.default_rng(seed).choice(len(pairs), min(count, len(pairs)), replace=False)
+    return [pairs[index] for index in chosen]
+
+
+def replay(
+    pairs: Sequence[Pair], workers: int, devices: Sequence[str], console: Console, trust: bool
+) -> list[Outcome]:
+    """Trains the pairs again in a temporary folder and compares.
+
+    Raises InputError where code that was submitted would run without ``trust``.
+    """
+    from plasticity_bench.running import launch
+
+    foreign = sorted({p.submission.name for p in pairs if p.submission.recorded["source"] != "builtin"})
+    if foreign and not trust:
+        raise InputError(
+            f"{', '.join(foreign)}: a replay runs the code submitted, here; read it first, then add --trust"
+        )
+    with TemporaryDirectory(prefix="plasticity_bench-replay-") as temporary:
+        planned = []
+        for submission, stream, seed in pairs:
+            plan = plan_of(submission, stream)
+            (item,) = open_cells(Path(temporary), [plan], [seed])
+            planned.append(item)
+        wanted: dict[Path, set[int]] = {}
+        for item in planned:
+            wanted.setdefault(item.cell.path, set()).update(item.seeds)
+        joined = {item.cell.path: item for item in planned}
+        jobs = [replace(item, seeds=tuple(sorted(wanted[path]))) for path, item in joined.items()]
+        launch.train(jobs, workers, devices, console)
+        return [_compare(pair, item.cell) for pair, item in zip(pairs, planned, strict=True)]
+
+
+def plan_of(submission: Submission, stream: str) -> CellPlan:
+    """What to train for the submission's records on a stream (its folder). A plug-in comes from the
+    submission's own folder."""
+    config = submission.streams[stream].cell.config
+    method, settings = config["method"], _texts(config["stream"]["settings"])
+    text = str(config["stream"]["name"])
+    if settings:
+        text += ":" + ",".join(f"{key}={value}" for key, value in settings.items())
+    origins, names = method["source"].split("+"), method["name"].split("+")
+    if method["source"] == "builtin":
+        parts = [method["name"]]
+    else:
+        parts = [
+            name if origin == "builtin" else _file(submission, origin)
+            for origin, name in zip(origins, names if len(origins) > 1 else origins, strict=True)
+        ]
+    return CellPlan(text, "+".join(parts), _texts(method["settings"]))
+
+
+def _file(submission: Submission, origin: str) -> str:
+    return f"{submission.folder.resolve() / source_name(origin)}:{origin.rpartition(':')[2]}"
+
+
+def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in settings.items()
+        if value is not None
+    }
+
+
+def _compare(pair: Pair, cell: Cell) -> Outcome:
+    evidence = pair.submission.streams[pair.stream]
+    recorded, again = evidence.tables[pair.seed], cell.table(pair.seed)
+    differing = {
+        name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
+        for name in recorded
+    }
+    largest = {
+        name: float(np.abs(recorded[name] - again[name])[where].max())
+        for name, where in differing.items()
+        if where.any()
+    }
+    tasks = [int(np.flatnonzero(where)[0]) for where in differing.values() if where.any()]
+    return Outcome(
+        pair,
+        largest,
+        min(tasks, default=None),
+        _score_difference(evidence.cell, recorded, again),
+        _elsewhere(evidence.origins[pair.seed], cell.provenance(pair.seed)),
+    )
+
+
+def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:
+    column, size = cell.config["stream"]["score"], window(cell.tasks)
+    left, right = recorded[column], again[column]
+    means = [(left.mean(), right.mean()), (left[-size:].mean(), right[-size:].mean())]
+    if all(np.isnan(pair).all() for pair in means):
+        return 0.0
+    return max(float(abs(a - b) / max(1.0, abs(a))) for a, b in means)
+
+
+def _elsewhere(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[str, ...]:
+    found = [("device", recorded["device"], again["device"])]
+    for group, names in (("versions", VERSIONS), ("hardware", tuple(recorded["hardware"]))):
+        theirs, ours = recorded[group], again[group]
+        found += [(name, theirs.get(name), ours.get(name)) for name in names if name in theirs]
+    return tuple(f"{name} {ours} (recorded: {theirs})" for name, theirs, ours in found if theirs != ours)

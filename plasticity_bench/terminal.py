@@ -1,0 +1,240 @@
+"""Scores for people (a table in the terminal) and for machines (JSON)."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.scoring.metrics import METRICS
+from plasticity_bench.scoring.notes import loses_plasticity
+from plasticity_bench.scoring.ranking import Comparison, Group, Place
+from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
+from plasticity_bench.scoring.scoring import score
+from plasticity_bench.stats.bootstrap import Difference, Interval
+
+#: Metric -> heading of its column; the ranking column has its own.
+HEADINGS = {
+    "plasticity_loss": "loss",
+    "trend": "trend\n/100",
+    "average_performance": "average",
+    "fresh_gap": "fresh\ngap",
+    "dormant_fraction": "dormant",
+    "effective_rank": "eff.\nrank",
+    "cost": "cost",
+}
+RETAINED = "retained\n[95% CI]"
+WIDTH = 100
+
+
+def make_console() -> Console:
+    """The console for results: plain and 100 columns wide where stdout is not a terminal."""
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(width=width, highlight=False, emoji=False, markup=False)
+
+
+def print_scores(cells: Iterable[Cell], console: Console) -> None:
+    """Scores ``cells`` (all of their streams, so that references are among them) and prints the tables."""
+    print_tables(score(cells), console)
+
+
+def print_tables(scores: Scores, console: Console) -> None:
+    """Prints a ranked table per stream, and the aggregate over streams where there is one."""
+    for stream in scores.streams:
+        table = partial(_stream_table, metrics=_metrics_that_fit(console))
+        _print_tables(_title(stream), stream.groups, table, stream.notes, console)
+    if scores.aggregate:
+        title = "retained plasticity over streams (mean over streams of the interquartile mean over seeds)"
+        _print_tables(title, scores.groups, _aggregate_table, scores.notes, console)
+    legend = "interquartile means over seeds, 95% bootstrap intervals; =: a rank shared by rows that do not"
+    console.print(
+        Text(f"{legend}\ndiffer significantly from its first (paired, all pairs at once)", style="dim")
+    )
+
+
+def make_table(*columns: str) -> Table:
+    """A compact table; names are left-aligned and may fold, everything else is a number."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
+    for column in columns:
+        is_name = column in ("method", "metric")
+        table.add_column(
+            column,
+            justify="left" if is_name else "right",
+            no_wrap=not is_name,
+            overflow="fold" if is_name else "ellipsis",
+        )
+    return table
+
+
+def number(value: float) -> str:
+    """Three decimals for small numbers, fewer for large ones, "-" for nan."""
+    if math.isnan(value):
+        return "-"
+    size = abs(value)
+    text = f"{value:.{3 if size < 10 else 1 if size < 1000 else 0}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval_text(interval: Interval | Difference) -> str:
+    """``0.812 [0.790, 0.833]``; without the brackets where there is no interval."""
+    if math.isnan(interval.low):
+        return number(interval.point)
+    return f"{number(interval.point)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def p_text(p: float) -> str:
+    """``0.012``, ``<0.001``; empty where it is nan."""
+    return "" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def metric_text(row: CellScores, metric: str) -> str:
+    """A metric's point estimate: three decimals, or what suits a rank and a cost."""
+    value = row.summary[metric].point
+    if math.isnan(value) or metric not in ("effective_rank", "cost"):
+        return number(value)
+    return f"{value:.1f}" if metric == "effective_rank" else f"{value:.2f}x"
+
+
+def to_json(scores: Scores) -> dict[str, Any]:
+    """Everything in ``scores``, with every seed's values, as JSON holds it (null for nan)."""
+    return {
+        "streams": [_stream_json(stream) for stream in scores.streams],
+        "aggregate": [
+            {
+                "method": row.method,
+                "streams": list(row.streams),
+                "seeds": list(row.seeds),
+                "retained_plasticity": interval_json(row.summary),
+                "interquartile_mean_of_all": interval_json(row.pooled),
+                **_place_json(place),
+            }
+            for group in scores.groups
+            for row, place in zip(group.rows, group.places, strict=True)
+        ],
+        "notes": list(scores.notes),
+        "metrics": dict(METRICS),
+    }
+
+
+def interval_json(interval: Interval | Difference) -> dict[str, float | None]:
+    """The fields of ``interval`` by name, null for nan."""
+    return {name: _or_none(value) for name, value in interval._asdict().items()}
+
+
+def _stream_json(stream: StreamScores) -> dict[str, Any]:
+    none = stream.row("none")
+    return {
+        "stream": stream.name,
+        "config": stream.rows[0].cell.config["stream"] if stream.rows else None,
+        "none_loses_plasticity": loses_plasticity(none) if none else None,
+        "methods": [
+            {**_row_json(row), **_place_json(place)}
+            for group in stream.groups
+            for row, place in zip(group.rows, group.places, strict=True)
+        ],
+        "notes": list(stream.notes),
+    }
+
+
+def _row_json(row: CellScores) -> dict[str, Any]:
+    return {
+        "method": row.method,
+        "cell": str(row.cell.path),
+        "seeds": list(row.seeds),
+        "metrics": {
+            metric: {
+                **interval_json(row.summary[metric]),
+                "n": int(row.defined[metric].sum()),
+                "per_seed": {str(seed): _or_none(value) for seed, value in row.by_seed(metric).items()},
+            }
+            for metric in METRICS
+        },
+    }
+
+
+def _place_json(place: Place) -> dict[str, Any]:
+    return {
+        "rank": place.rank,
+        "rank_shared": place.shared,
+        "to_row_above": comparison_json(place.above),
+        "to_none": comparison_json(place.none),
+    }
+
+
+def comparison_json(found: Comparison | None) -> dict[str, Any] | None:
+    """A comparison by the names of its fields, null for nan; null where there is none."""
+    if found is None:
+        return None
+    return {
+        "other": found.other,
+        "difference": interval_json(found.difference),
+        "seeds": found.seeds,
+        "p": _or_none(found.p),
+        "p_holm": _or_none(found.holm),
+        "probability_of_improvement": interval_json(found.improvement),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _title(stream: StreamScores) -> str:
+    if not stream.rows:
+        return stream.name
+    config = stream.rows[0].cell.config["stream"]
+    unit = config.get("unit", "performance")
+    return f"{stream.name}: {config['tasks']} tasks, {unit}, chance {number(float(config['chance']))}"
+
+
+def _metrics_that_fit(console: Console) -> list[str]:
+    """In a narrow terminal the diagnostics go, rather than that the methods' names become unreadable."""
+    narrow = console.width < WIDTH
+    return [name for name in HEADINGS if not (narrow and name in ("dormant_fraction", "effective_rank"))]
+
+
+def _stream_table(group: Group[CellScores], metrics: Sequence[str]) -> Table:
+    table = make_table("#", "method", "n", RETAINED, *(HEADINGS[metric] for metric in metrics))
+    for row, place in zip(group.rows, group.places, strict=True):
+        table.add_row(
+            place.text,
+            Text(row.method, style="bold" if row.method in ("none", "reset") else ""),
+            str(len(row.seeds)),
+            interval_text(row.score),
+            *(metric_text(row, metric) for metric in metrics),
+        )
+    return table
+
+
+def _aggregate_table(group: Group[AggregateRow]) -> Table:
+    table = make_table("#", "method", "n", RETAINED, "streams", "lowest of a stream")
+    for row, place in zip(group.rows, group.places, strict=True):
+        stream, lowest = row.lowest
+        numbers = [str(len(row.seeds)), interval_text(row.summary), str(len(row.streams))]
+        table.add_row(place.text, Text(row.method), *numbers, f"{number(lowest)} {stream}")
+    return table
+
+
+def _print_tables(
+    title: str,
+    groups: Sequence[Group[Any]],
+    make: Callable[[Group[Any]], Table],
+    notes: Sequence[str],
+    console: Console,
+) -> None:
+    console.print(Text(title, style="bold"))
+    for group in groups:
+        if len(groups) > 1:
+            console.print(Text(group.title))
+        console.print(make(group))
+    for note in notes:
+        console.print(Text(f"note: {note}"))
+    console.print()

@@ -1,0 +1,98 @@
+"""What a sink is, and what it is given: points of runs, read from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.storage.files import sha256
+
+#: What counts the steps of an axis: tasks, or steps in the environments before and in a rollout.
+AXES: Mapping[str, str] = {"task": "task", "rollout": "steps"}
+
+
+class Point(NamedTuple):
+    """What was measured at one step: a task's row, or a rollout of an agent."""
+
+    axis: str  # of AXES
+    step: int
+    values: Mapping[str, float]  # column -> value, without those not measured (nan)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a sink shows as one run: a seed of a cell, or, where ``seed`` is None, the cell's scores."""
+
+    cell: Cell
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``seed-000`` or ``scores``."""
+        return "scores" if self.seed is None else self.cell.table_path(self.seed).stem
+
+    @property
+    def label(self) -> str:
+        """``permuted-digits-v1/syre-1a2b3c4d/seed-000``"""
+        return f"{self.cell.label}/{self.name}"
+
+    @property
+    def key(self) -> str:
+        """The same for the same cell and seed, whenever and wherever it is tracked."""
+        return sha256(self.label.encode())[:16]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The cell's configuration, with the seed."""
+        seed = {} if self.seed is None else {"seed": self.seed}
+        return {**self.cell.config, **seed}
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Plain values to compare runs by: stream, method, its settings, the optimizer's, the seed."""
+        found = {"stream": self.cell.stream, "method": self.cell.method}
+        for part in ("optimizer", "method"):
+            section = self.cell.config.get(part, {})
+            settings = section.get("settings", {}) if part == "method" else section
+            found |= {f"{part}/{key}": value for key, value in settings.items() if value is not None}
+        return found if self.seed is None else {**found, "seed": self.seed}
+
+
+class Log(Protocol):
+    """One run in a sink, under way."""
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Shows the next points; over all calls, every point of the run once and in order."""
+
+    def score(self, values: Mapping[str, float], seeds: int) -> None:
+        """Shows the cell's scores over so many seeds."""
+
+    def close(self, complete: bool) -> None:
+        """Nothing follows; where not ``complete``, because it was interrupted."""
+
+
+class Sink(Protocol):
+    """A tool that shows runs. What it raises ends the tracking, never the training."""
+
+    title: ClassVar[str]
+    #: Holds, as ``<stream>/<cell>/<name>.json``, which runs are complete.
+    home: Path
+
+    @property
+    def view(self) -> str:
+        """What to do to see it, in a line."""
+
+    def open(self, run: Tracked) -> Log:
+        """Begins ``run``, or begins it anew: what an interrupted process left of it is replaced."""
+
+
+def needs(package: str, error: ImportError) -> InputError:
+    """The error to raise where the tool's package cannot be imported."""
+    return InputError(
+        f"tracking with {package} needs a package that cannot be imported ({error}): "
+        f"python -m pip install {package}"
+    )

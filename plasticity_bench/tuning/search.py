@@ -1,0 +1,134 @@
+"""The configurations that a sweep tries: the default, then points of a seeded quasi-random design.
+
+Every method gets as many, whatever the number of its hyperparameters, and the learning rate is one of them
+for all, `none` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.registry.choices import Chosen
+from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.storage.files import sha256
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: The learning rate is searched from the stream's divided by this to the stream's times this.
+LEARNING_RATE_RANGE = 10.0
+
+#: Values are searched between where the greatest is at least so many times the least: not 0.99 and 0.999.
+INTERPOLATED = 2
+
+#: Digits that a searched number keeps: what people would write down.
+DIGITS = 2
+
+
+def search_space(method: Chosen, learning_rate: float) -> dict[str, tuple[Any, ...]]:
+    """Setting -> values in ascending order, as the method declares them, and the learning rate.
+
+    ``learning_rate``: the stream's. Raises InputError where a declared setting does not exist.
+    """
+    space: dict[str, tuple[Any, ...]] = {}
+    for name, values in method.cls.info.search_space.items():
+        if name not in method.settings:
+            raise InputError(f"{method.label}: search_space names {name!r}, which is no setting of it")
+        if not values:
+            raise InputError(f"{method.label}: search_space has no value for {name!r}")
+        space[name] = tuple(sorted(values))
+    low, high = learning_rate / LEARNING_RATE_RANGE, learning_rate * LEARNING_RATE_RANGE
+    return {**space, LEARNING_RATE: (low, high)}
+
+
+def configurations(
+    method: Chosen, space: Mapping[str, Sequence[Any]], budget: int, seed: int = 0
+) -> list[dict[str, str]]:
+    """``budget`` different configurations as settings on the command line; the first is the default: ``{}``.
+
+    The others are points of a scrambled Sobol sequence (scipy.stats.qmc) over the space, seeded by ``seed``
+    and the method's name. Positive numbers that span a range are searched between the least and the greatest
+    value declared, evenly in the logarithm, and rounded to two digits (whole numbers to whole ones); of
+    anything else the declared values are taken. Settings given inline (``l2:strength=0.1``) are kept.
+    """
+    import numpy as np
+    from scipy.stats import qmc
+
+    free = [name for name in space if method.settings[name] == _default(method, name)]
+    names = [name for name in free if len(set(space[name])) > 1]
+    if budget < 1:
+        raise InputError(f"a budget of {budget}: at least one configuration is needed")
+    if budget > 1 and not names:
+        raise InputError(f"{method.label}: nothing is left to search, every setting is given")
+    number = int(sha256(f"{seed} {method.cls.info.name}".encode())[:8], 16)
+    sampler = qmc.Sobol(max(1, len(names)), scramble=True, rng=np.random.default_rng(number))
+    found: list[dict[str, str]] = [{}]
+    known: set[tuple[str, ...]] = set()
+    tried = 0
+    while len(found) < budget:
+        if tried > 100 * budget:
+            raise InputError(f"{method.label}: fewer than {budget} different configurations can be had")
+        points = sampler.random(64)
+        tried += len(points)
+        for point in points:
+            candidate = {name: _value(space[name], u) for name, u in zip(names, point, strict=True)}
+            if (values := tuple(candidate.values())) not in known and len(found) < budget:
+                known.add(values)
+                found.append(candidate)
+    return found
+
+
+def _default(method: Chosen, name: str) -> Any:
+    """What the setting is where nobody gave it."""
+    if name == LEARNING_RATE:
+        return None
+    part, _, field = name.rpartition(".")
+    classes = [p.cls for p in method.parts if p.cls.info.name == part] if part else [method.cls]
+    return getattr(classes[0], field)
+
+
+def _value(values: Sequence[Any], u: np.floating[Any]) -> str:
+    """The value at ``u`` in [0, 1)."""
+    if not _interpolated(values):
+        return _text(values[int(u * len(values))])
+    low, high = values[0], values[-1]
+    between = float(low * (high / low) ** u)
+    if all(isinstance(v, int) for v in values):
+        return str(round(between))
+    return f"{_rounded(between):g}"
+
+
+def may_be_tried(values: Sequence[Any], text: str) -> bool:
+    """Whether a sweep over ``values``, in ascending order, may try the one written so."""
+    if not _interpolated(values):
+        return text in [_text(value) for value in values]
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    low, high = values[0], values[-1]
+    if not min(low, _rounded(low)) <= value <= max(high, _rounded(high)):
+        return False
+    return text == (str(int(value)) if all(isinstance(v, int) for v in values) else f"{value:g}")
+
+
+def _interpolated(values: Sequence[Any]) -> bool:
+    """Whether values between the declared ones are searched too."""
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in values)
+    return numbers and bool(values[-1] >= INTERPOLATED * values[0])
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _text(value: Any) -> str:
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

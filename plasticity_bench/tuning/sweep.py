@@ -1,0 +1,179 @@
+"""Tuning: every method gets as many configurations, tried on seeds that no reported score uses.
+
+    sweeps/<stream>-v<n>/<method>-<hash8>/   a cell per configuration, as ``run`` writes it, of tuning seeds
+                        /<method>.sweep.json  all configurations with their scores, and the one chosen
+
+The configuration chosen is the one whose mean performance in the last window (what the leaderboard's
+retained plasticity is made of) is highest over the tuning seeds; one with a nan is never chosen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plasticity_bench.errors import InputError
+from plasticity_bench.records.configuration import CellPlan, method_folder, stream_folder
+from plasticity_bench.registry.choices import choose_method, choose_stream, stream_of
+from plasticity_bench.running.plan import Planned
+from plasticity_bench.scoring.metrics import measure
+from plasticity_bench.storage.files import write_json
+from plasticity_bench.tuning.search import configurations, search_space
+
+SCHEMA = 1
+#: The first tuning seed: far from the seeds that are reported, 0, 1, 2, ...
+FIRST_SEED = 10_000
+OBJECTIVE = "mean over the tuning seeds of the mean performance in the last window"
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """One method on one stream: a cell per configuration."""
+
+    stream: str  # as ``choose_stream`` reads it
+    method: str  # as ``choose_method`` reads it
+    space: Mapping[str, tuple[Any, ...]]
+    configurations: tuple[Mapping[str, str], ...]
+
+    def cells(self) -> list[CellPlan]:
+        """What is to be trained."""
+        return [CellPlan(self.stream, self.method, settings) for settings in self.configurations]
+
+
+def plan_sweep(stream: str, method: str, budget: int, design: int = 0) -> SweepPlan:
+    """The configurations of ``method`` on ``stream``. Raises InputError for unknown names."""
+    chosen = choose_method(method)
+    space = search_space(chosen, stream_of(choose_stream(stream)).optimizer().lr)
+    return SweepPlan(stream, method, space, tuple(configurations(chosen, space, budget, design)))
+
+
+def tuning_seeds(count: int) -> list[int]:
+    """``count`` seeds from FIRST_SEED. Raises InputError for none."""
+    if count < 1:
+        raise InputError(f"{count} tuning seeds: at least one is needed")
+    return list(range(FIRST_SEED, FIRST_SEED + count))
+
+
+def summarise(
+    plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int], design: int
+) -> dict[str, Any]:
+    """The sweep's table, once all of its cells are trained. Raises InputError where records are damaged."""
+    rows = []
+    for settings, item in zip(plan.configurations, planned, strict=True):
+        measured = measure(item.cell)
+        late = dict(zip(measured.seeds, measured.ends()[1].tolist(), strict=True))
+        seconds = dict(zip(measured.seeds, measured.seconds.tolist(), strict=True))
+        values = [late[seed] for seed in seeds]
+        rows.append(
+            {
+                "settings": dict(settings),
+                "label": item.cell.configuration,
+                "cell": item.cell.path.name,
+                "score": _or_none(float(np.mean(values))),
+                "per_seed": [_or_none(value) for value in values],
+                "seconds": round(sum(seconds[seed] for seed in seeds), 3),
+            }
+        )
+    chosen = best([row["score"] for row in rows])
+    if chosen is None:
+        raise InputError(f"{plan.method} on {plan.stream}: every configuration ends in nan, none to choose")
+    return {
+        "schema": SCHEMA,
+        "stream": planned[0].cell.stream,
+        "method": planned[0].cell.configuration,
+        "objective": OBJECTIVE,
+        "budget": len(rows),
+        "design": design,
+        "seeds": list(seeds),
+        "space": {name: list(values) for name, values in plan.space.items()},
+        "chosen": chosen,
+        "configurations": rows,
+    }
+
+
+def best(scores: Sequence[float | None]) -> int | None:
+    """Index of the highest score, the first where several are; None where all of them are None."""
+    known = [-np.inf if score is None else score for score in scores]
+    return None if max(known) == -np.inf else int(np.argmax(known))
+
+
+def write(out: Path, found: Mapping[str, Any]) -> Path:
+    """Records a sweep's table; a smaller one of the same design, which it holds, is replaced.
+
+    Raises InputError rather than replace another sweep.
+    """
+    path = table_path(out, str(found["stream"]), str(found["method"]))
+    if path.exists():
+        before = read(path)
+        same = all(
+            before.get(key) == found[key] for key in ("stream", "method", "design", "space", "objective")
+        )
+        tried = [(row["settings"], row["cell"]) for row in found["configurations"]]
+        earlier = [(row["settings"], row["cell"]) for row in before["configurations"]]
+        grown = set(before.get("seeds", ())) <= set(found["seeds"])
+        if not (same and grown and all(row in tried for row in earlier)):
+            raise InputError(
+                f"{path} is another sweep, not overwritten; move it away or choose another --out"
+            )
+    write_json(path, dict(found))
+    return path
+
+
+def table_path(out: Path, stream: str, method: str) -> Path:
+    """Where the table of a method (its label) on a stream (its folder's name) is or will be."""
+    return out / stream / f"{method.replace(':', '_').replace('/', '_').replace(',', '_')}.sweep.json"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A sweep's table. Raises InputError where it is damaged or of another schema."""
+    try:
+        found = json.loads(path.read_text())
+        chosen = found["configurations"][found["chosen"]]
+        _ = (found["stream"], found["method"], found["seeds"], chosen["settings"], chosen["label"])
+        _ = [(row["settings"], row["cell"]) for row in found["configurations"]]
+        if found["schema"] != SCHEMA:
+            raise InputError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}); move it away and sweep again") from error
+    return dict(found)
+
+
+def tuned(out: Path, stream: str, method: str) -> dict[str, Any]:
+    """The table of the sweep of ``method`` on ``stream`` (as users name it), for its choice.
+
+    Raises InputError where there is none.
+    """
+    path = table_path(out, stream_folder(choose_stream(stream)), choose_method(method).label)
+    if not path.exists():
+        raise InputError(
+            f"no sweep of {method} on {stream} in {out}; make one with "
+            f"`python -m plasticity_bench sweep --method {method} --stream {stream} --out {out}`"
+        )
+    return read(path)
+
+
+def tuned_plan(out: Path, stream: str, method: str) -> CellPlan:
+    """What to run for the configuration that the sweep in ``out`` chose.
+
+    Raises InputError where there is no sweep, or one of another version of the method.
+    """
+    found = tuned(out, stream, method)
+    chosen = found["configurations"][found["chosen"]]
+    plan = CellPlan(stream, method, dict(chosen["settings"]), json.dumps(found, indent=1) + "\n")
+    if chosen["cell"] != method_folder(plan.chosen()[1]):
+        raise InputError(
+            f"the sweep of {method} on {stream} in {out} is of another version of the method; move it away "
+            "and sweep again"
+        )
+    return plan
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value

@@ -1,0 +1,90 @@
+"""Every check of the contract against methods that break it: what it says, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasticity_bench import seeding
+from plasticity_bench.contract.checks import CHECKS, examine
+from plasticity_bench.contract.results import FAILED, INAPPLICABLE, INFORMATION, PASSED, WARNING, Result
+from plasticity_bench.contract.subject import Subject
+from plasticity_bench.errors import InputError
+from tests.support.broken_hooks import ELSEWHERE, TRAINING
+from tests.support.broken_methods import DEFINITION, GOOD, Case, write
+
+CASES = {**DEFINITION, **TRAINING, **ELSEWHERE}
+
+
+def result_of(name: str, subject: Subject) -> Result:
+    (check,) = [check for check in CHECKS if check.name == name]
+    return examine(check, subject)
+
+
+def marked(path: Path) -> list[str]:
+    """The lines that a result is to name."""
+    lines = path.read_text().splitlines()
+    return [f"tried.py:{i}" for i, line in enumerate(lines, 1) if "# here" in line]
+
+
+@pytest.fixture
+def purposes() -> Iterator[None]:
+    """What a case spoils is mended."""
+    kept = dict(seeding.PURPOSES)
+    yield
+    seeding.PURPOSES.update(kept)
+
+
+@pytest.mark.usefixtures("purposes")
+@pytest.mark.parametrize("name", CASES)
+def test_a_broken_method_is_caught(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    path = write(tmp_path, case)
+    result = result_of(case.check, Subject(str(path)))
+    assert result.state == case.state, result
+    for phrase in case.says:
+        assert phrase in result.detail + result.mend, result
+    assert "\n" not in result.detail + result.mend
+    assert result.mend or result.state in (INAPPLICABLE, INFORMATION)
+    assert marked(path) in ([], [result.where])
+
+
+def test_every_check_has_a_case_and_the_method_that_they_mutate_passes_all(tmp_path: Path) -> None:
+    assert {case.check for case in CASES.values()} == {check.name for check in CHECKS}
+    subject = Subject(str(write(tmp_path, Case("", GOOD, ()))))
+    states = {check.name: examine(check, subject) for check in CHECKS}
+    assert states.pop("cost").state == INFORMATION
+    assert {result.state for result in states.values()} == {PASSED}, states
+
+
+def test_compositions_say_which_part_is_at_fault(tmp_path: Path) -> None:
+    path = write(tmp_path, TRAINING["sum over everything"])
+    subject = Subject(f"l2+{path}:Tried:strength=0.01")
+    result = result_of("stack", subject)
+    assert result.state == FAILED
+    assert "after tried before_update" in result.detail
+    assert [result.where] == marked(path)
+    assert result_of("off", Subject("l2+syre:sigma=1")).state == PASSED
+    assert result_of("off", Subject("l2+trac")).state == INAPPLICABLE
+
+
+def test_settings_and_step_size_are_those_that_are_checked() -> None:
+    subject = Subject("l2:strength=0,lr=0.01")
+    assert subject.optimizer.lr == 0.01
+    assert result_of("acts", subject).state == WARNING
+    assert result_of("off", Subject("l2:strength=0.1,lr=0.01")).state == PASSED
+    assert not subject.run().equals(Subject("none").run())
+
+
+def test_a_method_that_refuses_the_network_is_bad_input() -> None:
+    with pytest.raises(InputError, match="two activations"):
+        Subject("crelu+deep-fourier")
+
+
+def test_results_are_data() -> None:
+    result: Any = result_of("definition", Subject("l2"))
+    with pytest.raises(AttributeError):
+        result.state = FAILED

@@ -1,0 +1,112 @@
+"""Cells: their configuration and folders, and what ``run`` says of a folder that it cannot use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasticity_bench.cli import main
+from plasticity_bench.errors import InputError
+from plasticity_bench.records.configuration import CellPlan, configuration, method_folder, stream_folder
+from plasticity_bench.records.tables import COLUMNS
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.running.launch import train
+from plasticity_bench.running.plan import Planned, open_cells
+from plasticity_bench.storage.files import write_json
+from plasticity_bench.storage.locks import locked
+
+ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"task": i} for i in range(3)]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below, but locks, with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_path: Path) -> None:
+    """A run killed after its last record: nothing is missing, and nothing but the records stays."""
+    plan = CellPlan("permuted-digits:tasks=3", "none")
+    cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
+    for seed in (0, 1):
+        cell.write_seed(seed, ROWS, {})
+    before = files(tmp_path)
+    for name in ("checkpoint-0-1.pt", ".checkpoint-0-1.pt.123.tmp", "error.txt"):
+        (cell.path / name).write_bytes(b"junk")
+    (cell.path / "checkpoint-1-2.pt").write_bytes(b"seed 2 was asked for once: kept")
+    console: Any = None  # nothing to tell, as nothing is trained
+    assert train([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
+    (cell.path / "checkpoint-1-2.pt").unlink()
+    assert files(tmp_path) == before
+
+
+def test_folders_tell_cells_apart() -> None:
+    stream = choose_stream("permuted-digits:tasks=30")
+    assert stream_folder(stream) == "permuted-digits-v1_tasks=30"
+    assert stream_folder(choose_stream("permuted-digits")) == "permuted-digits-v1"
+    assert stream_folder(choose_stream("permuted-digits:tasks=300")) == "permuted-digits-v1"
+    methods = ("l2", "l2:strength=0.01", "l2:decoupled=true", "l2:lr=0.01", "l2-init", "none")
+    folders = [method_folder(choose_method(text)) for text in methods]
+    assert len(set(folders)) == len(methods)
+    assert method_folder(choose_method("l2:strength=1e-3")) == folders[0]  # the default, written out
+    assert method_folder(choose_method("l2", {"strength": "0.01"})) == folders[1]
+
+
+def test_the_configuration_holds_what_scores_depend_on() -> None:
+    found = configuration(
+        choose_stream("permuted-digits:tasks=30"), choose_method("l2:strength=0.01,lr=0.02")
+    )
+    assert found["stream"]["settings"] == {"tasks": 30}
+    assert (found["stream"]["tasks"], found["stream"]["steps"], found["stream"]["batch"]) == (30, 112, 16)
+    assert found["method"]["settings"] == {"strength": 0.01, "decoupled": False, "lr": 0.02}
+    assert found["optimizer"]["lr"] == 0.02
+    assert found["network"]["hidden"] == (100, 100)
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("damage", ["config", "protocol", "lock"])
+def test_run_tells_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    cell = open_cells(tmp_path, [CellPlan("permuted-digits:tasks=3", "none")], [0])[0].cell
+    path = cell.path / "config.json"
+    if damage == "config":
+        path.write_text(path.read_text()[:100])
+    elif damage == "protocol":
+        write_json(path, {**cell.config, "protocol": 99})
+    command = [
+        "run",
+        "--method",
+        "none",
+        "--no-references",
+        "--stream",
+        "permuted-digits:tasks=3",
+        "--seeds",
+        "1",
+    ]
+    with locked([cell.path] if damage == "lock" else []):
+        assert main([*command, "--runs", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert str(cell.path) in err
+    assert {"config": "is damaged", "protocol": "protocol 99", "lock": "another process"}[damage] in err
+    assert cell.seeds() == []
+
+
+def test_more_cells_than_a_process_may_open_files(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folders = [tmp_path / str(i) for i in range(400)]
+    for folder in folders:
+        folder.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        with locked(folders), pytest.raises(InputError, match="another process"), locked(folders[-1:]):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

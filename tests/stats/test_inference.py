@@ -1,0 +1,186 @@
+"""Tests, corrections and profiles against scipy, published numbers, and loops written out."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from plasticity_bench.stats.inference import (
+    holm,
+    paired_test,
+    pairwise_p_values,
+    performance_profile,
+    probability_of_improvement,
+)
+
+
+def simultaneous(values: np.ndarray) -> np.ndarray:
+    return pairwise_p_values(values)[1]
+
+
+def pair(n: int, shift: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n)
+    x = rng.normal(size=n)
+    return x + shift, x + rng.normal(size=n) / 2
+
+
+@pytest.mark.parametrize("n", [3, 8, 13])
+def test_paired_test_is_scipys(n: int) -> None:
+    a, b = pair(n)
+    scipys = scipy_stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.abs(scipy_stats.ttest_rel(x, y, axis=axis).statistic),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        alternative="greater",
+        vectorized=True,
+    )
+    assert paired_test(a, b) == pytest.approx(scipys.pvalue)
+
+
+def test_paired_test_by_hand() -> None:
+    # Three seeds, all higher by about one: 2 of the 8 patterns are as extreme.
+    a = np.array([2.0, 3.1, 4.0])
+    assert paired_test(a, np.array([1.0, 2.0, 3.0])) == 2 / 8
+    assert paired_test(a, a) == 1
+    assert np.isnan(paired_test(np.array([np.nan, 1.0]), np.array([0.0, 1.0])))
+    assert np.isnan(paired_test(a[:1], a[:1] + 1))
+    with pytest.raises(ValueError, match="same seeds"):
+        paired_test(a, a[:2])
+
+
+def test_random_sign_patterns_are_near_the_exact_ones() -> None:
+    a, b = pair(12, 0.2)
+    exact = paired_test(a, b)
+    assert 0.01 < exact < 0.9
+    values = np.array([a, b])
+    assert pairwise_p_values(values, permutations=3000)[0][0, 1] == pytest.approx(exact, abs=0.03)
+    np.testing.assert_array_equal(pairwise_p_values(values)[0], pairwise_p_values(values)[0])
+
+
+def test_level_is_kept_under_the_null() -> None:
+    """Of 300 comparisons of like with like about 5% fall below 0.05, and no more."""
+    rng = np.random.default_rng(2)
+    p = [paired_test(rng.normal(size=8), rng.normal(size=8)) for _ in range(300)]
+    assert 0.01 < np.mean(np.array(p) <= 0.05) < 0.085
+
+
+def test_holm_is_rs() -> None:
+    # R: p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm") and p.adjust(c(0.04, 0.001, 0.6), "holm")
+    np.testing.assert_allclose(holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
+    np.testing.assert_allclose(holm([0.04, 0.001, 0.6]), [0.08, 0.003, 0.6])
+    assert holm([0.9, 0.8]) == [1, 1]
+    adjusted = holm([0.02, float("nan"), 0.03])
+    assert adjusted[0] == 0.04
+    assert np.isnan(adjusted[1])
+    assert holm([]) == []
+
+
+def test_probability_of_improvement_is_mann_whitneys() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 6, size=(9, 2)).astype(float), rng.integers(0, 5, size=(7, 2)).astype(float)
+    expected = np.mean([scipy_stats.mannwhitneyu(a[:, s], b[:, s]).statistic / (9 * 7) for s in range(2)])
+    found = probability_of_improvement(a, b)
+    assert found.point == pytest.approx(expected)
+    assert found.low < found.point < found.high
+    mirrored = probability_of_improvement(b, a)
+    assert mirrored.point == pytest.approx(1 - expected)
+    assert probability_of_improvement(a + 10, b) == pytest.approx((1, 1, 1))
+    assert np.isnan(probability_of_improvement(a[:1], b).low)
+    assert np.isnan(probability_of_improvement([np.array([np.nan])], [np.array([1.0])]).point)
+    with pytest.raises(ValueError, match="same streams"):
+        probability_of_improvement(a, b[:, :1])
+
+
+def test_probability_of_improvement_resamples_as_a_loop_does() -> None:
+    a, b = pair(10, 0.3)
+    rng, values = np.random.default_rng(8), []
+    for _ in range(4000):
+        x, y = rng.choice(a, 10), rng.choice(b, 10)
+        values.append(np.mean([(u > v) + (u == v) / 2 for u in x for v in y]))
+    low, high = np.percentile(values, [2.5, 97.5])
+    found = probability_of_improvement([a], [b], reps=4000)
+    assert found.low == pytest.approx(low, abs=0.03)
+    assert found.high == pytest.approx(high, abs=0.03)
+
+
+def test_performance_profile_by_hand() -> None:
+    thresholds = np.array([0.0, 0.5, 1.0, 2.0])
+    first, second = np.array([0.2, 0.8, 1.5, 1.0]), np.array([0.6, 3.0])
+    shares, low, high = performance_profile([first, second], thresholds)
+    # Streams weigh the same, whatever their seeds; a run at the threshold is not above it.
+    np.testing.assert_allclose(shares, [1, (0.75 + 1) / 2, (0.25 + 0.5) / 2, (0 + 0.5) / 2])
+    assert (low <= shares).all()
+    assert (shares <= high).all()
+    assert low[0] == high[0] == 1
+    assert np.isnan(performance_profile([np.array([1.0])], thresholds)[1]).all()
+
+
+def test_simultaneous_p_values_of_one_pair_are_the_sign_test_on_t() -> None:
+    """Two methods: scipy's permutation test on the paired t statistic."""
+    a, b = pair(9, 0.3)
+    scipys = scipy_stats.permutation_test(
+        (a - b,),
+        lambda d, axis: np.abs(d.mean(axis) / d.std(axis, ddof=1)),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        alternative="greater",
+        vectorized=True,
+    )
+    found = simultaneous(np.array([a, b]))
+    assert found[0, 1] == found[1, 0] == pytest.approx(scipys.pvalue)
+    assert found[0, 0] == found[1, 1] == 1
+
+
+def test_simultaneous_p_values_written_out() -> None:
+    values = np.random.default_rng(0).normal([[0.0], [0.4], [2.0]], 1, size=(3, 6))
+    pairs = [(0, 1), (0, 2), (1, 2)]
+
+    def t(d: np.ndarray) -> float:
+        return float(abs(scipy_stats.ttest_1samp(d, 0).statistic))
+
+    own = [t(values[i] - values[j]) for i, j in pairs]
+    largest = [
+        max(t(np.array(signs) * (values[i] - values[j])) for i, j in pairs)
+        for signs in itertools.product([1, -1], repeat=6)
+    ]
+    found = simultaneous(values)
+    for (i, j), statistic in zip(pairs, own, strict=True):
+        assert found[i, j] == pytest.approx(np.mean(np.array(largest) >= statistic * (1 - 1e-9)))
+    # Adjusted values are never below those of the pair by itself.
+    single = pairwise_p_values(values)[0]
+    assert single[0, 2] == simultaneous(values[[0, 2]])[0, 1]
+    assert (found >= single).all()
+
+
+def test_eight_seeds_can_tell_many_methods_apart() -> None:
+    """Holm's least value for 24 methods and 8 seeds is 276 * 2 / 256: it can reject nothing."""
+    rng = np.random.default_rng(1)
+    values = 0.1 * rng.normal(size=(24, 8)) + np.arange(24)[:, None]
+    assert simultaneous(values)[0, 23] <= 0.05
+    assert simultaneous(values[:, :4]).min() >= 2 / 2**4
+
+
+def test_simultaneous_level_is_kept() -> None:
+    """With no method better than another, some pair of ten methods is told apart in about 5% of tables."""
+    rng = np.random.default_rng(3)
+    tables = [simultaneous(rng.normal(size=(10, 8))) for _ in range(200)]
+    assert np.mean([table.min() <= 0.05 for table in tables]) < 0.1
+
+
+def test_lacking_seeds_and_equal_methods() -> None:
+    values = np.random.default_rng(5).normal(size=(4, 6))
+    values[1] = values[0]
+    values[2, 1:] = np.nan
+    found = simultaneous(values)
+    assert found[0, 1] == 1
+    assert np.isnan(found[2, [0, 1, 3]]).all()
+    assert found[2, 2] == 1
+    partly = np.array([[1.0, 2, 3, 4, np.nan], [0, 1.1, 2, 3, 9]])
+    assert simultaneous(partly)[0, 1] == 2 / 16
+    many = np.random.default_rng(6).normal(size=(2, 20))
+    many[0] += 3
+    assert simultaneous(many)[0, 1] == 1 / 2**11

@@ -1,0 +1,79 @@
+"""Methods attached to torch modules, compared with the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from plasticity_bench.agents.adapters.torch_adapter import attach
+from plasticity_bench.agents.layers import Layer, trainable
+from plasticity_bench.agents.networks import StackedNetwork
+from plasticity_bench.agents.rng import SeedRng
+from plasticity_bench.contract.elsewhere import side_by_side
+from plasticity_bench.registry.catalog import METHODS
+from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.specs import NetworkSpec, OptimizerSpec
+from tests.support.method_names import ARCHITECTURES, EXAMPLE
+
+#: Schedules under which the methods act within a few updates.
+EAGER = {
+    "cbp": "cbp:rate=0.2,maturity=2",
+    "redo": "redo:period=3,tau=0.5",
+    "regrama": "regrama:period=3,tau=0.5",
+    "snr": "snr:period=2,window=4,limit=20",
+    "dash": "dash:updates=2",
+    "swr": "swr:period=3,share=0.1",
+    "hare-tortoise": "hare-tortoise:decay=0.5,period=3",
+}
+
+SERVED = [EAGER.get(name, name) for name in METHODS if name not in ARCHITECTURES]
+
+INSTANCES = [*SERVED, "upgd:protect=false", "l2:decoupled=true", "syre+shrink-perturb:interval=2", EXAMPLE]
+
+
+def check_against_the_learner(
+    name: str, optimizer: str, network: NetworkSpec, make: Callable[[list[Layer]], nn.Module]
+) -> None:
+    """Two tasks of some updates: a stack of one seed, and a torch loop with the same weights and batches."""
+    stack = StackedNetwork(network, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
+    spec = OptimizerSpec(optimizer, 0.01, momentum=0.9)
+    model = make(stack.layers)
+    theirs: torch.optim.Optimizer = (
+        torch.optim.Adam(model.parameters(), 0.01)
+        if optimizer == "adam"
+        else torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    )
+    attached = attach(name, model, theirs, seed=3)
+    for _ in side_by_side(method_of(choose_method(name)), stack, spec, model, theirs, attached):
+        for mine, other in zip(model.parameters(), trainable(stack.layers), strict=True):
+            torch.testing.assert_close(mine.detach(), other.detach()[0], rtol=1e-9, atol=1e-12)
+            assert torch.isfinite(mine).all()
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.last_norm = nn.GroupNorm(2, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.first(x)).relu()
+        return functional.relu(x + self.last_norm(self.second(y)))
+
+
+def residual() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        Block(4),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )

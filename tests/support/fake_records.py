@@ -1,0 +1,142 @@
+"""Synthetic records for tests: cells written with the real code, holding made-up numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plasticity_bench.records.cells import Cell, open_cell
+
+#: Diagnostics are measured at every tenth task only, as real runs may do.
+EVERY = 10
+
+
+def write_cell(
+    runs: Path,
+    method: str,
+    performance: Mapping[int, Sequence[float]],
+    *,
+    stream: str = "permuted-digits",
+    columns: Mapping[str, Sequence[float]] | None = None,
+    seconds: float = 1.0,
+    stack: int = 16,
+    device: str = "cpu",
+    tuning: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Cell:
+    """A cell whose seed s has ``performance[s][t]`` as the online performance of task t.
+
+    ``columns`` holds further columns, the same for every seed (nan: not measured). ``changes`` replace
+    entries of the stream's configuration (``chance=0.0``).
+    """
+    tasks = len(next(iter(performance.values())))
+    config = {
+        "stream": {
+            "name": stream,
+            "version": 1,
+            "label": stream,
+            "summary": f"a made-up stream called {stream}",
+            "source": "none: synthetic records",
+            "settings": {"lr": 0.001},
+            "tasks": tasks,
+            "chance": 0.1,
+            "score": "online_performance",
+            "warmup_tasks": 0,
+            "unit": "accuracy",
+            **changes,
+        },
+        "method": {
+            "name": method.partition(":")[0],
+            "label": method,
+            "settings": {},
+            "summary": f"what {method.partition(':')[0]} does",
+            "paper": f"A. Author, A paper on {method.partition(':')[0]}, arXiv 0000.00000",
+            "task_boundaries": method.startswith(("reset", "shrink-perturb")),
+            "source": "builtin",
+        },
+    }
+    folder = f"{method.replace(':', '-').replace('=', '-')}-0123abcd"
+    cell = open_cell(runs, f"{stream}-v1", folder, config, json.dumps(tuning) if tuning else "")
+    for seed, values in performance.items():
+        rows: list[dict[str, float]] = [
+            {"task": task, "online_performance": value} for task, value in enumerate(values)
+        ]
+        for name, column in (columns or {}).items():
+            for row, value in zip(rows, column, strict=True):
+                row[name] = value
+        cell.write_seed(seed, rows, {"seconds": seconds, "stack": stack, "device": device})
+    return cell
+
+
+def tuning_table(method: str, scores: Sequence[float] = (0.3, 0.5), stream: str = "permuted-digits") -> dict:
+    """A sweep's table: the default, then learning rates of 0.01, 0.02, ... with these scores."""
+    rows = [
+        {
+            "settings": {"lr": f"{0.01 * index:g}"} if index else {},
+            "label": f"{method}:lr={0.01 * index:g}" if index else method,
+            "cell": f"{method}-{index:08d}",
+            "score": value,
+            "per_seed": [value - 0.01, value, value + 0.01],
+            "seconds": 5.0,
+        }
+        for index, value in enumerate(scores)
+    ]
+    return {
+        "schema": 1,
+        "stream": f"{stream}-v1",
+        "method": method,
+        "objective": "made up",
+        "budget": len(rows),
+        "design": 0,
+        "seeds": [10_000, 10_001, 10_002],
+        "space": {"lr": [0.0001, 0.01]},
+        "chosen": int(np.argmax(scores)),
+        "configurations": rows,
+    }
+
+
+def learning_curves(
+    start: float, end: float, seeds: Iterable[int], tasks: int = 300, noise: float = 0.01, method: int = 0
+) -> dict[int, list[float]]:
+    """seed -> performance that drifts from ``start`` to ``end``.
+
+    Most of a seed's noise is shared by all methods, as tasks and initial weights are; a part is its own.
+    """
+    curves = {}
+    for seed in seeds:
+        shared, own = np.random.default_rng(seed), np.random.default_rng([seed, method])
+        path = end + (start - end) * np.exp(-3 * np.arange(tasks) / tasks)
+        path += shared.normal(0, noise) + own.normal(0, noise / 2)
+        curves[seed] = list(path + shared.normal(0, 2 * noise, tasks))
+    return curves
+
+
+def write_suite(runs: Path, seeds: int = 16, tasks: int = 300) -> list[Cell]:
+    """Two streams with five methods each, shaped like real results: `none` decays, `l2` much less so."""
+    methods = {
+        "none": (0.74, 0.62, 0.30, 30.0),
+        "reset": (0.64, 0.64, 0.02, 60.0),
+        "l2:strength=0.01": (0.73, 0.715, 0.05, 55.0),
+        "shrink-perturb": (0.73, 0.713, 0.04, 58.0),
+        "syre": (0.74, 0.72, 0.03, 62.0),
+    }
+    measured = np.arange(tasks) % EVERY == EVERY - 1
+    cells = []
+    for stream, shift in (("permuted-digits", 0.0), ("random-labels", -0.1)):
+        for index, (method, (start, end, dormant, rank)) in enumerate(methods.items()):
+            ramp = np.linspace(0, 1, tasks)
+            columns = {
+                "dormant_fraction": np.where(measured, dormant * ramp, np.nan).tolist(),
+                "effective_rank": np.where(measured, 70 + (rank - 70) * ramp, np.nan).tolist(),
+            }
+            curves = learning_curves(start + shift, end + 2 * shift, range(seeds), tasks, method=index)
+            cells.append(
+                write_cell(
+                    runs, method, curves, stream=stream, columns=columns, seconds=10.0 + index, stack=seeds
+                )
+            )
+    return cells

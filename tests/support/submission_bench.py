@@ -1,0 +1,125 @@
+"""A submission that is valid and small, made without training: possible numbers in the real layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plasticity_bench.agents.diagnostics import is_measured
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.running.plan import Planned, open_cells
+from plasticity_bench.storage.files import sha256
+from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.verify import verify
+from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
+from plasticity_bench.tuning.sweep import plan_sweep, summarise, tuned_plan, tuning_seeds, write
+
+STREAM = "permuted-digits:tasks=3"
+FOLDER = "permuted-digits-v1_tasks=3"
+ORIGIN: dict[str, Any] = {
+    "protocol": 1,
+    "device": "cpu",
+    "stack": 2,
+    "threads": 1,
+    "seconds": 0.25,
+    "git": None,
+    "finished": "2026-01-02T03:04:05Z",
+    "versions": {"python": "3.12.1", "torch": "2.9.0", "numpy": "2.3.0", "plasticity_bench": "0.1.0"},
+    "hardware": {"machine": "x86_64", "cpu": "AVX2", "accelerator": None},
+}
+
+
+def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
+    """Made-up numbers within their bounds, filled where a run of a supervised stream fills them."""
+    rng = np.random.default_rng([seed, *cell.method.encode()])
+    rows = []
+    for task in range(cell.tasks):
+        row = {"task": task, "online_performance": 0.3 + 0.4 * rng.random(), "online_loss": 2 * rng.random()}
+        if is_measured(task, cell.tasks):
+            names = [name for name in cell.columns if name not in row and name != "final_performance"]
+            row |= {name: float(rng.random()) for name in names}
+        rows.append(row)
+    return rows
+
+
+def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[Planned]:
+    """Fills the cells of ``plans`` in ``runs`` with made-up numbers."""
+    planned = open_cells(runs, plans, seeds)
+    for item in planned:
+        for seed in item.missing:
+            item.cell.write_seed(seed, possible_rows(item.cell, seed), ORIGIN)
+    return planned
+
+
+def sweep(
+    out: Path, method: str, budget: int = 4, streams: Sequence[str] = (STREAM,), design: int = 0
+) -> Path:
+    """``out`` with a sweep of the method on every stream, made of made-up records."""
+    for stream in streams:
+        plan, seeds = plan_sweep(stream, method, budget, design), tuning_seeds(2)
+        write(out, summarise(plan, record(out, plan.cells(), seeds), seeds, design))
+    return out
+
+
+def submit(
+    out: Path,
+    runs: Path,
+    method: str,
+    seeds: int = 2,
+    streams: Sequence[str] = (STREAM,),
+    tuned: Path | None = None,
+    **who: str,
+) -> Path:
+    """The submission's folder, made by the code that the command uses, of made-up records."""
+    plans = [tuned_plan(tuned, stream, method) if tuned else CellPlan(stream, method) for stream in streams]
+    chosen = choose_method(method)
+    name = submission_name(chosen, tuned is not None)
+    found = find_submission(out, name, chosen, tuned is not None)
+    planned = record(runs, plans, range(seeds))
+    for item in planned:
+        missing(found, item.cell.stream, item.seeds, item.plan.tuning)
+    write_submission(out, name, chosen, planned, found, Submitter(**who))
+    return out / name
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replaces entries of a JSON file; ``a__b=1`` is the entry b of a."""
+    document = json.loads(path.read_text())
+    for key, value in changes.items():
+        *above, last = key.split("__")
+        inner = document
+        for part in above:
+            inner = inner[part]
+        inner[last] = value
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def edit_table(table: Path, old: str, new: str) -> None:
+    """Changes a table, with a checksum that fits, as a forger would."""
+    text = table.read_text()
+    assert old in text
+    data = text.replace(old, new, 1).encode()
+    table.write_bytes(data)
+    edit_json(table.with_suffix(".json"), sha256=sha256(data))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below with its bytes; locks left out."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def problems(*paths: Path) -> list[str]:
+    """What ``verify`` says is wrong with these submissions, fit to print."""
+    found = [str(problem) for problem in verify(paths).problems]
+    assert all(line.isprintable() for line in found)
+    return found
