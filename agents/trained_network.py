@@ -9,7 +9,7 @@ import torch
 
 from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import add_penalty, feature_gradient
-from plasticity_bench.agents.methods import Method
+from plasticity_bench.agents.methods.base import HOOKS, Method
 from plasticity_bench.agents.networks import StackedNetwork, Storage
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
@@ -35,7 +35,8 @@ class TrainedNetwork:
         self.network.products = torch.bfloat16 if precision == "bf16" else None
         self.layers = self.network.layers
         self.optimizer = FlatOptimizer(self.network.flat, self.network.gradient, optimizer)
-        self.hooks = {name for name in ("penalty", "before_update", "after_update") if method.uses(name)}
+        #: Names of the hooks that the method uses at every update.
+        self.hooks = {hook.name for hook in HOOKS if hook.when == "update" and method.uses(hook.name)}
 
     def setup(self, output_gradient: OutputGradient, rng: SeedRng) -> None:
         """Before the first step: the loss's gradient (see ``GradientStep``) and the method's generator."""
@@ -51,7 +52,7 @@ class TrainedNetwork:
         """How gradients and predictions are computed; again when the network may have got branches."""
         self.gradients = self.network.train_step(self.output_gradient)
         self.gradients.keep_features = self.method.needs_features
-        if self.method.uses("feature_penalty"):
+        if "feature_penalty" in self.hooks:
             self.gradients.feature_gradient = partial(feature_gradient, self.method)
         apart = self.predictor is not self.network or self.network.spec.two_modes
         self._predict = self.predictor.train_step(self.output_gradient).outputs if apart else None

@@ -21,8 +21,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from plasticity_bench.agents.adapters.module_layers import ModuleLayers, module_layers
-from plasticity_bench.agents.adapters.torch_adapter import HOOKS, Attachment, MethodLike
+from plasticity_bench.agents.adapters.torch_adapter import Attachment, MethodLike
 from plasticity_bench.agents.layers import trainable
+from plasticity_bench.agents.methods.base import HOOKS
 from plasticity_bench.agents.networks import ACTIVATIONS
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.choices import choose_method, method_of
@@ -105,7 +106,8 @@ class ArchitecturePolicy(ActorCriticPolicy):
         widths = tuple(module.out_features for module in network if isinstance(module, nn.Linear))
         plain = NetworkSpec((self.features_dim,), outputs, widths)
         spec = method.network(plain)
-        if spec == plain or any(map(method.uses, HOOKS)):
+        acts = any(method.uses(hook.name) for hook in HOOKS if hook.when in ("update", "boundary"))
+        if spec == plain or acts:
             raise InputError(
                 f'architecture "{self.architecture}": only what changes the network and nothing else can '
                 "be built in; attach the others"

@@ -22,7 +22,7 @@ from torch import nn
 
 from plasticity_bench.agents.adapters.module_layers import ModuleLayers, module_layers
 from plasticity_bench.agents.layers import Layer, add_penalty, feature_gradient, trainable
-from plasticity_bench.agents.methods import Method
+from plasticity_bench.agents.methods.base import HOOKS, Method
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
@@ -32,9 +32,6 @@ from plasticity_bench.specs import NetworkSpec
 
 #: What names a method: as on the command line, or what makes one, or one that has not been set up.
 MethodLike = str | Method | Callable[[], Method]
-
-#: Everything that a method may do besides changing the network and its set-up.
-HOOKS = ("penalty", "feature_penalty", "before_update", "after_update", "on_task_end")
 
 
 class TorchOptimizer:
@@ -163,7 +160,8 @@ class _Part:
         self.trained = [parameter for parameter in trainable(self.layers) if parameter not in absent]
         # It has what methods use of a FlatOptimizer.
         self.optimizer = cast(FlatOptimizer, TorchOptimizer(optimizer, self.trained))
-        self.acts = any(method.uses(hook) for hook in HOOKS[:-1])
+        #: Whether it does anything at an update.
+        self.acts = any(method.uses(hook.name) for hook in HOOKS if hook.when == "update")
 
     def check(self) -> None:
         """Raises InputError where the method cannot serve this network."""

@@ -7,11 +7,12 @@ Hooks run without gradient tracking; only ``penalty`` and ``feature_penalty`` ar
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +109,58 @@ class Method:
                 setattr(self, name, value)
             else:
                 restore(value)
+
+
+class Hook(NamedTuple):
+    """A function of ``Method`` that the benchmark calls, with what a caller needs to know about it.
+
+    Its parameters are those of the function in ``Method``: see ``parameters``.
+
+    Args:
+        name: Name of the function in ``Method``.
+        when: When it is called. ``"build"``: before training; ``"update"``: at every update; ``"boundary"``:
+            between two tasks, if ``info.task_boundaries``; ``"query"``: at any time; ``"replay"``: after
+            updates that were replayed from a CUDA graph; ``"checkpoint"``: to save and to load.
+        may_change: What it may change in place: ``"weights"``, ``"gradients"``, both or nothing.
+        returns: What it returns. A ``"loss term"`` is differentiated.
+    """
+
+    name: str
+    when: Literal["build", "update", "boundary", "query", "replay", "checkpoint"]
+    may_change: tuple[Literal["weights", "gradients"], ...] = ()
+    returns: Literal["nothing", "network", "loss term", "layers", "count", "truth", "state"] = "nothing"
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of its parameters in order, ``self`` first."""
+        return list(inspect.signature(getattr(Method, self.name)).parameters)
+
+    @property
+    def sees_layers(self) -> bool:
+        """Whether it is given layers, so that its code must serve any number of seed dimensions."""
+        return not {"layer", "layers"}.isdisjoint(self.parameters)
+
+
+#: Every function of ``Method`` that is called, in the order in which training calls them. The training loop,
+#: the adapters and the contract (``plasticity_bench check``) take the hooks from here and nowhere else.
+HOOKS = (
+    Hook("network", "build", returns="network"),
+    Hook("setup", "build", ("weights",)),
+    Hook("predictor", "build", returns="layers"),
+    Hook("uses", "query", returns="truth"),
+    Hook("penalty", "update", returns="loss term"),
+    Hook("feature_penalty", "update", returns="loss term"),
+    Hook("before_update", "update", ("weights", "gradients")),
+    Hook("after_update", "update", ("weights", "gradients")),
+    Hook("on_task_end", "boundary", ("weights", "gradients")),
+    Hook("repeats", "query", returns="count"),
+    Hook("skip", "replay"),
+    Hook("state_dict", "checkpoint", returns="state"),
+    Hook("load_state_dict", "checkpoint"),
+)
+
+#: Class variables of ``Method`` that a method may set: they are no hyperparameters.
+CLASS_VARIABLES = tuple(name for name, kind in Method.__annotations__.items() if "ClassVar" in str(kind))
 
 
 def before_next(updates: int, period: int) -> int:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _examine(method: str, report: TextIO | None) -> list[Result]:
     from plasticity_bench.contract.checks import CHECKS, examine
-    from plasticity_bench.contract.results import FAILED, Result
+    from plasticity_bench.contract.results import Result, Verdict
     from plasticity_bench.contract.subject import Subject
     from plasticity_bench.errors import RunFailed
 
@@ -78,7 +78,8 @@ def _examine(method: str, report: TextIO | None) -> list[Result]:
             subject = Subject(method)
         except RunFailed as error:  # there is nothing to train
             begin(f"{'makes a network':56}")
-            done(Result("network", FAILED, str(error), "network returns a NetworkSpec: replace(spec, ...)"))
+            fix = "network returns a NetworkSpec: replace(spec, ...)"
+            done(Result("network", Verdict.FAILED, str(error), fix))
             return results
         for number, check in enumerate(CHECKS, 1):
             begin(f"{number:2}/{len(CHECKS)} {check.question:50}")
@@ -95,13 +96,13 @@ def _shown(result: Result, before: list[Result]) -> str:
         if (other.state, other.detail, other.where) == (result.state, result.detail, result.where):
             return f"{state}  as in {number}"
     lines = [state, f"      {result.where + ': ' if result.where else ''}{result.detail}"]
-    return "\n".join([*lines, f"      -> {result.mend}"] if result.mend else lines)
+    return "\n".join([*lines, f"      -> {result.fix}"] if result.fix else lines)
 
 
 def _sum_up(method: str, label: str, results: list[Result], seconds: float) -> None:
     from shlex import quote
 
-    states = [result.state for result in results]
+    states = [result.state.value for result in results]
     counts = [
         f"{states.count(state)} {state}" for state in SHOWN if state in states and state != "information"
     ]

@@ -1,4 +1,4 @@
-"""The contract of a method: all checks in order, and how one is carried out."""
+"""The contract of a method: all checks in order, and how one is run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import torch
 
-from plasticity_bench.contract import definition, elsewhere, networks, random_numbers, training
-from plasticity_bench.contract.results import FAILED, PASSED, Outcome, Result
+from plasticity_bench.contract import definition, elsewhere, hooks, networks, random_numbers, training
+from plasticity_bench.contract.results import NotPassed, Result, Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError
 
 
 class Check(NamedTuple):
-    """One check: ``run`` returns what it found, or raises an Outcome."""
+    """One check: ``run`` returns what it found, or raises NotPassed."""
 
     name: str
     question: str
@@ -25,10 +25,11 @@ class Check(NamedTuple):
 
 CHECKS = (
     Check("definition", "info, hyperparameters and hooks agree", definition.is_defined),
+    Check("hooks", "every hook changes and returns only what it may", hooks.behave),
     Check("learning", "the loss falls and all numbers are finite", training.learns),
     Check("random", "draws from no global generator", random_numbers.draws_its_own),
-    Check("repeat", "the same seed gives the same bits", training.repeats),
-    Check("stack", "seeds side by side are the same bits as one by one", training.stacks),
+    Check("repeat", "the same seed gives bit-identical results", training.repeats),
+    Check("stack", "a seed in a stack and alone: bit-identical", training.stacks),
     Check("start", "starts with the weights and batches of none", training.starts_as_none),
     Check("checkpoint", "resumes from a checkpoint bit for bit", training.resumes),
     Check("off", "the settings of info.off are none, bit for bit", training.turns_off),
@@ -43,20 +44,22 @@ CHECKS = (
 )
 
 
-#: What torch raises where shapes do not fit.
-SHAPES = (RuntimeError, IndexError, ValueError)
+#: What torch raises if shapes do not fit.
+SHAPE_ERRORS = (RuntimeError, IndexError, ValueError)
 
 
 def examine(check: Check, subject: Subject) -> Result:
-    """Carries out one check, on one thread: more would change the last digits. Never raises an Exception:
-    what a method raises is a failure of it."""
+    """Runs one check, on one thread: more threads would change the last digits.
+
+    Never raises an Exception: what a method raises is a failure of the check.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     began = time.perf_counter()
     try:
-        result = Result(check.name, PASSED, check.run(subject))
-    except Outcome as outcome:
-        result = Result(check.name, outcome.state, outcome.detail, outcome.mend, outcome.where)
+        result = Result(check.name, Verdict.PASSED, check.run(subject))
+    except NotPassed as end:
+        result = Result(check.name, end.state, end.detail, end.fix, end.where)
     except (Exception, SystemExit) as error:
         result = _raised(check, subject, error)
     finally:
@@ -65,7 +68,7 @@ def examine(check: Check, subject: Subject) -> Result:
 
 
 def examine_all(subject: Subject) -> Iterator[Result]:
-    """All checks, as they are done."""
+    """Runs all checks; yields each result when it is there."""
     for check in CHECKS:
         yield examine(check, subject)
 
@@ -73,16 +76,20 @@ def examine_all(subject: Subject) -> Iterator[Result]:
 def _raised(check: Check, subject: Subject, error: BaseException) -> Result:
     text = " ".join(str(error).split())
     if isinstance(error, InputError):
-        return Result(check.name, FAILED, text, "", subject.where(error))
+        return Result(check.name, Verdict.FAILED, text, "", subject.where(error))
     return Result(
-        check.name, FAILED, f"{type(error).__name__}: {text}", _hint(subject, error), subject.where(error)
+        check.name,
+        Verdict.FAILED,
+        f"{type(error).__name__}: {text}",
+        _hint(subject, error),
+        subject.where(error),
     )
 
 
 def _hint(subject: Subject, error: BaseException) -> str:
     line = subject.line(error)
     if "features" in line and not subject.make().needs_features:
-        return "layer.features is filled only where the class says needs_features: ClassVar[bool] = True"
+        return "layer.features is filled only if the class says needs_features: ClassVar[bool] = True"
     if "optimizer" in line:
         return "of the optimizer there are lr, moments(parameter) and reset()"
     if not line:
@@ -91,4 +98,4 @@ def _hint(subject: Subject, error: BaseException) -> str:
         " (weights are (..., out, in) or (..., out, in, kh, kw), biases (..., out); gradients lie in "
         "parameter.grad)"
     )
-    return f"in this line: {line.strip()}{shapes if isinstance(error, SHAPES) else ''}"
+    return f"in this line: {line.strip()}{shapes if isinstance(error, SHAPE_ERRORS) else ''}"

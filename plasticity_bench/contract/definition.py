@@ -1,4 +1,4 @@
-"""What a method says of itself: its info, its settings, and the names of its hooks."""
+"""What a method declares: its info, its settings, its class variables, and the names of its hooks."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from plasticity_bench.agents.methods import Method, MethodInfo
+from plasticity_bench.agents.methods.base import CLASS_VARIABLES, HOOKS, Method, MethodInfo
 from plasticity_bench.contract.results import Broken, Doubtful
 from plasticity_bench.contract.subject import Subject, definition
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.settings import parse_settings, parse_value
 
-#: What a citation holds.
+#: What a citation contains.
 IDENTIFIER = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})|doi:10\.\d{4,9}/\S+")
-#: Likeness above which a function's name is taken for a hook's.
+#: Similarity above which a function's name is taken for a misspelt hook.
 TYPO = 0.8
-KINDS = {"bool": bool, "int": int, "float": float, "str": str}
-#: Public attributes of a method that are no hyperparameters.
-RESERVED = {"info", "needs_features"}
+#: Annotation -> type of a hyperparameter.
+SETTING_TYPES = {"bool": bool, "int": int, "float": float, "str": str}
 
 
 def is_defined(subject: Subject) -> str:
     """Hyperparameters, search space, hooks and info are complete and agree."""
     doubts: list[tuple[str, str]] = []
     for part in subject.parts:
+        _class_variables(part.cls)
         _settings(part.cls)
         _hooks(part.cls)
         _search_space(part.cls)
@@ -34,14 +34,39 @@ def is_defined(subject: Subject) -> str:
         _acts_after(part.cls)
         doubts += _doubts(part.cls)
     if doubts:
-        raise Doubtful("; ".join(what for what, _ in doubts), "; ".join(mend for _, mend in doubts))
+        raise Doubtful("; ".join(what for what, _ in doubts), "; ".join(fix for _, fix in doubts))
     count = sum(len(fields(part.cls)) for part in subject.parts)
-    hooks = [hook for hook in _signatures() if subject.make().uses(hook)]
+    hooks = [hook.name for hook in HOOKS if subject.make().uses(hook.name)]
     return f"{count} hyperparameter{'' if count == 1 else 's'}; hooks: {', '.join(hooks) or 'none'}"
+
+
+def _class_variables(cls: Any) -> None:
+    """The class variables of ``Method`` are class variables here too, of their type."""
+    for name in CLASS_VARIABLES:
+        value, default = vars(cls).get(name), getattr(Method, name, None)
+        kind = str(Method.__annotations__[name]).removeprefix("ClassVar[").removesuffix("]")
+        advice = f"write {name}: ClassVar[{kind}] = {_example(value, default)}"
+        if name in {f.name for f in fields(cls)}:
+            raise Broken(f'"{name}" is written as a hyperparameter, but is a class variable', advice)
+        if value is not None and default is not None and type(value) is not type(default):
+            raise Broken(f'"{name} = {value!r}" is a {type(value).__name__}, not a {kind}', advice)
+
+
+def _example(value: Any, default: Any) -> str:
+    """How a class variable is written: as it was meant, if that can be seen."""
+    if isinstance(default, tuple):
+        meant = (value,) if isinstance(value, str) else value
+        return repr(tuple(meant) if isinstance(meant, (list, tuple)) else ("updates",))
+    return repr(bool(value)) if isinstance(default, bool) else "MethodInfo(...)"
 
 
 def _settings(cls: Any) -> None:
     known = {f.name: f for f in fields(cls)}
+    for hook in HOOKS:
+        if hook.name in known:
+            raise Broken(
+                f'"{hook.name}" is the name of a hook, not of a hyperparameter', "choose another name"
+            )
     for name in vars(cls).get("__annotations__", {}):
         if name not in known and "ClassVar" not in str(vars(cls)["__annotations__"][name]):
             raise Broken(
@@ -50,7 +75,8 @@ def _settings(cls: Any) -> None:
             )
     for name, value in vars(cls).items():
         if isinstance(value, (bool, int, float)) and not name.startswith("_") and name not in known:
-            if name in RESERVED or "ClassVar" in str(vars(cls).get("__annotations__", {}).get(name, "")):
+            annotation = str(vars(cls).get("__annotations__", {}).get(name, ""))
+            if name in CLASS_VARIABLES or "ClassVar" in annotation:
                 continue
             kind = type(value).__name__
             raise Broken(
@@ -59,17 +85,17 @@ def _settings(cls: Any) -> None:
             )
     for name, f in known.items():
         annotation = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
-        wanted = KINDS.get(annotation)
-        if wanted is not None and type(f.default) is not wanted:
+        declared = SETTING_TYPES.get(annotation)
+        if declared is not None and type(f.default) is not declared:
             raise Broken(
                 f'"{name}: {annotation} = {f.default}": the default is of another kind than the type, '
                 "and settings are read as the default's kind",
-                f"write {name}: {annotation} = {_as(wanted, f.default)}",
+                f"write {name}: {annotation} = {_as(declared, f.default)}",
             )
 
 
 def _hooks(cls: Any) -> None:
-    known = _signatures()
+    known = {hook.name: hook.parameters for hook in HOOKS}
     for name, value in vars(cls).items():
         if name.startswith("_") or not inspect.isfunction(value):
             continue
@@ -85,13 +111,13 @@ def _hooks(cls: Any) -> None:
                     where,
                 )
             continue
-        wanted = known[name]
+        parameters = known[name]
         try:
-            inspect.signature(value).bind(*wanted)
+            inspect.signature(value).bind(*parameters)
         except TypeError:
             raise Broken(
-                f"{name} is called with {len(wanted) - 1} arguments and takes others",
-                f"write def {name}({', '.join(wanted)})",
+                f"{name} is called with {len(parameters) - 1} arguments and takes others",
+                f"write def {name}({', '.join(parameters)})",
                 where,
             ) from None
 
@@ -145,8 +171,8 @@ def _acts_after(cls: Any) -> None:
 
 def _doubts(cls: Any) -> list[tuple[str, str]]:
     info: MethodInfo = cls.info
-    told = cls.on_task_end is not Method.on_task_end
-    if told and not info.task_boundaries:
+    acts_at_boundaries = cls.on_task_end is not Method.on_task_end
+    if acts_at_boundaries and not info.task_boundaries:
         raise Broken(
             "on_task_end is never called: info does not say task_boundaries=True",
             "write MethodInfo(..., task_boundaries=True)",
@@ -162,11 +188,11 @@ def _doubts(cls: Any) -> list[tuple[str, str]]:
                 'write "authors, year, title, arXiv:2408.15495" or "..., doi:10.1038/s41586-024-07711-7"',
             )
         )
-    if info.task_boundaries and not told:
+    if info.task_boundaries and not acts_at_boundaries:
         found.append(
             (
                 "info says task_boundaries=True, and there is no on_task_end",
-                "leave it out, or the leaderboard says that the method is told when a task ends",
+                "leave it out, or the leaderboard says that the method uses task boundaries",
             )
         )
     if fields(cls) and not info.search_space:
@@ -174,12 +200,6 @@ def _doubts(cls: Any) -> list[tuple[str, str]]:
             ("info.search_space is empty: a sweep tunes nothing", 'write {"strength": (1e-4, 1e-3, 1e-2)}')
         )
     return found
-
-
-def _signatures() -> dict[str, list[str]]:
-    """Hook -> its parameters."""
-    functions = {name: f for name, f in vars(Method).items() if inspect.isfunction(f) and name[0] != "_"}
-    return {name: list(inspect.signature(f).parameters) for name, f in functions.items()}
 
 
 def _as(kind: type, value: Any) -> Any:

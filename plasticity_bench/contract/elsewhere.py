@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from plasticity_bench.agents.layers import add_penalty, feature_gradient, trainable
+from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.networks import StackedNetwork, cross_entropy_gradient
-from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
-from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful, Measured
-from plasticity_bench.contract.stacking import MEND_ROUNDING, ROUNDING, RULE
+from plasticity_bench.agents.trained_network import TrainedNetwork
+from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful, Information
+from plasticity_bench.contract.stacking import FIX_ROUNDING, ROUNDING_TOLERANCE, RULE
 from plasticity_bench.contract.subject import Subject, same_bits
 from plasticity_bench.contract.watch import named
 from plasticity_bench.errors import InputError
@@ -26,11 +25,10 @@ from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import ControlStream
 
 if TYPE_CHECKING:
-    from plasticity_bench.agents.adapters.torch_adapter import Attachment
     from plasticity_bench.agents.methods import Method
 
 GRIDWORLD = "shuffled-gridworld:tasks=2,rollouts=1"
-PERCEPTRON = NetworkSpec((6,), 4, (8, 5))
+SMALL_NETWORK = NetworkSpec((6,), 4, (8, 5))
 SHARED = (
     "actor and critic have a method each: keep state in attributes of self, never in globals or class "
     "attributes"
@@ -38,7 +36,7 @@ SHARED = (
 
 
 def serves_ppo(subject: Subject) -> str:
-    """Actor and critic train in a small gridworld; a seed is the same bits alone and in a stack."""
+    """Actor and critic train in a small gridworld; a seed alone and in a stack are bit-identical."""
     try:
         together, alone = _act(subject, (0, 1)), _act(subject, (1,))
     except InputError as error:
@@ -50,10 +48,10 @@ def serves_ppo(subject: Subject) -> str:
             if same_bits(now[1], other[0]):
                 continue
             what = f"in PPO the {part}'s {name} of a seed in a stack is not that of the seed alone"
-            if torch.allclose(now[1], other[0], rtol=ROUNDING, atol=ROUNDING / 10):
-                raise Doubtful(f"{what} in its last digits", MEND_ROUNDING)
+            if torch.allclose(now[1], other[0], rtol=ROUNDING_TOLERANCE, atol=ROUNDING_TOLERANCE / 10):
+                raise Doubtful(f"{what} in its last digits", FIX_ROUNDING)
             raise Broken(what, f"{SHARED}; {RULE}")
-    return "actor and critic train in a gridworld; a seed alone and in a stack: the same bits"
+    return "actor and critic train in a gridworld; a seed alone and in a stack: bit-identical"
 
 
 def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tensor]]:
@@ -70,62 +68,74 @@ def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tenso
     return [{name: p.detach() for name, p in named(part.layers).items()} for part in made.parts]
 
 
-def side_by_side(
-    method: Method,
-    stack: StackedNetwork,
+def train_both(
+    make: Callable[[], Method],
+    network: NetworkSpec,
     optimizer: OptimizerSpec,
-    model: nn.Module,
-    theirs: torch.optim.Optimizer,
-    attached: Attachment,
-) -> Iterator[None]:
-    """Trains two tasks of ten updates twice, on the same random examples of four classes: ``stack``, of the
-    one seed 3, as the benchmark's learner does, and ``model``, which holds the same weights, in a torch loop
-    in which ``attached`` is the method. Stops after every update."""
-    ours = FlatOptimizer(stack.flat, stack.gradient, optimizer)
-    gradients = stack.train_step(cross_entropy_gradient)
-    gradients.keep_features = True
-    if method.uses("feature_penalty"):
-        gradients.feature_gradient = partial(feature_gradient, method)
-    with torch.no_grad():
-        method.setup(stack.layers, SeedRng((3,), "method", 0))
+    build: Callable[[list[Layer]], nn.Module],
+) -> Iterator[tuple[list[Layer], nn.Module]]:
+    """Trains two tasks of ten updates twice, on the same random examples of four classes: in the benchmark's
+    own learner, and in a torch loop with a method attached.
+
+    Args:
+        make: Makes the method; called once for each of the two.
+        network: Of one seed, in float64.
+        optimizer: "adam" or "sgd", at torch's defaults apart from step size and momentum.
+        build: Makes the torch module, with the weights of the layers that it is given.
+
+    Yields:
+        (the learner's layers, the torch module) after every update.
+
+    Raises InputError if the method cannot be attached to the module.
+    """
+    from plasticity_bench.agents.adapters.torch_adapter import attach
+
+    start = StackedNetwork(network, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
+    model = build(start.layers)
+    theirs: torch.optim.Optimizer = (
+        torch.optim.Adam(model.parameters(), optimizer.lr)
+        if optimizer.name == "adam"
+        else torch.optim.SGD(model.parameters(), optimizer.lr, momentum=optimizer.momentum)
+    )
+    attached = attach(make, model, theirs, seed=3)
+    ours = TrainedNetwork(
+        network, optimizer, make(), SeedRng((3,), "init"), torch.device("cpu"), torch.float64
+    )
+    ours.setup(cross_entropy_gradient, SeedRng((3,), "method", 0))
     generator = torch.Generator().manual_seed(0)
-    for step in range(20):
-        x = torch.randn(10, *stack.spec.inputs, generator=generator, dtype=torch.float64)
+    for update in range(20):
+        x = torch.randn(10, *network.inputs, generator=generator, dtype=torch.float64)
         y = torch.randint(4, (10,), generator=generator)
         theirs.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         theirs.step()
         with torch.no_grad():
-            gradients(x.unsqueeze(0), nn.functional.one_hot(y, 4).double().unsqueeze(0))
-            if method.uses("penalty"):
-                add_penalty(method, stack.layers)
-            method.before_update(stack.layers, ours)
-            ours.step()
-            method.after_update(stack.layers, ours)
-            if step == 9:
+            ours.learn(x.unsqueeze(0), nn.functional.one_hot(y, 4).double().unsqueeze(0))
+            if update == 9:
                 attached.task_end()
-                if method.info.task_boundaries:
-                    method.on_task_end(stack.layers, ours)
-        yield
+                ours.end_task()
+        yield ours.layers, model
+
+
+def _torch_network(layers: list[Layer]) -> nn.Module:
+    """``SMALL_NETWORK`` as a torch module with these weights."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 4))
+    for parameter, start in zip(model.parameters(), trainable(layers), strict=True):
+        parameter.data = start.detach()[0].clone()
+    return model
 
 
 def serves_torch(subject: Subject) -> str:
     """Attached to a torch network and optimizer it does what it does in the benchmark's own learner."""
-    from plasticity_bench.agents.adapters.torch_adapter import attach
-
-    stack = StackedNetwork(PERCEPTRON, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 4))
-    for parameter, start in zip(model.parameters(), trainable(stack.layers), strict=True):
-        parameter.data = start.detach()[0].clone()
-    theirs = torch.optim.Adam(model.parameters(), 0.01)
     try:
-        attached = attach(subject.make, model, theirs, seed=3)
+        for layers, model in train_both(
+            subject.make, SMALL_NETWORK, OptimizerSpec("adam", 0.01), _torch_network
+        ):
+            ours, theirs = layers, model
     except InputError as error:
         raise DoesNotApply(str(error)) from error
-    for _ in side_by_side(subject.make(), stack, OptimizerSpec("adam", 0.01), model, theirs, attached):
-        pass
-    for (name, wanted), found in zip(named(stack.layers).items(), model.parameters(), strict=True):
-        if not torch.allclose(found, wanted[0], rtol=1e-6, atol=1e-9):
+    for (name, expected), found in zip(named(ours).items(), theirs.parameters(), strict=True):
+        if not torch.allclose(found, expected[0], rtol=1e-6, atol=1e-9):
             raise Broken(
                 f"attached to a torch network, {name} does not end as in the benchmark's learner",
                 "use only lr, moments(parameter) and reset() of the optimizer, count dimensions from the end",
@@ -134,7 +144,7 @@ def serves_torch(subject: Subject) -> str:
 
 
 def serves_sb3(subject: Subject) -> str:
-    """Attached to stable-baselines3's PPO it trains, with the same bits twice."""
+    """Attached to stable-baselines3's PPO it trains, twice with bit-identical results."""
     try:
         ends = [_learn(subject) for _ in range(2)]
     except InputError as error:
@@ -164,7 +174,7 @@ def _learn(subject: Subject) -> torch.Tensor:
 
 
 def costs(subject: Subject) -> str:
-    """Time per update relative to plain training, both measured in turn; information only."""
+    """Time per update relative to plain training, measured in turn; for information only."""
     times: list[list[float]] = [[], []]
     learners = [subject.learner(range(8), method) for method in (NoMethod(), None)]
     while not all(made.finished for made in learners):
@@ -175,6 +185,6 @@ def costs(subject: Subject) -> str:
             own.append(time.perf_counter() - began)
     plain, ours = (statistics.median(own) for own in times)
     per_update = ours / subject.stream.steps * 1e3
-    raise Measured(
+    raise Information(
         f"{ours / plain:.2f}x the time of none ({per_update:.2f} ms per update of 8 seeds together)"
     )

@@ -1,4 +1,4 @@
-"""That a method serves a plain network without a seed dimension, and convolutions."""
+"""That a method works on a plain network without a seed dimension, and on convolutions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from plasticity_bench.agents.layers import Layer, add_penalty, trainable
+from plasticity_bench.agents.layers import Layer, add_penalty, feature_gradient, trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.networks import StackedNetwork, cross_entropy_gradient
 from plasticity_bench.agents.optim import FlatOptimizer
@@ -22,16 +22,20 @@ from plasticity_bench.specs import WIDENING, NetworkSpec, OptimizerSpec, layer_s
 CONVOLUTION = NetworkSpec((2, 14, 14), 4, (7,), channels=(3, 5), kernel=3)
 BATCH = 16
 CPU = torch.device("cpu")
+FROM_THE_END = (
+    "count dimensions from the end (-1: inputs, -2: units; in kernels -4: units): a plain network has no "
+    "dimension in front, a stack has one"
+)
 
 
 def serves_a_plain_network(subject: Subject) -> str:
-    """On a network without a seed dimension the hooks do what they do on its slice of a stack."""
+    """On a network without a seed dimension the hooks do what they do on the same network in a stack."""
     _compare_with_slice(subject, subject.stream.network())
     return "weights (out, in) as well as (seeds, out, in)"
 
 
 def serves_convolutions(subject: Subject) -> str:
-    """A convolutional network trains, beside others as alone, and without a seed dimension."""
+    """A convolutional network trains, alike in a stack, alone, and without a seed dimension."""
     together, alone = _train(subject, (0, 1, 2)), _train(subject, (1,))
     for (name, ours), theirs in zip(named(together).items(), trainable(alone), strict=True):
         if not torch.allclose(ours[1], theirs[0], rtol=1e-6, atol=1e-9):
@@ -72,7 +76,7 @@ def _train(subject: Subject, seeds: tuple[int, ...]) -> list[Layer]:
 
 @torch.no_grad()
 def _compare_with_slice(subject: Subject, plain_spec: NetworkSpec) -> None:
-    """The same gradients and activations for a stack of two and for a plain network with the first one's."""
+    """Gives a stack of two, and a plain copy of its first network, the same gradients and activations."""
     method, alone = subject.make(), subject.make()
     spec = method.network(plain_spec)
     stack = StackedNetwork(spec, SeedRng([3, 4], "init"), CPU, torch.float64)
@@ -93,6 +97,7 @@ def _compare_with_slice(subject: Subject, plain_spec: NetworkSpec) -> None:
         for mine, layer, shape in zip(layers, stack.layers, _activations(spec), strict=False):
             layer.features = torch.randn(2, *shape, generator=generator, dtype=torch.float64).relu()
             mine.features = layer.features[0]
+        _compare_feature_penalties(method, stack.layers, alone, layers)
         for each, served, optimizer in (
             (method, stack.layers, optimizers[0]),
             (alone, layers, optimizers[1]),
@@ -105,9 +110,24 @@ def _compare_with_slice(subject: Subject, plain_spec: NetworkSpec) -> None:
         if ours.shape != theirs.shape[1:] or not torch.allclose(ours, theirs[0], rtol=1e-6, atol=1e-9):
             raise Broken(
                 f"without a seed dimension {name} {tuple(ours.shape)} does not end as in a stack",
-                "count dimensions from the end (-1: inputs, -2: units; in kernels -4: units): a plain "
-                "network has no dimension in front, a stack has one",
+                FROM_THE_END,
             )
+
+
+def _compare_feature_penalties(
+    method: Method, stack: list[Layer], alone: Method, layers: list[Layer]
+) -> None:
+    """The gradients of ``feature_penalty`` for the features, layer by layer."""
+    for mine, layer in zip(layers, stack, strict=True) if method.uses("feature_penalty") else ():
+        if mine.features is None or layer.features is None:
+            continue
+        ours = feature_gradient(alone, mine, mine.features)
+        theirs = feature_gradient(method, layer, layer.features)
+        if ours is None and theirs is None:
+            continue
+        if ours is None or theirs is None or not torch.allclose(ours, theirs[0], rtol=1e-6, atol=1e-9):
+            what = f"the gradient of feature_penalty for the features of {layer.name}"
+            raise Broken(f"without a seed dimension {what} is not that of a stack", FROM_THE_END)
 
 
 def _update(method: Method, layers: list[Layer], optimizer: FlatOptimizer) -> None:

@@ -1,55 +1,72 @@
-"""How a check ends. A check returns what it found, or raises one of the outcomes below."""
+"""How a check ends: it returns what it found, or raises a ``NotPassed``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
-PASSED, FAILED, WARNING = "passed", "failed", "warning"
-INAPPLICABLE, INFORMATION = "does not apply", "information"
+
+class Verdict(str, Enum):
+    """How a check ended, as ``check --json`` writes it."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WARNING = "warning"
+    INAPPLICABLE = "does not apply"
+    INFORMATION = "information"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the report."""
+    """One line of the report.
 
-    check: str  # its name
-    state: str  # one of the constants above
-    detail: str = ""  # what was found
-    mend: str = ""  # what to do, where something is wrong
-    where: str = ""  # file:line of the user's code, where known
+    Args:
+        check: Name of the check.
+        state: How it ended.
+        detail: What was found, in one line.
+        fix: What to do, in one line; empty if nothing is wrong.
+        where: ``file.py:line`` in the user's code; empty if it is not known.
+        seconds: How long the check took.
+    """
+
+    check: str
+    state: Verdict
+    detail: str = ""
+    fix: str = ""
+    where: str = ""
     seconds: float = 0.0
 
 
-class Outcome(Exception):
-    """Another end than passed: what was found, how to mend it, and where."""
+class NotPassed(Exception):
+    """A check that did not pass: what was found, how to fix it, and where it is."""
 
-    state: ClassVar[str]
+    state: ClassVar[Verdict]
 
-    def __init__(self, detail: str, mend: str = "", where: str = "") -> None:
+    def __init__(self, detail: str, fix: str = "", where: str = "") -> None:
         super().__init__(detail)
-        self.detail, self.mend, self.where = detail, mend, where
+        self.detail, self.fix, self.where = detail, fix, where
 
 
-class Broken(Outcome):
+class Broken(NotPassed):
     """The contract is not fulfilled."""
 
-    state = FAILED
+    state = Verdict.FAILED
 
 
-class Doubtful(Outcome):
-    """Allowed, and seldom what is meant."""
+class Doubtful(NotPassed):
+    """Allowed, and rarely what is meant."""
 
-    state = WARNING
+    state = Verdict.WARNING
 
 
-class DoesNotApply(Outcome):
+class DoesNotApply(NotPassed):
     """There is nothing to check, and the method says why."""
 
-    state = INAPPLICABLE
+    state = Verdict.INAPPLICABLE
 
 
-class Measured(Outcome):
+class Information(NotPassed):
     """Worth knowing; neither right nor wrong."""
 
-    state = INFORMATION
+    state = Verdict.INFORMATION

@@ -1,4 +1,4 @@
-"""Which hook breaks where a seed's numbers depend on the seeds beside it, and how."""
+"""Finds the hook that makes a seed's numbers depend on the other seeds of the stack."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from plasticity_bench.contract.subject import Subject, same_bits
 from plasticity_bench.contract.watch import Event, Recorder, watched
 
 #: Relative differences below this are rounding.
-ROUNDING = 1e-5
+ROUNDING_TOLERANCE = 1e-5
 
 RULE = "parameters are (seeds, out, in): reduce over the last dimensions"
-MEND = (
+FIX = (
     f"{RULE}, as w.square().sum((-2, -1)) or w.norm(dim=(-2, -1), keepdim=True), never over everything; "
     "draw from the rng that setup is given"
 )
-MEND_ROUNDING = (
-    f"the last digits depend on how torch cuts its work: {RULE} of whole tensors, and in place of einsum and "
-    "products of flattened seeds use products of (seeds, rows, columns)"
+FIX_ROUNDING = (
+    f"the last digits depend on how torch splits its work: {RULE} of whole tensors, and in place of einsum "
+    "and products of flattened seeds use products of (seeds, rows, columns)"
 )
 
 
@@ -46,7 +46,7 @@ def explain(subject: Subject, seeds: Sequence[int], index: int) -> NoReturn:
             break
         _one_update(stack)
         _one_update(alone)
-    raise Broken("a seed ends with other numbers in a stack than alone, and no hook differs", MEND)
+    raise Broken("a seed ends with other numbers in a stack than alone, and no hook differs", FIX)
 
 
 def _one_update(learner: SupervisedLearner) -> None:
@@ -72,13 +72,13 @@ def _blame(subject: Subject, event: Event, name: str, size: float, mixed: list[s
     what = f"after {hook} {name} of a seed in a stack"
     kept = f"; the same holds for {', '.join(mixed)}" if mixed else ""
     place = subject.place(event.hook) if event.done else ""
-    if size < ROUNDING:
+    if size < ROUNDING_TOLERANCE:
         raise Broken(
             f"{what} is not that of the seed alone in its last digits ({size:.0e}){kept}",
-            MEND_ROUNDING,
+            FIX_ROUNDING,
             place,
         )
-    raise Broken(f"{what} is not that of the seed alone ({size:.0%} of its size){kept}", MEND, place)
+    raise Broken(f"{what} is not that of the seed alone ({size:.0%} of its size){kept}", FIX, place)
 
 
 def _mixed(methods: Sequence[Method], index: int, count: int) -> list[str]:

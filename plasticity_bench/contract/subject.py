@@ -18,7 +18,7 @@ from plasticity_bench.agents.methods.composed import Composed
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.contract import STREAM
-from plasticity_bench.contract.watch import MAKING, Draws, watched
+from plasticity_bench.contract.watch import GlobalDraws, watched
 from plasticity_bench.records.configuration import configuration
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.choices import (
@@ -56,8 +56,11 @@ class Subject:
     """A method with its settings."""
 
     def __init__(self, text: str, settings: Mapping[str, str] | None = None) -> None:
-        """``text`` as ``run --method`` takes it. Raises InputError where it does not name a method, and
-        where the method refuses these settings or the stream's network; RunFailed where ``network`` fails."""
+        """``text`` is a method as ``run --method`` takes it.
+
+        Raises InputError if it names no method, or if the method refuses these settings or the stream's
+        network; RunFailed if ``network`` fails.
+        """
         self.text = text
         self.chosen: Chosen = choose_method(text, settings)
         #: The composed methods, or the method itself.
@@ -68,8 +71,8 @@ class Subject:
         self.stream = found
         self.optimizer = with_learning_rate(self.stream, self.chosen)
         self.files = {file for part in self.parts for file in _files(part.cls)}
-        #: Of the learner of the seeds 0 and 1 that ``trained`` returns.
-        self.draws = Draws()
+        #: Observes the learner of the seeds 0 and 1 that ``trained`` returns.
+        self.draws = GlobalDraws()
         self._learners: dict[tuple[int, ...], SupervisedLearner] = {}
         self._runs: dict[tuple[int, ...], Run] = {}
 
@@ -78,7 +81,7 @@ class Subject:
         return method_of(self.chosen)
 
     def with_settings(self, settings: Mapping[str, str]) -> Subject:
-        """The same method with these settings besides its own, those of parts as ``part.key``."""
+        """The same method with these settings in addition to its own; a part's are named ``part.key``."""
         named = [split_settings(part) for part in split_parts(self.text, method_names())]
         pairs = list(zip(self.parts, named, strict=True))
         prefix = len(pairs) > 1
@@ -96,11 +99,11 @@ class Subject:
         return self.make().network(spec) != spec
 
     def learner(self, seeds: Sequence[int] = (0, 1), method: Method | None = None) -> SupervisedLearner:
-        """As ``run`` makes it; ``method`` in place of a new instance."""
+        """A learner as ``run`` makes it; ``method`` is used instead of a new instance."""
         return SupervisedLearner(self.stream, method or self.make(), seeds, optimizer=self.optimizer)
 
     def trained(self, seeds: Sequence[int] = (0, 1)) -> SupervisedLearner:
-        """A learner that is at its end, the same at every call: to be looked at."""
+        """A learner at the end of its training, the same at every call; not to be trained further."""
         key = tuple(seeds)
         if key not in self._learners:
             made = self.learner(seeds, self._watched() if key == (0, 1) else None)
@@ -109,9 +112,9 @@ class Subject:
         return self._learners[key]
 
     def _watched(self) -> Method:
-        self.draws = Draws()
+        self.draws = GlobalDraws()
         method = self.make()
-        self.draws(MAKING, True, (), None)
+        self.draws.constructed()
         return watched(method, self.draws)
 
     def run(self, seeds: Sequence[int] = (0, 1)) -> Run:
@@ -134,7 +137,7 @@ class Subject:
         return (frames[-1].line or "") if frames else ""
 
     def place(self, hook: str) -> str:
-        """file:line where a hook begins; ``hook`` as ``watch`` names it."""
+        """file:line where a hook begins; ``hook`` is ``Call.name``."""
         name, _, last = hook.rpartition(" ")
         for part in self.parts:
             if not name or part.cls.info.name == name:
@@ -144,7 +147,7 @@ class Subject:
 
 @lru_cache(maxsize=2)
 def plain_run(stream: SupervisedStream, optimizer: OptimizerSpec) -> Run:
-    """What ``none`` leaves of the seeds 0 and 1: once for all methods that are checked in a process."""
+    """What ``none`` leaves of the seeds 0 and 1; trained once for all methods checked in a process."""
     return finish(SupervisedLearner(stream, NoMethod(), (0, 1), optimizer=optimizer))
 
 
@@ -157,7 +160,7 @@ def finish(learner: SupervisedLearner) -> Run:
 
 
 def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Equal, and not-a-number where the other is."""
+    """Whether two tensors are bit-identical, not-a-numbers included."""
     return (
         left.shape == right.shape
         and torch.equal(left.isnan(), right.isnan())

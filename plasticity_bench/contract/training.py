@@ -1,23 +1,21 @@
-"""How a method trains: that it learns, and that its numbers are the same whatever is around it."""
+"""How a method trains: that it learns, and that its results depend on nothing but the seed and the task."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from plasticity_bench.agents.layers import Layer, parameters
+from plasticity_bench.agents.layers import parameters
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.contract.results import Broken, DoesNotApply, Doubtful
 from plasticity_bench.contract.stacking import explain
 from plasticity_bench.contract.subject import Subject, finish, same_bits
-from plasticity_bench.contract.watch import named, watched
+from plasticity_bench.contract.watch import named, weights_and_gradients
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.checkpoints import is_plain
 from plasticity_bench.registry.settings import parse_settings
@@ -29,20 +27,17 @@ ONE = (3,)
 
 
 def learns(subject: Subject) -> str:
-    """The loss falls within the first task by a fifth, and all numbers stay finite."""
-    made = subject.learner(method=watched(subject.make(), partial(_judge, subject)))
+    """The loss falls within the first task by a fifth, and all numbers stay finite past its end."""
+    made = subject.learner()
+    made.piece = 5
     losses = [_loss(made)]
     for _ in range(20):
-        made.piece = 5
         made.advance()
         losses.append(_loss(made))
-        for name, parameter in named(made.layers).items():
-            for what, numbers in ((name, parameter), (f"the gradient of {name}", parameter.grad)):
-                if numbers is not None and not numbers.isfinite().all():
-                    raise Broken(
-                        f"{what} is not finite after {5 * len(losses) - 5} updates",
-                        "look for a division by zero, the root or logarithm of 0, or a far too large step",
-                    )
+        _check_finite(made, f"after {5 * len(losses) - 5} updates")
+    while made.task == 0:
+        made.advance()
+    _check_finite(made, "after the end of the first task")
     if not losses[-1] < 0.8 * losses[0]:
         raise Broken(
             f"the loss does not fall: {losses[0]:.2f} at the start of the first task, {losses[-1]:.2f} after "
@@ -53,50 +48,39 @@ def learns(subject: Subject) -> str:
     return f"loss {losses[0]:.2f} -> {losses[-1]:.2f} within the first task"
 
 
+def _check_finite(made: SupervisedLearner, when: str) -> None:
+    for what, numbers in weights_and_gradients(made.layers).items():
+        if not numbers.isfinite().all():
+            raise Broken(
+                f"{what} is not finite {when}",
+                "look for a division by zero, the root or logarithm of 0, or a far too large step",
+            )
+
+
 @torch.no_grad()
 def _loss(made: SupervisedLearner) -> float:
-    """Of the network in training (what predicts may be another) on the task's probe."""
+    """Loss of the trained network (a method may predict with another one) on the task's probe sample."""
     x, y = made.current.probe()
     kept = [layer.features for layer in made.layers]
     outputs = made.network.forward(x)
     for layer, features in zip(made.layers, kept, strict=True):
-        layer.features = features  # as if nobody had looked
+        layer.features = features  # the measurement leaves no trace
     return float(torch.nn.functional.cross_entropy(outputs.flatten(0, 1), y.flatten()))
 
 
-def _judge(subject: Subject, hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
-    """What a hook returned is what is to be returned."""
-    if not done or result is None:
-        return
-    if not hook.endswith("penalty"):
-        raise Broken(
-            f"{hook} returns a {type(result).__name__}, which nobody reads",
-            "change weights and gradients in place",
-            subject.place(hook),
-        )
-    if not isinstance(result, torch.Tensor) or not result.requires_grad:
-        kind = "value without a gradient" if isinstance(result, torch.Tensor) else type(result).__name__
-        raise Broken(
-            f"{hook} returns a {kind}; what is added to the loss is computed from layer.weight and "
-            "layer.bias by torch",
-            "without .item(), float(), .detach(), .data or torch.no_grad()",
-            subject.place(hook),
-        )
-
-
 def repeats(subject: Subject) -> str:
-    """The same seed gives the same bits twice."""
+    """The same seed, trained twice, gives bit-identical results."""
     if not finish(subject.learner(ONE)).equals(subject.run(ONE)):
         raise Broken(
             "the same seeds trained twice give other numbers",
             "draw every random number from the rng that setup is given (self.rng = rng; "
             "self.rng.normal(like), self.rng.uniform(like)), and keep nothing between two instances",
         )
-    return "trained twice, the same bits"
+    return "trained twice, bit-identical"
 
 
 def stacks(subject: Subject) -> str:
-    """A seed's numbers are the same bits whether it trains alone or beside others."""
+    """A seed's results are bit-identical whether it trains alone or together with other seeds."""
     together = subject.run(STACK)
     for seeds in AGAIN:
         again = subject.run(seeds)
@@ -104,7 +88,7 @@ def stacks(subject: Subject) -> str:
             index = STACK.index(seed)
             if not again.of(i).equals(together.of(index)):
                 explain(subject, STACK, index)
-    return f"{len(STACK)} seeds beside each other, two, and one alone: the same bits"
+    return f"{len(STACK)} seeds in a stack, two, and one alone: bit-identical"
 
 
 def starts_as_none(subject: Subject) -> str:
@@ -127,14 +111,14 @@ def starts_as_none(subject: Subject) -> str:
             largest = float((ours - theirs).detach().abs().max())
             raise Doubtful(
                 f"setup moves the initial weights ({names[id(ours)]} by up to {largest:.2g})",
-                "right only where that is the idea: without it every method starts where none starts",
+                "right only if that is the idea: otherwise every method starts where none starts",
                 subject.place("setup") if len(subject.parts) == 1 else "",
             )
     return "the weights and batches that none starts with"
 
 
 def resumes(subject: Subject) -> str:
-    """Saved in the middle of the second task and loaded into a new learner, it ends with the same bits."""
+    """Saved in the middle of the second task and loaded into a new learner, training ends bit-identical."""
     whole = subject.run()
     first = subject.learner()
     first.piece = 40
@@ -166,7 +150,7 @@ def resumes(subject: Subject) -> str:
             "keep all that must survive in attributes of self; not in globals, class attributes or closures. "
             "A state_dict of your own must hold them all",
         )
-    return "saved in mid-task, loaded, and continued with the same bits"
+    return "saved in mid-task, loaded and continued: bit-identical to an uninterrupted run"
 
 
 def turns_off(subject: Subject) -> str:
@@ -180,7 +164,7 @@ def turns_off(subject: Subject) -> str:
             raise DoesNotApply(f"{name} has no settings that turn it off")
         raise Doubtful(
             "info.off names no settings that make it plain training",
-            'where there are some, write MethodInfo(..., off="strength=0"): a method that is off and still '
+            'if there are some, write MethodInfo(..., off="strength=0"): a method that is off and still '
             "changes something has a defect",
         )
     several = len(subject.parts) > 1
@@ -208,14 +192,14 @@ def acts(subject: Subject) -> str:
     if subject.run().equals(subject.plain_run()):
         raise Doubtful(
             "with these settings it changed nothing in 336 updates",
-            "where it acts seldom, check it with settings under which it acts here "
-            "(redo:period=100); else look whether its hooks are called",
+            "if it acts seldom, check it with settings under which it acts here "
+            "(redo:period=100); otherwise look whether its hooks are called",
         )
     return "trains other weights than none"
 
 
 def keeps_parameters(subject: Subject) -> str:
-    """Every parameter and its gradient still lie where the optimizer reads and writes them."""
+    """Every parameter and its gradient are still views of the memory that the optimizer reads and writes."""
     made = subject.trained()
     optimizer = made.trained.optimizer
     for name, parameter in named(made.layers).items():

@@ -1,4 +1,4 @@
-"""Watches a method's hooks, so that a check can say which one is at fault."""
+"""Observes the calls of a method's hooks, so that a check can say which hook is at fault."""
 
 from __future__ import annotations
 
@@ -10,36 +10,55 @@ import numpy as np
 import torch
 
 from plasticity_bench.agents.layers import Layer, trainable
-from plasticity_bench.agents.methods import Method
+from plasticity_bench.agents.methods.base import HOOKS, Hook, Method
 
-HOOKS = ("setup", "penalty", "before_update", "after_update", "on_task_end")
-
-#: Stands for a hook's name.
-MAKING = "making the method"
-
-#: Told before and after every call: the hook's name ("l2 before_update" in a composition), whether it has
-#: run, the layers, and what it returned.
-Around = Callable[[str, bool, Sequence[Layer], Any], None]
+#: Stands for a hook's name: the method's constructor.
+CONSTRUCTION = "making the method"
 
 
-def watched(method: Method, around: Around, prefix: str = "") -> Method:
-    """The same instance, with ``around`` called at every hook that it has."""
+class Call(NamedTuple):
+    """A call of a hook, before it runs or after it has run."""
+
+    hook: Hook
+    name: str  # as messages write it: "before_update", in a composition "l2 before_update"
+    done: bool  # it has run
+    layers: Sequence[Layer]  # all layers that the method has been given so far
+    arguments: tuple[Any, ...]  # without self
+    result: Any = None
+
+
+#: Is called before and after every call of a hook.
+Observer = Callable[[Call], None]
+
+
+def watched(method: Method, observer: Observer, prefix: str = "") -> Method:
+    """The same instance, with ``observer`` called around every hook that its class defines."""
     parts: Sequence[Method] = getattr(method, "parts", ())
     if parts:
         for part in parts:
-            watched(part, around, f"{part.info.name} ")
+            watched(part, observer, f"{part.info.name} ")
         return method
-    used = {hook: getattr(type(method), hook) for hook in HOOKS if method.uses(hook)}
-    members = {hook: _wrapped(original, prefix + hook, around) for hook, original in used.items()}
+    seen: dict[int, Layer] = {}
+    members = {
+        hook.name: _wrapped(getattr(type(method), hook.name), hook, prefix + hook.name, observer, seen)
+        for hook in HOOKS
+        if getattr(type(method), hook.name) is not getattr(Method, hook.name)
+    }
     method.__class__ = type(type(method).__name__, (type(method),), members)
     return method
 
 
-def _wrapped(original: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
-    def call(self: Method, layers: Sequence[Layer], *rest: Any) -> Any:
-        around(name, False, layers, None)
-        result = original(self, layers, *rest)
-        around(name, True, layers, result)
+def _wrapped(
+    original: Callable[..., Any], hook: Hook, name: str, observer: Observer, seen: dict[int, Layer]
+) -> Callable[..., Any]:
+    def call(self: Method, *arguments: Any) -> Any:
+        given = arguments[:1] if hook.sees_layers else ()
+        for layer in given[0] if given and not isinstance(given[0], Layer) else given:
+            seen.setdefault(id(layer), layer)
+        layers = list(seen.values())
+        observer(Call(hook, name, False, layers, arguments))
+        result = original(self, *arguments)
+        observer(Call(hook, name, True, layers, arguments, result))
         return result
 
     return call
@@ -54,35 +73,35 @@ class Event(NamedTuple):
 
 
 class Recorder:
-    """Keeps, for one seed of a stack, what the hooks meet and leave."""
+    """Keeps, for one seed of a stack, what the hooks that see layers meet and leave."""
 
     def __init__(self, index: int) -> None:
         self.index, self.events = index, list[Event]()
 
-    def __call__(self, hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
-        penalty = hook.endswith("penalty")
-        if penalty and (not done or not isinstance(result, torch.Tensor)):
-            return
-        numbers = self._slopes(layers, result) if penalty else self._state(layers)
-        self.events.append(Event(hook, done, numbers))
+    def __call__(self, call: Call) -> None:
+        if call.hook.returns == "loss term":
+            if call.done and isinstance(call.result, torch.Tensor):
+                self.events.append(Event(call.name, True, self._slopes(call)))
+        elif call.hook.sees_layers:
+            self.events.append(Event(call.name, call.done, self._state(call.layers)))
 
     def _state(self, layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
-        found = {}
-        for name, parameter in named(layers).items():
-            found[name] = parameter.detach()[self.index].clone()
-            if parameter.grad is not None:
-                found[f"the gradient of {name}"] = parameter.grad[self.index].clone()
-        return found
+        return {what: numbers[self.index].clone() for what, numbers in weights_and_gradients(layers).items()}
 
-    def _slopes(self, layers: Sequence[Layer], value: torch.Tensor) -> dict[str, torch.Tensor]:
-        parameters = named(layers)
+    def _slopes(self, call: Call) -> dict[str, torch.Tensor]:
+        """The gradient of a loss term with respect to what it is differentiated by."""
+        if call.hook.name == "feature_penalty":
+            layer, features = call.arguments
+            inputs = {f"the features of {layer.name}": features}
+        else:
+            inputs = dict(named(call.layers))
         with torch.enable_grad():
             slopes = torch.autograd.grad(
-                value.sum(), list(parameters.values()), retain_graph=True, allow_unused=True
+                call.result.sum(), list(inputs.values()), retain_graph=True, allow_unused=True
             )
         return {
             f"its gradient for {name}": slope[self.index].clone()
-            for name, slope in zip(parameters, slopes, strict=True)
+            for name, slope in zip(inputs, slopes, strict=True)
             if slope is not None
         }
 
@@ -99,18 +118,35 @@ def named(layers: Sequence[Layer]) -> dict[str, torch.nn.Parameter]:
     return {names.get(id(p), f"parameter {i + 1}"): p for i, p in enumerate(trainable(layers))}
 
 
-class Draws:
-    """Told around every hook: the first that draws from a global generator, and from which."""
+def weights_and_gradients(
+    layers: Sequence[Layer], kinds: Sequence[str] = ("weights", "gradients")
+) -> dict[str, torch.Tensor]:
+    """``linear1.weight`` and ``the gradient of linear1.weight`` and so on -> the tensors, not copies."""
+    found: dict[str, torch.Tensor] = {}
+    for name, parameter in named(layers).items():
+        if "weights" in kinds:
+            found[name] = parameter.detach()
+        if "gradients" in kinds and parameter.grad is not None:
+            found[f"the gradient of {name}"] = parameter.grad
+    return found
+
+
+class GlobalDraws:
+    """Observer: ``found`` is the first hook that draws from a global generator, and from which."""
 
     def __init__(self) -> None:
         self.found: tuple[str, str] | None = None  # what draws, the name of the generator
         self.states = _states()
 
-    def __call__(self, hook: str, done: bool, layers: Sequence[Layer], result: Any) -> None:
+    def __call__(self, call: Call) -> None:
         now = _states()
-        if done:
-            self.compare(hook, now)
+        if call.done:
+            self.compare(call.name, now)
         self.states = now
+
+    def constructed(self) -> None:
+        """To be called when the method has been made."""
+        self.compare(CONSTRUCTION, _states())
 
     def compare(self, what: str, now: dict[str, bytes]) -> None:
         for name, state in self.states.items():

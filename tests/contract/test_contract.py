@@ -10,7 +10,7 @@ import pytest
 
 from plasticity_bench import seeding
 from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import FAILED, INAPPLICABLE, INFORMATION, PASSED, WARNING, Result
+from plasticity_bench.contract.results import Result, Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError
 from tests.support.broken_hooks import ELSEWHERE, TRAINING
@@ -46,9 +46,9 @@ def test_a_broken_method_is_caught(name: str, tmp_path: Path) -> None:
     result = result_of(case.check, Subject(str(path)))
     assert result.state == case.state, result
     for phrase in case.says:
-        assert phrase in result.detail + result.mend, result
-    assert "\n" not in result.detail + result.mend
-    assert result.mend or result.state in (INAPPLICABLE, INFORMATION)
+        assert phrase in result.detail + result.fix, result
+    assert "\n" not in result.detail + result.fix
+    assert result.fix or result.state in (Verdict.INAPPLICABLE, Verdict.INFORMATION)
     assert marked(path) in ([], [result.where])
 
 
@@ -56,26 +56,26 @@ def test_every_check_has_a_case_and_the_method_that_they_mutate_passes_all(tmp_p
     assert {case.check for case in CASES.values()} == {check.name for check in CHECKS}
     subject = Subject(str(write(tmp_path, Case("", GOOD, ()))))
     states = {check.name: examine(check, subject) for check in CHECKS}
-    assert states.pop("cost").state == INFORMATION
-    assert {result.state for result in states.values()} == {PASSED}, states
+    assert states.pop("cost").state == Verdict.INFORMATION
+    assert {result.state for result in states.values()} == {Verdict.PASSED}, states
 
 
 def test_compositions_say_which_part_is_at_fault(tmp_path: Path) -> None:
     path = write(tmp_path, TRAINING["sum over everything"])
     subject = Subject(f"l2+{path}:Tried:strength=0.01")
     result = result_of("stack", subject)
-    assert result.state == FAILED
+    assert result.state == Verdict.FAILED
     assert "after tried before_update" in result.detail
     assert [result.where] == marked(path)
-    assert result_of("off", Subject("l2+syre:sigma=1")).state == PASSED
-    assert result_of("off", Subject("l2+trac")).state == INAPPLICABLE
+    assert result_of("off", Subject("l2+syre:sigma=1")).state == Verdict.PASSED
+    assert result_of("off", Subject("l2+trac")).state == Verdict.INAPPLICABLE
 
 
 def test_settings_and_step_size_are_those_that_are_checked() -> None:
     subject = Subject("l2:strength=0,lr=0.01")
     assert subject.optimizer.lr == 0.01
-    assert result_of("acts", subject).state == WARNING
-    assert result_of("off", Subject("l2:strength=0.1,lr=0.01")).state == PASSED
+    assert result_of("acts", subject).state == Verdict.WARNING
+    assert result_of("off", Subject("l2:strength=0.1,lr=0.01")).state == Verdict.PASSED
     assert not subject.run().equals(Subject("none").run())
 
 
@@ -87,4 +87,4 @@ def test_a_method_that_refuses_the_network_is_bad_input() -> None:
 def test_results_are_data() -> None:
     result: Any = result_of("definition", Subject("l2"))
     with pytest.raises(AttributeError):
-        result.state = FAILED
+        result.state = Verdict.FAILED

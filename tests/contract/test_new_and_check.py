@@ -58,7 +58,7 @@ def test_new_writes_a_file_that_checks_runs_and_is_in_style(
         str(i) for i in range(1, len(CHECKS) + 1)
     ]
     assert "      info.paper names no arXiv id or DOI yet" in lines
-    assert any(line.startswith("unit-length: 14 passed, 1 warning (") for line in lines)
+    assert any(line.startswith("unit-length: 15 passed, 1 warning (") for line in lines)
     assert main(["run", "--method", "unit_length.py", *SMALL, "--runs", "runs"]) == 0
     assert main(["run", "--method", "unit_length.py:UnitLength", *SMALL, "--runs", "runs"]) == 0
     (cell,) = find_cells(folder / "runs")  # one cell, whichever way it is written

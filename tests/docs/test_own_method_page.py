@@ -16,7 +16,7 @@ from plasticity_bench.agents.layers import Layer
 from plasticity_bench.agents.methods import Method, MethodInfo
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import FAILED, PASSED
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from tests.support.broken_methods import Case, write
 from tests.support.paths import REPOSITORY
@@ -59,7 +59,7 @@ def test_the_commands_run_one_after_the_other(tmp_path: Path) -> None:
         assert done.returncode == 0, block + done.stdout + done.stderr
         printed += done.stdout
     assert (folder / "my_method.py").is_file()
-    assert "my-method: 14 passed, 1 warning" in printed  # the citation is not there yet
+    assert "my-method: 15 passed, 1 warning" in printed  # the citation is not there yet
     assert "my-method:strength=0.01" in printed
     assert (folder / "leaderboard" / "submissions" / "my-method" / "source" / "my_method.py").is_file()
     assert "my-method" in (folder / "my-leaderboard" / "README.md").read_text()
@@ -86,15 +86,15 @@ def test_examples_are_what_the_page_calls_them(index: int, tmp_path: Path) -> No
         for check in CHECKS:
             if check.name in rules:
                 result = examine(check, subject)
-                assert result.state == PASSED, result
+                assert result.state == Verdict.PASSED, result
         return
     (check,) = [check for check in CHECKS if f"wrong: {check.name}" == mark]
     result = examine(check, subject)
-    assert result.state == FAILED
+    assert result.state == Verdict.FAILED
     if check.name == "stack":
         (shown,) = [text for _, language, text in BLOCKS if language == "text"]
         for piece in re.split(r"\.\.\.|\n->?|\n", shown):
-            assert piece.strip() in f"{result.detail} {result.mend}"
+            assert piece.strip() in f"{result.detail} {result.fix}"
 
 
 def test_the_tables_name_what_there_is() -> None:
@@ -136,4 +136,4 @@ def test_the_entry_point_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     subject = Subject(name)
     assert subject.chosen.cls.__name__ == cls
     (check,) = [check for check in CHECKS if check.name == "learning"]
-    assert examine(check, subject).state == PASSED
+    assert examine(check, subject).state == Verdict.PASSED

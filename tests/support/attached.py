@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from plasticity_bench.agents.adapters.torch_adapter import attach
 from plasticity_bench.agents.layers import Layer, trainable
-from plasticity_bench.agents.networks import StackedNetwork
-from plasticity_bench.agents.rng import SeedRng
-from plasticity_bench.contract.elsewhere import side_by_side
+from plasticity_bench.contract.elsewhere import train_both
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method, method_of
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
@@ -35,20 +33,12 @@ INSTANCES = [*SERVED, "upgd:protect=false", "l2:decoupled=true", "syre+shrink-pe
 
 
 def check_against_the_learner(
-    name: str, optimizer: str, network: NetworkSpec, make: Callable[[list[Layer]], nn.Module]
+    name: str, optimizer: str, network: NetworkSpec, build: Callable[[list[Layer]], nn.Module]
 ) -> None:
     """Two tasks of some updates: a stack of one seed, and a torch loop with the same weights and batches."""
-    stack = StackedNetwork(network, SeedRng((3,), "init"), torch.device("cpu"), torch.float64)
-    spec = OptimizerSpec(optimizer, 0.01, momentum=0.9)
-    model = make(stack.layers)
-    theirs: torch.optim.Optimizer = (
-        torch.optim.Adam(model.parameters(), 0.01)
-        if optimizer == "adam"
-        else torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
-    )
-    attached = attach(name, model, theirs, seed=3)
-    for _ in side_by_side(method_of(choose_method(name)), stack, spec, model, theirs, attached):
-        for mine, other in zip(model.parameters(), trainable(stack.layers), strict=True):
+    make = partial(method_of, choose_method(name))
+    for layers, model in train_both(make, network, OptimizerSpec(optimizer, 0.01, momentum=0.9), build):
+        for mine, other in zip(model.parameters(), trainable(layers), strict=True):
             torch.testing.assert_close(mine.detach(), other.detach()[0], rtol=1e-9, atol=1e-12)
             assert torch.isfinite(mine).all()
 

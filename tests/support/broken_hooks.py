@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plasticity_bench.contract.results import INAPPLICABLE, INFORMATION, WARNING
+from plasticity_bench.contract.results import Verdict
 from tests.support.broken_methods import GOOD, INFO, Case, each, info
 
 #: Mistakes that show in the benchmark's own learner.
@@ -27,17 +27,17 @@ TRAINING = {
         ("AttributeError", "moments(parameter)"),
     ),
     "number": Case(
-        "learning",
+        "hooks",
         "def penalty(self, layers):  # here\n    return sum(float(p.sum()) for p in parameters(layers))\n",
         ("penalty returns a float", "float()"),
     ),
     "constant": Case(
-        "learning",
+        "hooks",
         "def penalty(self, layers):  # here\n    return layers[0].bias.detach().sum(-1)\n",
         ("penalty returns a value without a gradient", ".detach()"),
     ),
     "returns": Case(
-        "learning",
+        "hooks",
         "def before_update(self, layers, optimizer):  # here\n    return list(parameters(layers))\n",
         ("before_update returns a list", "in place"),
     ),
@@ -107,7 +107,7 @@ TRAINING = {
         "start",
         "def setup(self, layers, rng):  # here\n    layers[1].weight.mul_(0.5)\n",
         ("setup moves the initial weights (linear2.weight by up to 0.05",),
-        WARNING,
+        Verdict.WARNING,
     ),
     "other data": Case(
         "start",
@@ -146,17 +146,20 @@ TRAINING = {
         GOOD + "def __post_init__(self):\n    if not self.strength: raise ValueError('must be positive')\n",
         ("info.off cannot be set: tried:strength=0: must be positive",),
     ),
-    "no off": Case("off", GOOD, ("info.off names no settings",), WARNING, info(off='""')),
+    "no off": Case("off", GOOD, ("info.off names no settings",), Verdict.WARNING, info(off='""')),
     "no off, no settings": Case(
         "off",
         each("p.mul_(0.99)"),
         ("no settings that turn it off",),
-        INAPPLICABLE,
+        Verdict.INAPPLICABLE,
         info(off='""'),
         settings="",
     ),
     "no op": Case(
-        "acts", "def before_update(self, layers, optimizer):\n    pass\n", ("changed nothing",), WARNING
+        "acts",
+        "def before_update(self, layers, optimizer):\n    pass\n",
+        ("changed nothing",),
+        Verdict.WARNING,
     ),
     "new data": Case(
         "optimizer",
@@ -229,7 +232,7 @@ ELSEWHERE = {
         ("in PPO the", "of a seed in a stack is not that of the seed alone"),
     ),
     "last digits in PPO": Case(
-        "ppo", each("p.grad.mul_(1 + 2e-7 * len(p))"), ("in its last digits",), WARNING
+        "ppo", each("p.grad.mul_(1 + 2e-7 * len(p))"), ("in its last digits",), Verdict.WARNING
     ),
     "not finite in PPO": Case(
         "ppo",
@@ -244,7 +247,7 @@ ELSEWHERE = {
         "def network(self, spec):\n    if spec.outputs == 1: raise InputError('tried: no value networks')\n"
         "    return spec\n",
         ("tried: no value networks",),
-        INAPPLICABLE,
+        Verdict.INAPPLICABLE,
     ),
     "optimizer's buffer": Case(
         "torch",
@@ -261,7 +264,7 @@ ELSEWHERE = {
         "torch",
         "def network(self, spec): return replace(spec, norm='layer')\n",
         ("changes the network",),
-        INAPPLICABLE,
+        Verdict.INAPPLICABLE,
     ),
     "optimizer's buffer in SB3": Case(
         "sb3",
@@ -284,9 +287,9 @@ ELSEWHERE = {
         "sb3",
         "def network(self, spec): return replace(spec, norm='layer')\n",
         ("changes the network",),
-        INAPPLICABLE,
+        Verdict.INAPPLICABLE,
     ),
-    "cost": Case("cost", GOOD, ("x the time of none",), INFORMATION),
+    "cost": Case("cost", GOOD, ("x the time of none",), Verdict.INFORMATION),
     "cost of a failure": Case(
         "cost", "def after_update(self, layers, optimizer):\n    1 / 0  # here\n", ("ZeroDivisionError",)
     ),

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from plasticity_bench.contract.results import FAILED, WARNING
+from plasticity_bench.contract.results import Verdict
 
 HEAD = """import random
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Case(NamedTuple):
     check: str
     body: str
     says: tuple[str, ...]  # in detail or mend
-    state: str = FAILED
+    state: str = Verdict.FAILED
     info: str = INFO
     settings: str = "strength: float = 1e-3"
     decorator: str = "@dataclass"
@@ -127,11 +127,17 @@ DEFINITION = {
     ),
     "off no setting": Case("definition", GOOD, ('"strength" is not a setting',), info=info(off='"strength"')),
     "no citation": Case(
-        "definition", GOOD, ("no arXiv id or DOI yet",), WARNING, info(paper='"TODO arXiv:NNNN.NNNNN"')
+        "definition",
+        GOOD,
+        ("no arXiv id or DOI yet",),
+        Verdict.WARNING,
+        info(paper='"TODO arXiv:NNNN.NNNNN"'),
     ),
-    "no summary": Case("definition", GOOD, ("info.summary",), WARNING, info(summary='"a\\nb"')),
+    "no summary": Case("definition", GOOD, ("info.summary",), Verdict.WARNING, info(summary='"a\\nb"')),
     "told of nothing": Case(
-        "definition", GOOD, ("there is no on_task_end",), WARNING, INFO + ", task_boundaries=True"
+        "definition", GOOD, ("there is no on_task_end",), Verdict.WARNING, INFO + ", task_boundaries=True"
     ),
-    "nothing to tune": Case("definition", GOOD, ("search_space is empty",), WARNING, info(search_space="{}")),
+    "nothing to tune": Case(
+        "definition", GOOD, ("search_space is empty",), Verdict.WARNING, info(search_space="{}")
+    ),
 }

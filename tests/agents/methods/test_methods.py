@@ -11,7 +11,7 @@ import torch
 from plasticity_bench.agents.layers import parameters
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.contract.checks import CHECKS, Check, examine
-from plasticity_bench.contract.results import INAPPLICABLE, PASSED, WARNING
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method
@@ -31,20 +31,20 @@ def expected(check: str, name: str) -> str:
     built = parts & ARCHITECTURES and "normalize=false" not in name
     match check:
         case "off" if parts & NEVER_OFF or name in ALWAYS_ON - {"trac"}:
-            return INAPPLICABLE
+            return Verdict.INAPPLICABLE
         case "off" if name == "trac":  # it has settings, none of which turns it off
-            return WARNING
+            return Verdict.WARNING
         case "acts" if name in {"none", *SOON} - {"hare-tortoise"}:
-            return WARNING
+            return Verdict.WARNING
         case "start" if parts & MOVED and "normalize=false" not in name:
-            return WARNING
+            return Verdict.WARNING
         case "ppo" if parts & {"dropout", "batch-norm"}:
-            return INAPPLICABLE
+            return Verdict.INAPPLICABLE
         case "ppo" if name == "spectral":  # products of one row end in other digits in a stack
-            return WARNING
+            return Verdict.WARNING
         case "torch" | "sb3" if built:
-            return INAPPLICABLE
-    return PASSED
+            return Verdict.INAPPLICABLE
+    return Verdict.PASSED
 
 
 @pytest.mark.parametrize("name", METHODS)
