@@ -3,7 +3,7 @@ network's time there.
 
 What a graph replays is what the host did once: the same operations on the same memory with the same numbers.
 So the first steps run one by one and are watched. A method whose update draws on the host, changes a number
-of its own, binds a tensor anew or waits for the device is never captured (``CapturedSteps.reason`` says why);
+of its own, binds a tensor anew or waits for the device is never captured (``CapturedUpdater.reason`` says why);
 one that acts every so often says so (``Method.repeats``) and runs those updates itself. Before every stretch
 of replays, all memory and numbers that the graph depends on are compared with what they were at its capture.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from plasticity_bench.agents.host_state import Watch, differences, host_state, set_schedules, state_of
+from plasticity_bench.agents.host_state import Watch, changed_paths, host_state, set_schedules, state_of
 from plasticity_bench.agents.host_state import schedules as schedules_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CudaGraphs:
         return replay
 
 
-class Steps(Protocol):
+class Updater(Protocol):
     """How a learner makes its updates."""
 
     replayed: int  # updates that were replayed
@@ -88,24 +88,24 @@ class Learning(Protocol):
         """One update on a batch; what was predicted before it."""
 
 
-class EagerSteps:
+class EagerUpdater:
     """Step by step."""
 
     def __init__(self, trained: Learning, reason: str = "not asked for") -> None:
         self.trained, self.reason, self.replayed = trained, reason, 0
 
     def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-        """See Steps."""
+        """See Updater."""
         return [self.trained.learn(*batch) for batch in zip(x.unbind(0), target.unbind(0), strict=True)]
 
 
-def steps_for(trained: TrainedNetwork, device: torch.device) -> Steps:
+def make_updater(trained: TrainedNetwork, device: torch.device) -> Updater:
     """Captured on CUDA, unless the environment forbids it."""
     if device.type != "cuda":
-        return EagerSteps(trained, f"no graphs on {device.type}")
+        return EagerUpdater(trained, f"no graphs on {device.type}")
     if os.environ.get(CAPTURE) == "0":
-        return EagerSteps(trained, f"{CAPTURE}=0")
-    return CapturedSteps(trained, CudaGraphs(device))
+        return EagerUpdater(trained, f"{CAPTURE}=0")
+    return CapturedUpdater(trained, CudaGraphs(device))
 
 
 class _Graph:
@@ -138,7 +138,7 @@ class _Graph:
         return self.outputs.clone().unbind(0)
 
 
-class CapturedSteps:
+class CapturedUpdater:
     """Updates are replayed where they may be, and run where not. Never an error: what cannot be captured runs
     step by step, with the same numbers."""
 
@@ -150,7 +150,7 @@ class CapturedSteps:
         self._drop()
 
     def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-        """See Steps."""
+        """See Updater."""
         method, outputs = self.trained.method, list[torch.Tensor]()
         while (i := len(outputs)) < len(x):
             ahead = 0 if self.reason else min(method.repeats(x.shape[2]), len(x) - i)
@@ -205,9 +205,9 @@ class CapturedSteps:
         set_schedules(moved)
         if watch.found:
             self.reason = f"an update {watch.found}"
-        elif changed := differences(before, after):
+        elif changed := changed_paths(before, after):
             self.reason = f"an update changes {', '.join(changed[:4])}"
-        elif changed := differences(state_of(expected), state_of(moved)):
+        elif changed := changed_paths(state_of(expected), state_of(moved)):
             self.reason = f"an update changes {', '.join(changed[:4])} otherwise than Method.skip says"
         self._watched += 1
         self._external = watch.external
@@ -229,7 +229,7 @@ class CapturedSteps:
         set_schedules(schedules)
         for layer, kept in zip(trained.layers, features, strict=True):
             layer.features = kept
-        if made is not None and (changed := differences(self._depends, self._dependencies(x, target))):
+        if made is not None and (changed := changed_paths(self._depends, self._dependencies(x, target))):
             self.reason, made = f"a capture changes {', '.join(changed[:4])}", None
         if made is None:
             self._drop()

@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
 LOOPED = 400
 
 #: Share of a batch's statistics in the running ones, and what is added to variances: torch's defaults.
-MOMENTUM, EPSILON = 0.1, 1e-5
+MOMENTUM, NORM_EPSILON = 0.1, 1e-5
 
 #: Factors ``(S, B, units)`` for a hidden layer's activations, of the batch's size and the number of units.
 Noise = Callable[[int, int], torch.Tensor]
@@ -79,7 +79,7 @@ class _Pass:
         x = functional.conv2d(x, layer.weight.flatten(0, 1), _bias(layer).flatten(), groups=seeds)
         if layer.running_mean is not None:
             mean, variance, gain, shift = _flat(layer)
-            x = functional.batch_norm(x, mean, variance, gain, shift, self.training, MOMENTUM, EPSILON)
+            x = functional.batch_norm(x, mean, variance, gain, shift, self.training, MOMENTUM, NORM_EPSILON)
         elif layer.gain is not None and layer.shift is not None:
             x = functional.group_norm(x, seeds, layer.gain.flatten(), layer.shift.flatten())
         if self.activation in WIDENING:  # seed by seed: (B, S*C, H, W) -> (B, S*2*C, H, W)
@@ -183,11 +183,11 @@ def _batch_norm(layer: Layer, x: torch.Tensor, training: bool) -> torch.Tensor:
     count = x.shape[1]
     mean, variance, gain, shift = (tensor.view(x.shape[0], 1, -1) for tensor in _flat(layer))
     if not training:
-        return torch.addcmul(shift, (x - mean) * (variance + EPSILON).rsqrt(), gain)
+        return torch.addcmul(shift, (x - mean) * (variance + NORM_EPSILON).rsqrt(), gain)
     # Over the examples of each unit, as layer normalisation over a row.
-    rows, means, scales = torch.native_layer_norm(x.mT.contiguous(), (count,), None, None, EPSILON)
+    rows, means, scales = torch.native_layer_norm(x.mT.contiguous(), (count,), None, None, NORM_EPSILON)
     with torch.no_grad():
-        unbiased = (scales.square().reciprocal() - EPSILON).clamp_min_(0) * (count / (count - 1))
+        unbiased = (scales.square().reciprocal() - NORM_EPSILON).clamp_min_(0) * (count / (count - 1))
         for running, new in ((mean, means), (variance, unbiased)):
             running.mul_(1 - MOMENTUM).add_(new.mT * MOMENTUM)
     return torch.addcmul(shift, rows.mT.contiguous(), gain)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from plasticity_bench.agents.capture import EagerSteps
+from plasticity_bench.agents.capture import EagerUpdater
 from plasticity_bench.agents.groups import TrainedGroups
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.rng import SeedRng
@@ -72,7 +72,7 @@ class GroupedLearner(StackLearner):
         trained = TrainedGroups(stream.network(), members, seeds, device, dtype, precision)
         trained.setup(output_gradient(stream), [SeedRng(seeds, "method") for _ in members])
         source = Repeated(stream.open(seeds, device, dtype), len(members))
-        steps = EagerSteps(trained, "configurations side by side")
+        steps = EagerUpdater(trained, "configurations side by side")
         super().__init__(stream, trained, source, [*seeds] * len(members), steps)
         self.shares = [Share(self, g) for g in range(len(members))]
 

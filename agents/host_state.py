@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.trained_network import TrainedNetwork
 
 #: Operations whose result the host must know before it can go on.
-WAITING = frozenset(
+SYNCHRONISING = frozenset(
     {
         *("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
         *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave", "allclose"),
@@ -56,7 +56,7 @@ class Watch(TorchDispatchMode):
         return result
 
     def _objection(self, name: str, given: Sequence[torch.Tensor]) -> str:
-        if name in WAITING:
+        if name in SYNCHRONISING:
             return f"waits for the device in {name}"
         if name.startswith("index") and any(t.dtype in (torch.bool, torch.uint8) for t in given[1:]):
             return f"waits for the device in {name}, by a mask"
@@ -95,15 +95,15 @@ def state_of(root: Any, draws: bool = False, on_host: bool = True) -> dict[str, 
     return walk.found
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Paths of what differs."""
     return [path for path in {**before, **after} if before.get(path) != after.get(path)]
 
 
-def schedules(method: Method) -> Schedules:
+def schedules_of(method: Method) -> Schedules:
     """The methods that run, a composition's parts each, with copies of their ``schedule``."""
     own = [(method, {name: _copied(getattr(method, name)) for name in method.schedule})]
-    return own + [found for part in getattr(method, "parts", ()) for found in schedules(part)]
+    return own + [found for part in getattr(method, "parts", ()) for found in schedules_of(part)]
 
 
 def set_schedules(saved: Schedules) -> None:

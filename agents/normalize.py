@@ -9,8 +9,8 @@ import torch
 
 from plasticity_bench.specs import PPOSpec
 
-CLIP = 10.0
-EPSILON = 1e-8
+NORMALIZED_LIMIT = 10.0
+VARIANCE_EPSILON = 1e-8
 
 
 class RunningMoments:
@@ -41,8 +41,8 @@ class RunningMoments:
 
 def scale(observations: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Observations in deviations from their mean, clipped: float32."""
-    scaled = (observations - mean) / np.sqrt(variance + EPSILON)
-    return np.clip(scaled, -CLIP, CLIP).astype(np.float32)
+    scaled = (observations - mean) / np.sqrt(variance + VARIANCE_EPSILON)
+    return np.clip(scaled, -NORMALIZED_LIMIT, NORMALIZED_LIMIT).astype(np.float32)
 
 
 class Normalizer:
@@ -74,7 +74,11 @@ class Normalizer:
         self.running = self.running * self.gamma + rewards
         self.returns.update(self.running)
         self.running[done] = 0
-        return np.clip(rewards / np.sqrt(self.returns.variance[:, None] + EPSILON), -CLIP, CLIP)
+        return np.clip(
+            rewards / np.sqrt(self.returns.variance[:, None] + VARIANCE_EPSILON),
+            -NORMALIZED_LIMIT,
+            NORMALIZED_LIMIT,
+        )
 
     def of_seed(self, seed: int) -> dict[str, torch.Tensor]:
         """Mean and variance of a seed's observations; empty where they are not normalised."""

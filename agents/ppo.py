@@ -29,7 +29,7 @@ from plasticity_bench.specs import OptimizerSpec, check_acting
 from plasticity_bench.tasks.base import ControlStream
 
 #: Observations of a task's last rollout on which diagnostics are measured.
-PROBE = 1000
+PROBE_OBSERVATIONS = 1000
 #: Diagnostics that are recorded of the critic too.
 OF_CRITIC = ("dormant_fraction", "dead_fraction", "effective_rank", "stable_rank")
 
@@ -304,7 +304,7 @@ class PPOLearner:
     def _diagnostics(self) -> dict[str, torch.Tensor]:
         """Units and ranks of the policy (and some of the critic), norms of both together."""
         seen = self.observations.movedim(0, 2).flatten(1, 2)
-        probe = seen[:, :: -(-seen.shape[1] // PROBE)].to(self.device)
+        probe = seen[:, :: -(-seen.shape[1] // PROBE_OBSERVATIONS)].to(self.device)
         for part in self.parts:
             part.network.forward(probe)
         actor, critic = (diagnostics.layer_diagnostics(part.layers) for part in self.parts)

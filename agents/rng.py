@@ -15,7 +15,7 @@ import torch
 from plasticity_bench.seeding import generator
 
 #: Fills an array from a generator.
-Draw = Callable[[np.random.Generator, np.ndarray], Any]
+_Fill = Callable[[np.random.Generator, np.ndarray], Any]
 
 #: What numpy draws; other types are drawn as float32.
 _NUMPY = (torch.float32, torch.float64)
@@ -103,12 +103,12 @@ class SeedRng:
         for g, saved in zip(self.generators, state, strict=True):
             g.bit_generator.state = saved
 
-    def _draw(self, like: torch.Tensor, draw: Draw) -> torch.Tensor:
+    def _draw(self, like: torch.Tensor, draw: _Fill) -> torch.Tensor:
         drawn = torch.empty(like.shape, dtype=like.dtype if like.dtype in _NUMPY else torch.float32)
         self._fill(drawn, draw)
         return drawn
 
-    def _fill(self, into: torch.Tensor, draw: Draw) -> None:
+    def _fill(self, into: torch.Tensor, draw: _Fill) -> None:
         numbers = into.detach().numpy()
         for own, row in zip(self.generators, numbers if self.stacked else [numbers], strict=True):
             draw(own, row)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from plasticity_bench.agents import diagnostics
-from plasticity_bench.agents.capture import Steps, steps_for
+from plasticity_bench.agents.capture import Updater, make_updater
 from plasticity_bench.agents.gradients import OutputGradient
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods import Method
@@ -73,7 +73,7 @@ class StackLearner:
         trained: Training,
         source: TaskSource,
         seeds: Sequence[int],
-        steps: Steps,
+        steps: Updater,
     ) -> None:
         self.stream, self.seeds, self.source = stream, list(seeds), source
         self.regression = stream.info.loss == "mse"
@@ -213,7 +213,7 @@ class SupervisedLearner(StackLearner):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "float32",
-        steps: Callable[[TrainedNetwork], Steps] | None = None,
+        steps: Callable[[TrainedNetwork], Updater] | None = None,
     ) -> None:
         device = torch.device(device)
         init = SeedRng(seeds, "init")
@@ -227,7 +227,7 @@ class SupervisedLearner(StackLearner):
             precision=precision,
         )
         trained.setup(output_gradient(stream), SeedRng(seeds, "method"))
-        made = steps(trained) if steps else steps_for(trained, device)
+        made = steps(trained) if steps else make_updater(trained, device)
         super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds, made)
 
     def state_dict(self) -> dict[str, Any]:

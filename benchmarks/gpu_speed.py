@@ -24,7 +24,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from plasticity_bench.agents.capture import LENGTHS, CapturedSteps, CudaGraphs, EagerSteps, Steps
+from plasticity_bench.agents.capture import LENGTHS, CapturedUpdater, CudaGraphs, EagerUpdater, Updater
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
@@ -93,13 +93,13 @@ def operations(stream: SupervisedStream) -> float:
     return 2.0 * 3 * used * stream.batch
 
 
-def ways(device: torch.device) -> dict[str, Callable[[TrainedNetwork], Steps]]:
+def ways(device: torch.device) -> dict[str, Callable[[TrainedNetwork], Updater]]:
     """How our learner makes its steps."""
-    found: dict[str, Callable[[TrainedNetwork], Steps]] = {"eager": EagerSteps}
+    found: dict[str, Callable[[TrainedNetwork], Updater]] = {"eager": EagerUpdater}
     if device.type == "cuda":
         for lengths in ((1,), LENGTHS):
             name = f"captured, {lengths[0]} a graph"
-            found[name] = lambda trained, lengths=lengths: CapturedSteps(  # type: ignore[misc]
+            found[name] = lambda trained, lengths=lengths: CapturedUpdater(  # type: ignore[misc]
                 trained, CudaGraphs(device), lengths
             )
     return found

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import register, registry
 if __name__ == "envs":
     raise ImportError("import plasticity_bench.envs: the folder envs/ is installed under that name")
 
-EPISODE = 1000  # steps, as the published environments have
+MAX_EPISODE_STEPS = 1000  # steps, as the published environments have
 CLASSES = {
     "Ant-v0": "locomotion:Ant",
     "HalfCheetah-v0": "locomotion:HalfCheetah",
@@ -26,5 +26,5 @@ for _name, _where in CLASSES.items():
         register(
             f"plasticity_bench/{_name}",
             entry_point=f"plasticity_bench.envs.{_where}",
-            max_episode_steps=EPISODE,
+            max_episode_steps=MAX_EPISODE_STEPS,
         )

@@ -33,7 +33,7 @@ TARGET_DISTANCE = 1e3  # metres
 #: Half way from float32(0.99) to its neighbour: what lies beyond is more than 0.99 when rounded to float32.
 AT_LIMIT = 0.9900000393390656
 BODY = 8  # observations before those of the joints
-CLIP = 5  # largest observation
+OBSERVATION_LIMIT = 5  # largest observation
 #: Rewards per mean |action * scaled speed|, mean action^2, and joint at its limit.
 ELECTRICITY, STALL, JOINT_AT_LIMIT = -2.0, -0.1, -0.1
 
@@ -110,7 +110,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         torso = world.torso(with_ground=self.episode > 0)
         self._height = torso[2][2]  # metres
         values, _, _ = self._observe(world, torso)
-        return np.array(values).clip(-CLIP, CLIP)
+        return np.array(values).clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
 
     def _observe(self, world: World, torso: Torso) -> tuple[array[float], float, int]:
         """The observation, not yet clipped; the torso's pitch in radians; how many joints are at a limit."""
@@ -154,8 +154,12 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         power, heat = mean_costs(wanted, rounded[self._speeds], precision)
         observation = np.frombuffer(values, np.float32)  # the memory of values, which nobody else keeps
         finite = True
-        if max(rounded) > CLIP or min(rounded) < -CLIP or not math.isfinite(sum(rounded)):
-            observation.clip(-CLIP, CLIP, observation)
+        if (
+            max(rounded) > OBSERVATION_LIMIT
+            or min(rounded) < -OBSERVATION_LIMIT
+            or not math.isfinite(sum(rounded))
+        ):
+            observation.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, observation)
             finite = bool(np.isfinite(observation).all())
         healthy = self.robot.healthy(values[0] + self._height, pitch, self._contacts)
         self._contacts = world.contacts()

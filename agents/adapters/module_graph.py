@@ -16,11 +16,11 @@ import torch
 from torch import fx, nn
 
 #: Normalisations that have, if any, one gain and one shift per unit or channel.
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 #: Torch's functions, methods and modules, in lower case without _, that treat every unit by itself.
 # fmt: off
-ACTIVATIONS = frozenset((
+ELEMENTWISE = frozenset((
     "relu", "relu6", "leakyrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "sigmoid", "sin",
     "softplus", "softsign", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "tanhshrink", "softshrink",
     "hardshrink", "cos", "abs", "square",
@@ -29,19 +29,19 @@ ACTIVATIONS = frozenset((
 POOLING = frozenset(("maxpool2d", "avgpool2d", "adaptivemaxpool2d", "adaptiveavgpool2d"))
 DROPOUT = frozenset(("dropout", "dropout1d", "dropout2d", "alphadropout", "featurealphadropout"))
 #: Those that give what they are given.
-SAME = frozenset(("identity", "contiguous", "clone", "to", "float", "double", "typeas"))
-KEEPING = ACTIVATIONS | POOLING | DROPOUT | SAME
+IDENTITY = frozenset(("identity", "contiguous", "clone", "to", "float", "double", "typeas"))
+UNIT_PRESERVING = ELEMENTWISE | POOLING | DROPOUT | IDENTITY
 #: They may make (examples, numbers) of a convolution's output.
 FLATTENING = frozenset(("flatten", "view", "reshape", "squeeze", "mean"))
 #: No non-linearity (of one input); whatever is in none of these sets counts as one.
 ARITHMETIC = frozenset(("unflatten", "add", "iadd", "sub", "mul", "truediv", "neg", "cat"))
-LINEAR = POOLING | DROPOUT | SAME | FLATTENING | ARITHMETIC
+LINEAR = POOLING | DROPOUT | IDENTITY | FLATTENING | ARITHMETIC
 #: What is asked of a tensor beside its numbers.
-QUESTIONS = frozenset(("size", "dim", "numel", "ndimension", "shape", "ndim", "device", "dtype"))
+METADATA = frozenset(("size", "dim", "numel", "ndimension", "shape", "ndim", "device", "dtype"))
 
 
 @dataclass
-class Reading:
+class ModuleStructure:
     """What the trace shows of some layers and normalisations, all by name."""
 
     order: list[str] = field(default_factory=list)  # in which the layers compute
@@ -51,16 +51,18 @@ class Reading:
     unpaired: str = ""  # why it is not known that every layer reads the units of the one before it, alone
 
 
-def read(model: nn.Module, layers: Mapping[str, Any], norms: Mapping[str, nn.Module]) -> Reading:
+def module_structure(
+    model: nn.Module, layers: Mapping[str, Any], norms: Mapping[str, nn.Module]
+) -> ModuleStructure:
     """What ``model.forward`` does in training mode, at the defaults of its arguments.
 
-    ``layers``: its nn.Linear and nn.Conv2d, ``norms``: its ``NORMS`` with gain and shift, by their names.
+    ``layers``: its nn.Linear and nn.Conv2d, ``norms``: its ``NORMALISATIONS`` with gain and shift, by their names.
     """
     try:
         graph = _trace(model, {*layers.values(), *norms.values()})
     except Exception as error:  # whatever user code raises that is given no numbers
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        return Reading(unordered=f"its forward cannot be traced ({reason})")
+        return ModuleStructure(unordered=f"its forward cannot be traced ({reason})")
     return _Reader(model, graph, layers, norms).reading()
 
 
@@ -104,24 +106,24 @@ class _Reader:
         self.graph, self.layers, self.norms = graph, layers, norms
         self.modules = dict(model.named_modules())
         self.calls: dict[str, list[fx.Node]] = {name: [] for name in (*layers, *norms)}
-        self.questions: set[fx.Node] = set()
+        self.metadata: set[fx.Node] = set()
         for node in graph.nodes:
             if node.op == "call_module":
                 self.calls.get(str(node.target), []).append(node)
-            asked = node.op != "call_module" and self._label(node) in QUESTIONS
+            asked = node.op != "call_module" and self._label(node) in METADATA
             inputs = node.all_input_nodes
-            if asked or (inputs and node.op != "output" and self.questions.issuperset(inputs)):
-                self.questions.add(node)
+            if asked or (inputs and node.op != "output" and self.metadata.issuperset(inputs)):
+                self.metadata.add(node)
         self.paths = {
             name: [path for call in self.calls[name] for path in self._paths(call)] for name in layers
         }
 
-    def reading(self) -> Reading:
+    def reading(self) -> ModuleStructure:
         if unordered := self._unordered():
-            return Reading(unordered=unordered)
+            return ModuleStructure(unordered=unordered)
         position = {node: i for i, node in enumerate(self.graph.nodes)}
         order = sorted(self.layers, key=lambda name: position[self.calls[name][0]])
-        result = Reading(order)
+        result = ModuleStructure(order)
         for name in order:
             between = [node for path in self.paths[name] if path.end for node in path.nodes]
             if any(self._bends(node) for node in between):
@@ -143,7 +145,7 @@ class _Reader:
                 return f'"{name}" takes no part in forward'
         return ""
 
-    def _unpaired(self, name: str, following: str, result: Reading) -> str:
+    def _unpaired(self, name: str, following: str, result: ModuleStructure) -> str:
         """Why it is not known that ``following``, and nothing else, reads the units of ``name``."""
         for used in (name, following):
             if len(self.calls[used]) > 1:
@@ -160,7 +162,7 @@ class _Reader:
             return f'the units of "{name}" are read by {" and ".join(ends) or "nothing"}'
         return self._mixed(name, self.paths[name][0], result)
 
-    def _mixed(self, name: str, path: _Path, result: Reading) -> str:
+    def _mixed(self, name: str, path: _Path, result: ModuleStructure) -> str:
         """Why the units of ``name`` are not those that the layer at the path's end reads, in order."""
         layer, reader, between = (
             self.layers[name],
@@ -195,7 +197,7 @@ class _Reader:
 
         def walk(node: fx.Node, nodes: list[fx.Node]) -> None:
             for user in node.users:
-                if user in self.questions or user in seen:
+                if user in self.metadata or user in seen:
                     continue
                 if user.op == "call_module" and str(user.target) in self.layers:
                     found.append(_Path(str(user.target), nodes))
@@ -230,17 +232,17 @@ class _Reader:
         module = self.modules[str(node.target)] if node.op == "call_module" else None
         maker = type(module) if module is not None else node.target
         torchs = (getattr(maker, "__module__", None) or "torch").split(".")[0] == "torch"
-        if torchs and self._label(node) in KEEPING:
+        if torchs and self._label(node) in UNIT_PRESERVING:
             return True
         return module is not None and like is not None and _is_elementwise(module, like)
 
     def _bends(self, node: fx.Node) -> bool:
         """Whether it is a non-linearity: all that is not known to be none is one."""
-        norm = node.op == "call_module" and isinstance(self.modules[str(node.target)], NORMS)
+        norm = node.op == "call_module" and isinstance(self.modules[str(node.target)], NORMALISATIONS)
         return not norm and self._label(node) not in LINEAR
 
     def _inputs(self, node: fx.Node) -> list[fx.Node]:
-        return [given for given in node.all_input_nodes if given not in self.questions]
+        return [given for given in node.all_input_nodes if given not in self.metadata]
 
     def _label(self, node: fx.Node) -> str:
         """A module's type, a function's, method's or attribute's name; in lower case without _."""

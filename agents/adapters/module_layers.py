@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from plasticity_bench.agents.adapters.module_graph import NORMS, read
+from plasticity_bench.agents.adapters.module_graph import NORMALISATIONS, module_structure
 from plasticity_bench.agents.layers import Layer
 from plasticity_bench.errors import InputError
 
 #: What every module with parameters is one of.
-SUPPORTED = (nn.Linear, nn.Conv2d, *NORMS)
+SUPPORTED = (nn.Linear, nn.Conv2d, *NORMALISATIONS)
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def module_layers(model: nn.Module) -> ModuleLayers:
     if isinstance(model, SUPPORTED):
         model = nn.Sequential(model)
     found = dict(_parametrised(model))
-    norms = {name: module for name, module in found.items() if isinstance(module, NORMS)}
+    norms = {name: module for name, module in found.items() if isinstance(module, NORMALISATIONS)}
     modules = {name: module for name, module in found.items() if name not in norms}
     if not modules:
         raise InputError("methods need a network with at least one nn.Linear or nn.Conv2d")
-    reading = read(model, modules, norms)
+    reading = module_structure(model, modules, norms)
     absent: list[nn.Parameter] = []
     layers = {name: _layer(name, module, absent) for name, module in modules.items()}
     owners = reading.owners if not reading.unordered else _neighbours(found, norms)
@@ -74,7 +74,7 @@ def _parametrised(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
         whole = {"weight"} if isinstance(module, (nn.Linear, nn.Conv2d)) else {"weight", "bias"}
-        if isinstance(module, SUPPORTED) and (own or not isinstance(module, NORMS)):
+        if isinstance(module, SUPPORTED) and (own or not isinstance(module, NORMALISATIONS)):
             fits = whole <= own.keys() <= {"weight", "bias"}
         else:
             fits = not any(parameter.requires_grad for parameter in own.values())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.rng import SeedRng
 
 #: A seed draws a multiple of this many numbers at every update; the last ones are left over.
-ALIGNMENT = 64
+DRAW_MULTIPLE = 64
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Upgd(Method):
     def _draw(self, seeds: int) -> None:
         """New noise, for every seed in the order of its parameters."""
         numbers = sum(noise[(0,) * seeds].numel() for noise in self.noise)
-        numbers += -numbers % ALIGNMENT
+        numbers += -numbers % DRAW_MULTIPLE
         drawn = self.rng.normal(self.noise[0].new_empty((*self.noise[0].shape[:seeds], numbers)))
         start = 0
         for noise in self.noise:

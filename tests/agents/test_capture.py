@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from plasticity_bench.agents.capture import CAPTURE, CapturedSteps, EagerSteps, steps_for
+from plasticity_bench.agents.capture import CAPTURE, CapturedUpdater, EagerUpdater, make_updater
 from plasticity_bench.agents.layers import Layer
 from plasticity_bench.agents.methods import Method, MethodInfo
 from plasticity_bench.agents.optim import FlatOptimizer
@@ -35,12 +35,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     few_test_images(monkeypatch, 100)
 
 
-def captured(trained: TrainedNetwork) -> CapturedSteps:
-    return CapturedSteps(trained, RecordedGraphs(), lengths=(4, 1))
+def captured(trained: TrainedNetwork) -> CapturedUpdater:
+    return CapturedUpdater(trained, RecordedGraphs(), lengths=(4, 1))
 
 
-def steps_of(made: SupervisedLearner) -> CapturedSteps:
-    assert isinstance(made.steps, CapturedSteps)
+def steps_of(made: SupervisedLearner) -> CapturedUpdater:
+    assert isinstance(made.steps, CapturedUpdater)
     return made.steps
 
 
@@ -230,7 +230,7 @@ class Failing(RecordedGraphs):
 
 @pytest.mark.parametrize("name", ["none", "redo:period=50", "trac", "batch-norm"])
 def test_a_capture_that_fails_leaves_no_trace(name: str) -> None:
-    made = learner(name, steps=lambda trained: CapturedSteps(trained, Failing()))
+    made = learner(name, steps=lambda trained: CapturedUpdater(trained, Failing()))
     assert same(learner(name), made)
     assert made.steps.reason == "capture failed: OutOfMemoryError: CUDA out of memory."
 
@@ -287,9 +287,9 @@ def test_outputs_stay_as_they_were() -> None:
 
 def test_steps_are_captured_on_cuda_alone_and_where_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
     made = learner()
-    assert isinstance(made.steps, EagerSteps)
+    assert isinstance(made.steps, EagerUpdater)
     assert made.steps.reason == "no graphs on cpu"
     monkeypatch.setenv(CAPTURE, "0")
-    steps = steps_for(made.trained, torch.device("cuda"))
-    assert isinstance(steps, EagerSteps)
+    steps = make_updater(made.trained, torch.device("cuda"))
+    assert isinstance(steps, EagerUpdater)
     assert steps.reason == f"{CAPTURE}=0"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from plasticity_bench.agents.adapters.torch_adapter import attach
-from plasticity_bench.agents.capture import CapturedSteps
+from plasticity_bench.agents.capture import CapturedUpdater
 from plasticity_bench.agents.grouped_learner import GroupedLearner
 from plasticity_bench.agents.methods.base import CLASS_VARIABLES, HOOKS, Method, MethodInfo
 from plasticity_bench.agents.methods.composed import Composed
@@ -67,8 +67,8 @@ for _name in NAMES:
 
 
 def supervised_learner() -> SupervisedLearner:
-    def captured(trained: Any) -> CapturedSteps:
-        return CapturedSteps(trained, RecordedGraphs())
+    def captured(trained: Any) -> CapturedUpdater:
+        return CapturedUpdater(trained, RecordedGraphs())
 
     return SupervisedLearner(supervised(DIGITS), Counting(), (0, 1), steps=captured)
 
