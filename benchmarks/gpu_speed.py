@@ -89,7 +89,7 @@ def peak(device: torch.device, precision: str, seconds: float) -> float:
 
 def operations(stream: SupervisedStream) -> float:
     """Multiplications and additions with weights in one update of one seed: forward, and twice backward."""
-    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network()))
+    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network))
     return 2.0 * 3 * used * stream.batch
 
 
@@ -138,8 +138,8 @@ class PlainLoop:
         stream = opened(text)
         task = stream.open([seed], device, torch.float32).task(0)
         self.x, self.y = (values[:, 0] for values in task.batches(0, min(64, stream.steps)))
-        self.model = plain_network(stream.network()).to(device)
-        spec = stream.optimizer()
+        self.model = plain_network(stream.network).to(device)
+        spec = stream.optimizer
         self.optimizer: torch.optim.Optimizer = (
             torch.optim.Adam(self.model.parameters(), lr=spec.lr)
             if spec.name == "adam"

@@ -126,7 +126,7 @@ def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> li
             images, targets = torch.empty_like(in_order), torch.empty_like(labels)
             images[order], targets[order] = in_order, labels
             own.append(SeedTask(images, targets, order, [(a[s].clone(), b[s].clone()) for a, b in pieces]))
-        result.append(SeedData(weights, own, stream.batch, stream.optimizer(), full))
+        result.append(SeedData(weights, own, stream.batch, stream.optimizer, full))
     return result
 
 

@@ -106,7 +106,7 @@ class Stretch:
 def learner_of(method: str = "none", *, fused: bool = True) -> PPOLearner:
     """Our learner, as a worker process of ``run`` makes it."""
     made = stream()
-    optimizer = replace(made.optimizer(), fused=fused)
+    optimizer = replace(made.optimizer, fused=fused)
     return PPOLearner(made, method_of(choose_method(method)), [0], optimizer=optimizer)
 
 
@@ -131,7 +131,7 @@ def weights_of_peer(model: PPO) -> list[torch.Tensor]:
 def peer_of(environment: str, learner: PPOLearner) -> PPO:
     """stable-baselines3 with our settings and initial weights, beginning as seed 0 of our stream begins;
     the learner gets its generators."""
-    spec, optimizer, network = learner.spec, learner.stream.optimizer(), learner.stream.network()
+    spec, optimizer, network = learner.spec, learner.stream.optimizer, learner.stream.network
     model = PPO(
         "MlpPolicy",
         gymnasium.make(environment, disable_env_checker=True),

@@ -22,7 +22,7 @@ SEEDS, TASKS, EPISODES = 32, 10, 3  # episodes of every environment in every tas
 def returns(stream: ControlStream, seeds: int, tasks: int, episodes: int) -> np.ndarray:
     """Returns of at least ``episodes`` of each environment in each task, as means per seed: ``(seeds,)``."""
     worlds, rng = stream.worlds(range(seeds)), np.random.default_rng(0)
-    shape, outputs = (seeds, stream.ppo().environments), stream.network().outputs
+    shape, outputs = (seeds, stream.ppo.environments), stream.network.outputs
     total, number = np.zeros(seeds), np.zeros(seeds)
     for task in range(min(tasks, stream.tasks)):
         worlds.begin(task)

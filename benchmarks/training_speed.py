@@ -53,7 +53,7 @@ def chosen(name: str, steps: int) -> tuple[SupervisedStream, SupervisedStream]:
     full = stream_of(choose_stream(name))
     if not isinstance(full, SupervisedStream) or full.info.loss != "cross-entropy":
         raise InputError(f"{name}: choose a stream of classes")
-    if full.optimizer().name != "adam":
+    if full.optimizer.name != "adam":
         raise InputError(f"{name}: choose a stream that is trained with Adam")
     if isinstance(full, PermutedMnist) and steps:
         return full, replace(full, images=steps * full.batch, epochs=1)
@@ -66,7 +66,7 @@ class Contest:
     def __init__(self, name: str, seeds: list[int], steps: int, tasks: int, peer_seeds: int) -> None:
         self.full, self.stream = chosen(name, steps)
         self.seeds, self.tasks = seeds, tasks
-        spec, batch = self.full.network(), self.full.batch
+        spec, batch = self.full.network, self.full.batch
         self.step = products(spec, batch)
         #: Share of a task's predicted test images that a step bears, in pieces of ``PREDICTED``.
         self.tested = 10_000 / PREDICTED / self.full.steps if isinstance(self.full, PermutedMnist) else 0.0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 #: Steps after which an episode is cut, as the published environment has it.
-EPISODE = 1000
+EPISODE_STEPS = 1000
 PICTURE = 320, 240  # pixels
 DOHARE = (
     "Dohare, Sutton & Mahmood 2021, Continual Backprop, arXiv:2108.06325 (PyBullet, friction 10^U(-4, 4)); "
@@ -61,7 +61,7 @@ class Ants:
         ended = []
         for i, ant in enumerate(self.ants):
             final[i, 0], rewards[i, 0], fell, _, _ = ant.step(actions[i, 0])
-            late = ant.steps >= EPISODE
+            late = ant.steps >= EPISODE_STEPS
             if fell or late:
                 terminated[i, 0], truncated[i, 0] = fell, late
                 ended.append(i)
@@ -110,14 +110,17 @@ class AntStream(ControlStream):
     normalize_observations: bool = False
     normalize_rewards: bool = False
 
+    @property
     def ppo(self) -> PPOSpec:
         return PPOSpec(
             normalize_observations=self.normalize_observations, normalize_rewards=self.normalize_rewards
         )
 
+    @property
     def network(self) -> NetworkSpec:
         return NetworkSpec((28,), 8, (self.width, self.width), init="lecun", log_std=True)
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec(lr=self.lr, betas=(self.beta1, self.beta2), eps=1e-5)
 
@@ -126,7 +129,7 @@ class AntStream(ControlStream):
 
 
 @dataclass(frozen=True)
-class SlipperyAnt(AntStream):
+class SlipperyAntFull(AntStream):
     """The size of the papers."""
 
     exponent: ClassVar[float] = 4.0

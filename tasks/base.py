@@ -90,9 +90,17 @@ class Worlds(Protocol):
         """Frees what the environments hold."""
 
 
+#: Examples of a task that diagnostics are measured on.
+PROBE_EXAMPLES = 512
+
+
 @dataclass(frozen=True)
 class Stream:
-    """Base of all streams: the fields are the settings that a user may change inline."""
+    """Base of all streams: the fields are the settings that a user may change.
+
+    What follows from the settings is a property. What is always the same is a class variable of the same
+    name in the derived class: ``batch: ClassVar[int] = 16``.
+    """
 
     info: ClassVar[StreamInfo]
     tasks: int  # number of tasks
@@ -104,13 +112,15 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Updates per task; where the agent acts, steps in the environments of one seed per task."""
+        """Updates per task; if an agent acts, steps in the environments of one seed per task."""
         raise NotImplementedError
 
+    @property
     def network(self) -> NetworkSpec:
         """The reference architecture."""
         raise NotImplementedError
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         """The reference optimizer."""
         raise NotImplementedError
@@ -137,18 +147,18 @@ class ControlStream(Stream):
     discrete: ClassVar[bool] = False  # actions are choices, else vectors in [-1, 1]
     speed: ClassVar[float] = 60  # steps per second when somebody watches
 
+    @property
     def ppo(self) -> PPOSpec:
         """The reference settings of the agent."""
         raise NotImplementedError
 
     @property
     def batch(self) -> int:
-        return self.ppo().batch
+        return self.ppo.batch
 
     @property
     def steps(self) -> int:
-        ppo = self.ppo()
-        return self.rollouts * ppo.rollout * ppo.environments
+        return self.rollouts * self.ppo.rollout * self.ppo.environments
 
     def worlds(self, seeds: Sequence[int]) -> Worlds:
         """Opens the environments of these seeds; ``begin`` comes next."""

@@ -38,26 +38,17 @@ class BitFlip(SupervisedStream):
         unit="R2",
         loss="mse",
     )
+    batch: ClassVar[int] = 16
+    steps: ClassVar[int] = 625
+    network: ClassVar[NetworkSpec] = NetworkSpec((BITS,), 1, (5,), init="kaiming")
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-2)
+
     tasks: int = 100  # number of tasks
     flips: int = 0  # slow bits that flip between two tasks; 0: all 15 are redrawn, as the authors' code does
 
     def __post_init__(self) -> None:
         if not 0 <= self.flips <= SLOW:
             raise ValueError(f"flips={self.flips} is out of range: 0 (redraw) to {SLOW}")
-
-    @property
-    def batch(self) -> int:
-        return 16
-
-    @property
-    def steps(self) -> int:
-        return 625
-
-    def network(self) -> NetworkSpec:
-        return NetworkSpec((BITS,), 1, (5,), init="kaiming")
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-2)
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> BitFlipTasks:
         return BitFlipTasks(

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from plasticity_bench.tasks.images import Draw, ImageTasks
+    from plasticity_bench.tasks.images import ImageDraw, ImageTasks
 
-DIGITS = 1797  # images in the data set
+DIGIT_IMAGES = 1797  # images in the data set
 
 
 @lru_cache(maxsize=1)
@@ -60,29 +60,21 @@ class PermutedDigits(SupervisedStream):
         ),
         seeds=16,
     )
+    batch: ClassVar[int] = 16
+    steps: ClassVar[int] = DIGIT_IMAGES // batch
+    network: ClassVar[NetworkSpec] = NetworkSpec((64,), 10, (100, 100))
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
+
     tasks: int = 300  # number of tasks
 
-    @property
-    def batch(self) -> int:
-        return 16
-
-    @property
-    def steps(self) -> int:
-        return DIGITS // self.batch
-
-    def network(self) -> NetworkSpec:
-        return NetworkSpec((64,), 10, (100, 100))
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-3)
-
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         """A fresh permutation and a fresh order, for every task."""
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        return Draw(order=rng.permutation(DIGITS)[: self.steps * self.batch], pixels=rng.permutation(64))
+        order = rng.permutation(DIGIT_IMAGES)[: self.steps * self.batch]
+        return ImageDraw(order=order, pixels=rng.permutation(64))
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> ImageTasks:
         import numpy as np

@@ -92,7 +92,7 @@ class Subject:
     @property
     def changes_network(self) -> bool:
         """Whether it trains another architecture than the stream's."""
-        spec = self.stream.network()
+        spec = self.stream.network
         return self.make().network(spec) != spec
 
     def learner(self, seeds: Sequence[int] = (0, 1), method: Method | None = None) -> SupervisedLearner:

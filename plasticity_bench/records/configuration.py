@@ -46,7 +46,7 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
 
     made, info = stream_of(stream), stream.cls.info
     optimizer = with_learning_rate(made, method)
-    network = _network(method, made.network())
+    network = _network(method, made.network)
     if isinstance(made, ControlStream):
         check_acting(network, method.label)
     return {
@@ -79,7 +79,7 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
         },
         "network": network.recorded(),
         "optimizer": optimizer.recorded(),
-        **({"ppo": asdict(made.ppo())} if isinstance(made, ControlStream) else {}),
+        **({"ppo": asdict(made.ppo)} if isinstance(made, ControlStream) else {}),
     }
 
 

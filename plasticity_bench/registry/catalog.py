@@ -58,7 +58,7 @@ STREAMS: Mapping[str, str] = MappingProxyType(
         "online-permuted-mnist": f"{_TASKS}.mnist:OnlinePermutedMnist",
         "random-label-mnist": f"{_TASKS}.mnist:RandomLabelMnist",
         "shuffled-gridworld": f"{_TASKS}.gridworld:ShuffledGridworld",
-        "slippery-ant": f"{_TASKS}.ant:SlipperyAnt",
+        "slippery-ant": f"{_TASKS}.ant:SlipperyAntFull",
         "slippery-ant-short": f"{_TASKS}.ant:SlipperyAntShort",
         "ant": f"{_TASKS}.ant:StationaryAnt",
     }

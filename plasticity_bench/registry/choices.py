@@ -199,7 +199,7 @@ def stream_of(chosen: Chosen) -> Stream:
 
 def with_learning_rate(stream: Stream, chosen: Chosen) -> Any:
     """The stream's optimizer, at the method's learning rate where one was set."""
-    optimizer, lr = stream.optimizer(), chosen.settings[LEARNING_RATE]
+    optimizer, lr = stream.optimizer, chosen.settings[LEARNING_RATE]
     if lr is not None and lr <= 0:
         raise InputError(f"{chosen.label}: lr must be positive")
     return optimizer if lr is None else replace(optimizer, lr=lr)

@@ -243,7 +243,7 @@ def _check_plugin_cells(
 
 def _learning_rate(config: Mapping[str, Any]) -> float:
     """The stream's own."""
-    return float(stream_of(choose_stream(stream_text(config["stream"]))).optimizer().lr)
+    return float(stream_of(choose_stream(stream_text(config["stream"]))).optimizer.lr)
 
 
 def _settings_differ(index: int, found: object, wanted: object) -> str:

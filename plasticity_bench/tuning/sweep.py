@@ -48,7 +48,7 @@ class SweepPlan:
 def plan_sweep(stream: str, method: str, budget: int, design: int = 0) -> SweepPlan:
     """The configurations of ``method`` on ``stream``. Raises InputError for unknown names."""
     chosen = choose_method(method)
-    space = search_space(chosen, stream_of(choose_stream(stream)).optimizer().lr)
+    space = search_space(chosen, stream_of(choose_stream(stream)).optimizer.lr)
     return SweepPlan(stream, method, space, tuple(configurations(chosen, space, budget, design)))
 
 

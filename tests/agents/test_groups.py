@@ -142,7 +142,7 @@ def test_convolutions_and_compositions(name: str, monkeypatch: pytest.MonkeyPatc
 
     spec = NetworkSpec((1, 8, 8), 10, (12,), channels=(4,), kernel=3)
     shorten_digits(monkeypatch, 20)
-    monkeypatch.setattr(PermutedDigits, "network", lambda self: spec)
+    monkeypatch.setattr(PermutedDigits, "network", spec)
     real = PermutedDigits.open
 
     def as_images(self: PermutedDigits, *args: Any) -> Any:
@@ -193,7 +193,7 @@ def test_a_configuration_that_fails_leaves_the_others_as_they_were(hook: str) ->
     chosen = [choose_method("shrink-perturb", {"lr": lr}) for lr in ("0.001", "0.003")]
     stream = supervised(STREAM)
     members = [(method_of(one), with_learning_rate(stream, one)) for one in chosen]
-    members.insert(1, (failing(hook), stream.optimizer()))
+    members.insert(1, (failing(hook), stream.optimizer))
     learner = finish(GroupedLearner(stream, members, SEEDS))
     assert isinstance(learner.shares[1].failure, Fault)
     assert str(learner.shares[1].failure) == hook
@@ -203,7 +203,7 @@ def test_a_configuration_that_fails_leaves_the_others_as_they_were(hook: str) ->
 
 def test_nothing_left_to_train() -> None:
     stream = supervised(STREAM)
-    members = [(failing("after_update"), stream.optimizer()) for _ in range(2)]
+    members = [(failing("after_update"), stream.optimizer) for _ in range(2)]
     learner = finish(GroupedLearner(stream, members, SEEDS))
     assert learner.task < stream.tasks
     assert all(isinstance(share.failure, Fault) for share in learner.shares)
@@ -229,7 +229,7 @@ def test_features_and_gradients_are_each_configurations_own() -> None:
             assert all(p.grad is not None and p.grad.shape == p.shape for p in layers[0].parameters())
 
     stream = supervised(STREAM)
-    learner = GroupedLearner(stream, [(Looks(), stream.optimizer()) for _ in range(2)], SEEDS)
+    learner = GroupedLearner(stream, [(Looks(), stream.optimizer) for _ in range(2)], SEEDS)
     learner.piece = 1
     learner.advance()
     assert [share.failure for share in learner.shares] == [None, None]

@@ -87,15 +87,18 @@ class GymStream(ControlStream):
     hidden: tuple[int, ...] = (64, 64)
     fused: bool = True
 
+    @property
     def ppo(self) -> PPOSpec:
         return self.spec
 
+    @property
     def network(self) -> NetworkSpec:
         env = self.make()
         outputs = int(env.action_space.n) if self.discrete else env.action_space.shape[0]
         inputs = env.observation_space.shape
         return NetworkSpec(inputs, outputs, self.hidden, init="lecun", log_std=not self.discrete)
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec(lr=1e-3, eps=1e-5, fused=self.fused)
 

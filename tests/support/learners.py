@@ -15,24 +15,26 @@ from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
 from plasticity_bench.tasks import mnist_data
 from plasticity_bench.tasks.base import SupervisedStream
+from plasticity_bench.tasks.digits import PermutedDigits
 
 DIGITS = "permuted-digits:tasks=3"
 
 
 def shorten_digits(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Tasks of permuted-digits have ``steps`` updates, on the first images of the data set, not 112."""
-    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGITS", 16 * steps)
+    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGIT_IMAGES", PermutedDigits.batch * steps)
+    monkeypatch.setattr(PermutedDigits, "steps", steps)
 
 
 def few_test_images(monkeypatch: pytest.MonkeyPatch, count: int = 1000) -> None:
     """Streams of MNIST evaluate on the first ``count`` test images: most of a short task's time."""
-    real = mnist_data.load
+    real = mnist_data.load_mnist
 
-    def load(dataset: str = "MNIST") -> mnist_data.MnistData:
+    def load_mnist(dataset: str = "MNIST") -> mnist_data.MnistData:
         data = real(dataset)
         return replace(data, test_images=data.test_images[:count], test_labels=data.test_labels[:count])
 
-    monkeypatch.setattr(mnist_data, "load", load)
+    monkeypatch.setattr(mnist_data, "load_mnist", load_mnist)
 
 
 def supervised(text: str) -> SupervisedStream:

@@ -38,13 +38,14 @@ def stream_named(name: str) -> ControlStream:
 
 def shorten_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rollouts of ants have 1,024 steps, not 2,048: an episode ends in each. Few updates."""
-    real = AntStream.ppo
-    monkeypatch.setattr(AntStream, "ppo", lambda self: replace(real(self), rollout=1024, epochs=2))
+    real = vars(AntStream)["ppo"].fget
+    short = property(lambda self: replace(real(self), rollout=1024, epochs=2))
+    monkeypatch.setattr(AntStream, "ppo", short)
 
 
 def play(stream: ControlStream, worlds: Worlds, steps: int, seed: int = 0) -> list[np.ndarray]:
     """Everything that ``steps`` random actions lead to, the same actions for every seed of the stack."""
-    rng, outputs = np.random.default_rng(seed), stream.network().outputs
+    rng, outputs = np.random.default_rng(seed), stream.network.outputs
     seeds, count = worlds.observations.shape[:2]
     seen = []
     for _ in range(steps):
@@ -63,7 +64,7 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_and_types(name: str) -> None:
     stream = stream_named(name)
-    ppo, spec = stream.ppo(), stream.network()
+    ppo, spec = stream.ppo, stream.network
     assert layer_shapes(spec)
     assert spec.log_std != stream.discrete
     assert (ppo.rollout * ppo.environments) % ppo.batch == 0
