@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.peers import learner_of
 from benchmarks.timing import interleave, machine, one_thread, peak_memory, spread, timed
 from benchmarks.training_speed import chosen
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import layer_shapes, parameter_count
 from plasticity_bench.tasks.digits import PermutedDigits
 
@@ -145,7 +145,7 @@ def main(given: list[str] | None = None) -> int:
     if min(*args.seeds, *args.widths, args.repeats) < 1 or args.tasks < 12:
         parser.error("all counts are at least 1, --tasks at least 12")
     for method in args.methods:
-        method_of(choose_method(method))
+        create_method(method)
     facts = machine()
     one_thread()
     print(", ".join(f"{key} {value}" for key, value in facts.items()))

@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.timing import Spent, now, timed
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
 
@@ -105,7 +105,7 @@ class Ends:
 
 def learner_of(stream: SupervisedStream, seeds: int, method: str = "none") -> SupervisedLearner:
     """Our learner, as a worker process of ``run`` makes it."""
-    return SupervisedLearner(stream, method_of(choose_method(method)), range(seeds))
+    return SupervisedLearner(stream, create_method(method), range(seeds))
 
 
 def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> list[SeedData]:

@@ -17,7 +17,7 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import Chosen, choose_method, method_of, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, choose_method, with_learning_rate
 from plasticity_bench.tasks.bit_flip import BitFlip
 from plasticity_bench.tuning.sweep import plan_sweep
 from tests.support.learners import shorten_digits, supervised
@@ -55,13 +55,13 @@ def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chos
 
 def grouped(chosen: Sequence[Chosen], stream: str = STREAM) -> GroupedLearner:
     made = supervised(stream)
-    members = [(method_of(one), with_learning_rate(made, one)) for one in chosen]
+    members = [(one.make(), with_learning_rate(made, one)) for one in chosen]
     return GroupedLearner(made, members, SEEDS)
 
 
 def alone(chosen: Chosen, stream: str = STREAM, seeds: Sequence[int] = SEEDS) -> SupervisedLearner:
     made = supervised(stream)
-    return SupervisedLearner(made, method_of(chosen), seeds, optimizer=with_learning_rate(made, chosen))
+    return SupervisedLearner(made, chosen.make(), seeds, optimizer=with_learning_rate(made, chosen))
 
 
 def finish(learner: Any) -> Any:
@@ -174,7 +174,7 @@ def failing(hook: str) -> Method:
     """L2 that raises in one of its hooks: the first call, or where there are many the tenth."""
 
     class Failing(Method):
-        info = MethodInfo(name="failing", summary="fails", paper="none", task_boundaries=True)
+        info = MethodInfo(name="failing", summary="fails", task_boundaries=True)
         calls = 0
 
     def fail(self: Failing, *args: Any) -> Any:
@@ -192,7 +192,7 @@ def failing(hook: str) -> Method:
 def test_a_configuration_that_fails_leaves_the_others_as_they_were(hook: str) -> None:
     chosen = [choose_method("shrink-perturb", {"lr": lr}) for lr in ("0.001", "0.003")]
     stream = supervised(STREAM)
-    members = [(method_of(one), with_learning_rate(stream, one)) for one in chosen]
+    members = [(one.make(), with_learning_rate(stream, one)) for one in chosen]
     members.insert(1, (failing(hook), stream.optimizer))
     learner = finish(GroupedLearner(stream, members, SEEDS))
     assert isinstance(learner.shares[1].failure, Fault)
@@ -220,7 +220,7 @@ def test_features_and_gradients_are_each_configurations_own() -> None:
     seen: list[tuple[Any, ...]] = []
 
     class Looks(Method):
-        info = MethodInfo(name="looks", summary="looks", paper="none")
+        info = MethodInfo(name="looks", summary="looks")
         needs_features = True
 
         def after_update(self, layers: Sequence[Layer], optimizer: Any) -> None:

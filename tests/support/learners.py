@@ -12,7 +12,7 @@ import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.records.tables import COLUMNS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.create import create_method, create_stream
 from plasticity_bench.tasks import mnist_data
 from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.digits import PermutedDigits
@@ -39,7 +39,7 @@ def few_test_images(monkeypatch: pytest.MonkeyPatch, count: int = 1000) -> None:
 
 def supervised(text: str) -> SupervisedStream:
     """A supervised stream by its name and settings."""
-    stream = stream_of(choose_stream(text))
+    stream = create_stream(text)
     assert isinstance(stream, SupervisedStream)
     return stream
 
@@ -48,7 +48,7 @@ def learner(
     method: str = "none", seeds: Sequence[int] = (0, 1), stream: str = DIGITS, **options: Any
 ) -> SupervisedLearner:
     """A learner as ``run`` would make it."""
-    return SupervisedLearner(supervised(stream), method_of(choose_method(method)), seeds, **options)
+    return SupervisedLearner(supervised(stream), create_method(method), seeds, **options)
 
 
 def finish(made: SupervisedLearner) -> np.ndarray:

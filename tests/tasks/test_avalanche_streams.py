@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 
 from plasticity_bench.cli import main
 from plasticity_bench.records.configuration import configuration, stream_folder
-from plasticity_bench.registry.choices import choose_method, choose_stream, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.tasks.avalanche_data import BENCHMARKS, Benchmark
 from plasticity_bench.tasks.avalanche_stream import TESTED
 from plasticity_bench.tasks.mnist_data import cache_folder, load_mnist
@@ -177,7 +178,7 @@ def test_run_records_scores_and_extends_a_cell(tmp_path: Path, capsys: pytest.Ca
 
 def test_names_settings_and_folders() -> None:
     chosen = choose_stream("avalanche:PermutedMNIST:n_experiences=20,epochs=2")
-    assert stream_of(chosen).tasks == 20
+    assert chosen.make().tasks == 20
     assert chosen.label == "avalanche:PermutedMNIST:epochs=2,tasks=20"
     assert choose_stream(chosen.label).settings == chosen.settings
     assert stream_folder(chosen) == "avalanche.PermutedMNIST-v1_epochs=2_tasks=20"
@@ -190,7 +191,7 @@ def test_names_settings_and_folders() -> None:
         assert stream.network.outputs == facts.classes
         assert stream.info.name == f"avalanche:{name}"
         assert callable(Benchmark(name).function)
-    assert stream_of(choose_stream("avalanche:SplitCIFAR10:architecture=cnn")).network.inputs == (3, 32, 32)
+    assert create_stream("avalanche:SplitCIFAR10:architecture=cnn").network.inputs == (3, 32, 32)
 
 
 def failing(seed: int) -> Any:

@@ -18,7 +18,8 @@ from plasticity_bench.records.cells import POLICY, ROLLOUTS, find_cells
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.records.tables import COLUMNS, CONTROL_COLUMNS, ROLLOUT_COLUMNS
 from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.specs import layer_shapes
@@ -31,7 +32,7 @@ SHORT = ["shuffled-gridworld:tasks=3,rollouts=2", "slippery-ant-short:tasks=2,ro
 
 
 def stream_named(name: str) -> ControlStream:
-    stream = stream_of(choose_stream(name))
+    stream = create_stream(name)
     assert isinstance(stream, ControlStream)
     return stream
 
@@ -133,7 +134,7 @@ def test_a_checkpoint_after_a_task_and_in_one_is_read_back(
     stream = stream_named(text.replace("rollouts=1", "rollouts=2"))
 
     def agent() -> PPOLearner:
-        return PPOLearner(stream, method_of(choose_method("cbp:rate=0.01,maturity=10")), [0, 3])
+        return PPOLearner(stream, choose_method("cbp:rate=0.01,maturity=10").make(), [0, 3])
 
     whole, saved = agent(), []
     while not whole.finished:

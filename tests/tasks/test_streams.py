@@ -12,7 +12,8 @@ import torch
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import STREAMS, SUITES
-from plasticity_bench.registry.choices import choose_stream, stream_of
+from plasticity_bench.registry.choices import choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.images import ImageDraw, Images, ImageTasks
@@ -44,13 +45,13 @@ def test_info_is_complete(name: str) -> None:
     assert info.deviations, "every stream says what it changes of its source, or leaves open"
     assert info.summary
     assert info.seeds >= 4
-    assert 0 <= info.warmup_tasks < stream_of(chosen).tasks
+    assert 0 <= info.warmup_tasks < chosen.make().tasks
 
 
 def test_suites_name_streams_that_exist() -> None:
     for suite in SUITES.values():
         for text in suite.streams:
-            stream_of(choose_stream(text))
+            create_stream(text)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -116,7 +117,7 @@ def test_unknown_settings_are_refused() -> None:
         ("permuted-digit", 'did you mean "permuted-digits"'),
     ]:
         with pytest.raises(InputError, match=message):
-            stream_of(choose_stream(text))
+            create_stream(text)
 
 
 def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
