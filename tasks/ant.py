@@ -20,9 +20,9 @@ DOHARE = (
     "Dohare et al. 2024, doi:10.1038/s41586-024-07711-7 (agent)"
 )
 AGENT = (
-    "where the source's agent and stable-baselines3's PPO differ, stable-baselines3's: advantages normalised "
-    "per minibatch, value loss weighed 0.5, gradient norm clipped to 0.5, Adam epsilon 1e-5, episodes cut at "
-    "1,000 steps have a value",
+    "if the source's agent and stable-baselines3's PPO differ, it is as in stable-baselines3: advantages "
+    "normalised per minibatch, value loss weighed 0.5, gradient norm clipped to 0.5, Adam epsilon 1e-5, "
+    "episodes cut at 1,000 steps have a value",
 )
 FRICTION = (
     "a task ends after a fixed number of rollouts, cutting the episode; in the source at the episode's end",
@@ -136,7 +136,7 @@ class SlipperyAntFull(AntStream):
     info: ClassVar[StreamInfo] = StreamInfo(
         name="slippery-ant",
         version=1,
-        summary="PyBullet's Ant on ground of another friction every 2 million steps",
+        summary="PyBullet's Ant on ground whose friction changes every 2 million steps",
         source=DOHARE,
         deviations=(
             *FRICTION,
@@ -156,13 +156,13 @@ class SlipperyAntFull(AntStream):
 
 @dataclass(frozen=True)
 class SlipperyAntShort(AntStream):
-    """As long as a laptop can train."""
+    """A length that a laptop can train."""
 
     exponent: ClassVar[float] = 4.0
     info: ClassVar[StreamInfo] = StreamInfo(
         name="slippery-ant-short",
         version=1,
-        summary="PyBullet's Ant on ground of another friction every 100,000 steps",
+        summary="PyBullet's Ant on ground whose friction changes every 100,000 steps",
         source=DOHARE,
         deviations=(
             *FRICTION,

@@ -1,6 +1,6 @@
 """Avalanche's benchmarks: how one is found, made for a seed, and turned into tensors.
 
-Avalanche is imported where a benchmark is made, and what it prints goes to stderr. Nothing it does to the
+Avalanche is imported when a benchmark is made, and what it prints goes to stderr. Nothing it does to the
 global random generators outlasts a call.
 """
 
@@ -33,7 +33,7 @@ class Facts:
 
     shape: tuple[int, ...]  # of one example
     classes: int  # over all experiences
-    tasks: int  # experiences, where the user asks for no other number
+    tasks: int  # experiences, unless the user asks for another number
     data: str = ""  # its folder in torchvision's layout
 
 
@@ -58,7 +58,7 @@ class Benchmark:
 
     @property
     def facts(self) -> Facts:
-        """Of a user's function: what it makes for seed 0. Raises InputError where it cannot be made."""
+        """Of a user's function: what it makes for seed 0. Raises InputError if it cannot be made."""
         return BENCHMARKS[self.name] if self.name in BENCHMARKS else _facts(self)
 
     @property
@@ -68,7 +68,7 @@ class Benchmark:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """Raises InputError where there is none of that name."""
+        """Raises InputError if there is none of that name."""
         if self.name not in BENCHMARKS:
             if ":" not in self.name:
                 raise InputError(
@@ -90,7 +90,7 @@ class Benchmark:
         """(training, test) experiences for a seed; ``tasks=None``: as many as the function likes.
 
         The function is called with those of ``seed``, ``n_experiences`` and ``dataset_root`` that it takes.
-        Raises InputError where it fails, or makes another number of experiences.
+        Raises InputError if it fails, or makes another number of experiences.
         """
         function = self.function
         takes = inspect.signature(function).parameters
@@ -160,10 +160,10 @@ def _data_root(data: str) -> Iterator[Path]:
         return
     from filelock import FileLock
 
-    load_mnist(data)  # verified copies, downloaded where they are not at hand
+    load_mnist(data)  # verified copies, downloaded if they are not at hand
     root = cache_folder() / data / "source"
     unpacked = [root / data / "raw" / name.removesuffix(".gz") for name in FILES[data]]
-    with FileLock(cache_folder() / data / ".lock"):  # torchvision unpacks them beside the copies
+    with FileLock(cache_folder() / data / ".lock"):  # torchvision unpacks them next to the copies
         try:
             for path in unpacked:
                 path.unlink(missing_ok=True)

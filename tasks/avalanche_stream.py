@@ -26,7 +26,7 @@ class AvalancheStream(SupervisedStream):
     """The experiences of a benchmark, one task each; the head has all classes from the start.
 
     A seed's benchmark is made with Avalanche's ``seed`` set to ours: what a task holds depends on the seed
-    and the task's index. Of each experience ``examples`` examples are drawn and seen ``epochs`` times; where
+    and the task's index. Of each experience ``examples`` examples are drawn and seen ``epochs`` times; if
     it has fewer, as many presentations are made of more passes.
     """
 
@@ -68,7 +68,7 @@ class AvalancheStream(SupervisedStream):
 def stream_class(name: str) -> type[AvalancheStream]:
     """The stream of a benchmark in ``BENCHMARKS`` or a user's ``package.module:function``.
 
-    Raises InputError where there is no such function, or a user's cannot be made for seed 0.
+    Raises InputError if there is no such function, or a user's cannot be made for seed 0.
     """
     benchmark = Benchmark(name)
     if name not in BENCHMARKS:
@@ -83,7 +83,7 @@ def stream_class(name: str) -> type[AvalancheStream]:
         deviations=(
             "two hidden layers of 100, Adam 1e-3, batch 16 (Avalanche fixes no learner)",
             "10,000 examples of an experience in one pass, under the transformations for evaluation",
-            "chance is one over all classes, also where a task has only some of them",
+            "chance is one over all classes, also if a task has only some of them",
         ),
         seeds=4,
         chance=1 / facts.classes,
@@ -166,7 +166,7 @@ class AvalancheTask:
         return self._rows(0, PROBE_EXAMPLES)
 
     def evaluation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Test examples; where an experience has fewer than ``TESTED``, some of them twice."""
+        """Test examples; if an experience has fewer than ``TESTED``, some of them twice."""
         yield torch.stack([seed.test_x for seed in self.seeds]), torch.stack([s.test_y for s in self.seeds])
 
     def _rows(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:

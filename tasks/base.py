@@ -1,6 +1,7 @@
 """What a stream is: fixed settings, and a source of tasks for a stack of seeds: data, or worlds to act in.
 
-A stream knows no agent and no method. What a task holds depends on the seed and the task's index alone.
+A stream names the reference network and optimizer, and PPO's settings if the agent acts; it does not depend
+on the method. What a task holds depends on the seed and the task's index alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a reader of the leaderboard needs to know of a stream."""
+    """What a reader of the leaderboard needs to know about a stream."""
 
     name: str  # as users type it
     version: int  # raised when the same settings give other numbers
@@ -31,7 +32,7 @@ class StreamInfo:
     score: str = "online_performance"  # the column of the table that is scored
     warmup_tasks: int = 0  # tasks at the start that differ in kind and stay out of the first window
     unit: str = "accuracy"  # of that column: "accuracy", "R2" or "return"
-    loss: str = "cross-entropy"  # or "mse", or "ppo" where the agent acts
+    loss: str = "cross-entropy"  # or "mse", or "ppo" if the agent acts
 
 
 class Task(Protocol):
@@ -52,7 +53,7 @@ class TaskSource(Protocol):
     """The tasks of a stack of seeds."""
 
     def task(self, index: int) -> Task:
-        """Task ``index``: the same whatever was asked for before."""
+        """Task ``index``. It does not depend on which tasks were asked for before."""
 
 
 class Step(NamedTuple):
@@ -74,14 +75,15 @@ class Worlds(Protocol):
         depends on seed and index alone."""
 
     def step(self, actions: np.ndarray) -> Step:
-        """Acts: (S, E) int64 where actions are discrete, else (S, E, A) float32 within the bounds.
+        """Acts: (S, E) int64 if actions are discrete, else (S, E, A) float32 within the bounds.
         Ended episodes restart, and ``observations`` holds their first observation."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken, in worlds that were just opened."""
+        """Continues from a ``state_dict``, in worlds that were just opened. What follows is bit-identical to
+        worlds that were not interrupted."""
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8: the first environment of the first seed."""
@@ -131,7 +133,7 @@ class SupervisedStream(Stream):
     """Tasks are labelled examples."""
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> TaskSource:
-        """Loads the data for these seeds. Raises InputError where data is missing or damaged."""
+        """Loads the data for these seeds. Raises InputError if data is missing or damaged."""
         raise NotImplementedError
 
 
@@ -139,13 +141,13 @@ class SupervisedStream(Stream):
 class ControlStream(Stream):
     """Tasks are worlds to act in; trained with PPO.
 
-    ``network`` is the policy's: its outputs are the actions' logits where ``discrete``, else the means of
+    ``network`` is the policy's: its outputs are the actions' logits if ``discrete``, else the means of
     Gaussians (with ``log_std``). The value network has the same hidden layers and one output.
     """
 
     rollouts: int  # per task: every one is followed by an update
     discrete: ClassVar[bool] = False  # actions are choices, else vectors in [-1, 1]
-    speed: ClassVar[float] = 60  # steps per second when somebody watches
+    speed: ClassVar[float] = 60  # steps per second in the animation that ``watch`` makes
 
     @property
     def ppo(self) -> PPOSpec:

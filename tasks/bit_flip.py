@@ -19,7 +19,7 @@ class BitFlip(SupervisedStream):
     """Inputs are 20 bits: 15 slow ones that are fixed within a task, 5 that are random at every example.
 
     The target is a fixed network of 100 linear threshold units with all weights and biases +-1:
-    unit i fires where w_i x + b_i > 0.7 * 21 - S_i, S_i = (20 - sum(w_i) + b_i) / 2 in the authors' code.
+    unit i fires if w_i x + b_i > 0.7 * 21 - S_i, S_i = (20 - sum(w_i) + b_i) / 2 in the authors' code.
     Between tasks the slow bits change.
     """
 

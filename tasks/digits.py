@@ -24,9 +24,9 @@ DIGIT_IMAGES = 1797  # images in the data set
 @lru_cache(maxsize=1)
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits, as ``sklearn.datasets.load_digits(return_X_y=True)`` gives them: pixels
-    (1797, 64) of 0 to 16 as float64, and labels (1797,), neither to be written to: a process reads them once.
-    Read from the installed file where it lies where it always did, because to import scikit-learn takes
-    longer than to train several tasks."""
+    (1797, 64) of 0 to 16 as float64, and labels (1797,). Both are read-only: a process reads the file once.
+    If the installed file is at its usual place, it is read without importing scikit-learn, which takes longer
+    than training several tasks."""
     import numpy as np
 
     package = find_spec("sklearn")
@@ -51,7 +51,10 @@ class PermutedDigits(SupervisedStream):
         name="permuted-digits",
         version=1,
         summary="pixel permutations of the 1,797 8x8 digits, one pass each (embedded data)",
-        source="the online permuted MNIST of Dohare et al. 2024, doi:10.1038/s41586-024-07711-7, in small",
+        source=(
+            "a small version of the online permuted MNIST of Dohare et al. 2024, "
+            "doi:10.1038/s41586-024-07711-7"
+        ),
         deviations=(
             "scikit-learn's 8x8 digits in place of MNIST: 64 pixels, 1,797 images, no download",
             "300 tasks, two hidden layers of 100, batch 16, Adam 1e-3 (source: 800, 3x2000, batch 1, SGD)",

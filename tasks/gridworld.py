@@ -23,9 +23,9 @@ class ShuffledGridworld(ControlStream):
     info: ClassVar[StreamInfo] = StreamInfo(
         name="shuffled-gridworld",
         version=1,
-        summary="PPO walks to a goal in a 5x5 gridworld of which 10 of 50 pixels are shuffled per task",
+        summary="PPO walks to a goal in a 5x5 gridworld; 10 of its 50 pixels change places in every task",
         source=(
-            "the permuted gridworld of Juliani & Ash 2024, arXiv:2405.19153, in small; permutations "
+            "a small version of the permuted gridworld of Juliani & Ash 2024, arXiv:2405.19153; permutations "
             "compound as in Dohare et al. 2024, doi:10.1038/s41586-024-07711-7"
         ),
         deviations=(

@@ -71,12 +71,12 @@ def cache_folder() -> Path:
 def load_mnist(dataset: str = "MNIST", root: Path | None = None) -> MnistData:
     """The data set ``"MNIST"`` or ``"FashionMNIST"``; unpacked, or downloaded, at the first call.
 
-    ``root`` takes the place of ``data_folder()``. Raises InputError where the data is neither there nor to be
-    had, where a file in it is damaged or not the published one, and where the cache folder is not writable.
+    ``root`` takes the place of ``data_folder()``. Raises InputError if the data is not there and cannot be
+    downloaded, if a file is damaged or not the published one, or if the cache folder is not writable.
     """
     _check_name(dataset)
     folder = cache_folder() / dataset
-    with contextlib.suppress(_Damaged):  # told once the lock is held
+    with contextlib.suppress(_Damaged):  # reported once the lock is held
         if cached := _read_cache(folder):
             return cached
     with _lock(folder, dataset):
@@ -129,7 +129,7 @@ def _materialise(dataset: str, raw: Path, folder: Path) -> None:
 
 
 def _read_cache(folder: Path, thorough: bool = False) -> MnistData | None:
-    """The arrays, None where they were never made. Raises _Damaged; hashes everything where ``thorough``."""
+    """The arrays, None if they were never made. Raises _Damaged; hashes everything if ``thorough``."""
     path = folder / "index.json"
     try:
         index = json.loads(path.read_text())

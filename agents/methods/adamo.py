@@ -30,7 +30,7 @@ class AdamO(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="adamo",
         off="strength=0",
-        summary="a decoupled step beside the optimizer's keeps all singular values of the weights near one",
+        summary="a separate step after the optimizer's keeps all singular values of the weights near one",
         papers=(
             Paper(
                 "Rosseau, Andries and Müller, Robert and Nowé, Ann",

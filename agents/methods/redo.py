@@ -37,7 +37,7 @@ class ReDo(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="redo",
         off="tau=-1",
-        summary="units whose activations are small for their layer are reset every so often",
+        summary="units whose activations are small for their layer are reset periodically",
         papers=(
             Paper(
                 "Sokar, Ghada and Agarwal, Rishabh and Castro, Pablo Samuel and Evci, Utku",

@@ -38,7 +38,7 @@ class ReGraMa(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="regrama",
         off="tau=-1",
-        summary="units whose weights' gradients are small for their layer are reset every so often",
+        summary="units whose weights' gradients are small for their layer are reset periodically",
         papers=(
             Paper(
                 "Liu, Jiashun and Wu, Zihao and Obando-Ceron, Johan and Castro, Pablo Samuel and "

@@ -36,7 +36,7 @@ class Upgd(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="upgd",
         off="protect=false,sigma=0,weight_decay=0",
-        summary="updates and noise are scaled down where a weight is useful",
+        summary="useful weights get smaller updates and less noise",
         papers=(
             Paper(
                 "Elsayed, Mohamed and Mahmood, A. Rupam",

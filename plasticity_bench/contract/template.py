@@ -68,7 +68,7 @@ def class_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError where a method cannot have this name."""
+    """Raises InputError if a method cannot have this name."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name, re.ASCII) or len(name) > LONGEST:
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
         better = "-".join(words).lower()[:LONGEST].strip("-").lstrip("0123456789-") or "my-method"
