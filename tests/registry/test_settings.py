@@ -26,9 +26,9 @@ VALUES = st.one_of(
     st.booleans(),
     st.integers(-(10**12), 10**12),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.from_regex(r"[a-z][a-z0-9.-]*", fullmatch=True),
+    st.text("abz09.-", min_size=1, max_size=5),
 )
-NAMES = st.from_regex(r"[a-z]+(-[a-z]+)*", fullmatch=True)
+NAMES = st.text("abz-", min_size=1, max_size=5)
 
 
 @given(VALUES)
