@@ -30,8 +30,8 @@ class FlatLayers(list["Layer"]):
 
     def __init__(self, layers: Sequence[Layer], flat: Tensor, gradient: Tensor) -> None:
         super().__init__(layers)
-        self.parameters = self._cut("parameters", flat, gradient)
-        self.trainable = self._cut("trainable", flat, gradient)
+        self.parameter_blocks = self._cut("parameters", flat, gradient)
+        self.trainable_blocks = self._cut("trainable", flat, gradient)
 
     def _cut(self, choice: Choice, flat: Tensor, gradient: Tensor) -> list[Tensor]:
         first = int(flat.storage_offset())  # not 0 where networks share memory
@@ -55,7 +55,7 @@ def listed(layers: Sequence[Layer], choice: Choice = "parameters") -> list[Tenso
 def blocks(layers: Sequence[Layer], choice: Choice = "parameters") -> Sequence[Tensor]:
     """The fewest tensors that hold the chosen parameters and no others, with their gradients in ``grad``."""
     if isinstance(layers, FlatLayers):
-        return layers.parameters if choice == "parameters" else layers.trainable
+        return layers.parameter_blocks if choice == "parameters" else layers.trainable_blocks
     return listed(layers, choice)
 
 

@@ -1,11 +1,12 @@
-"""Training steps on CUDA: one is captured as a graph and replayed, as the host's calls are most of a small
-network's time there.
+"""Updates on CUDA: one is captured as a CUDA graph and replayed. For a small network the Python calls of an
+update take longer than its arithmetic on the GPU; a replay makes none of them.
 
-What a graph replays is what the host did once: the same operations on the same memory with the same numbers.
-So the first steps run one by one and are watched. A method whose update draws on the host, changes a number
-of its own, binds a tensor anew or waits for the device is never captured (``CapturedUpdater.reason`` says why);
-one that acts every so often says so (``Method.repeats``) and runs those updates itself. Before every stretch
-of replays, all memory and numbers that the graph depends on are compared with what they were at its capture.
+A graph repeats what was done while it was captured: the same operations on the same memory with the same
+Python-side values. So the first updates run one by one and are observed. A method whose update draws random
+numbers on the host, changes a Python number of its own, binds an attribute to a new tensor or waits for the
+device is never captured; ``CapturedUpdater.reason`` says why. A method that acts every few updates says so
+(``Method.repeats``), and those updates run without the graph. Before every stretch of replays, all memory and
+values that the graph depends on are compared with what they were when it was captured.
 """
 
 from __future__ import annotations
@@ -17,32 +18,38 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from plasticity_bench.agents.host_state import Watch, changed_paths, host_state, set_schedules, state_of
-from plasticity_bench.agents.host_state import schedules as schedules_of
+from plasticity_bench.agents.host_state import (
+    Watch,
+    changed_paths,
+    host_state,
+    schedules_of,
+    set_schedules,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.trained_network import TrainedNetwork
 
-#: Environment variable: 0 keeps all steps on CUDA from being captured.
+#: Environment variable: 0 turns capturing off.
 CAPTURE = "PLASTICITY_BENCH_CAPTURE"
-#: Updates in one graph, the most first: a longer graph shares the copies into its buffers.
+#: Updates in one graph, longest first: one copy into the buffers serves all updates of a graph.
 LENGTHS = (16, 1)
-#: Updates that are run and watched before a capture.
+#: Updates that are run and observed before a capture.
 WATCHED = 3
-#: A capture that serves fewer updates than this costs more than it saves; so many such end the capturing.
+#: A capture that serves fewer updates than SHORT costs more than it saves; WASTED of them end capturing.
 SHORT, WASTED = 64, 4
 
 T = TypeVar("T")
 
 
 class Graphs(Protocol):
-    """Where graphs come from: CUDA, or a stand-in for tests on a CPU."""
+    """Where graphs come from: CUDA, or a replacement for tests on a CPU."""
 
-    def beside(self, run: Callable[[], T]) -> T:
-        """Runs it, on the stream that captures use."""
+    def run_eagerly(self, run: Callable[[], T]) -> T:
+        """Calls ``run`` on the CUDA stream that captures use."""
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Records what ``run`` does to tensors, without doing it. Returns what does it."""
+        """Records what ``run`` does to tensors, without doing it. Returns a function that does it."""
 
 
 class CudaGraphs:
@@ -52,8 +59,8 @@ class CudaGraphs:
         self.device = device
         self.stream = torch.cuda.Stream(device)
 
-    def beside(self, run: Callable[[], T]) -> T:
-        """See Graphs: libraries set up what they keep for each stream, which a capture must not."""
+    def run_eagerly(self, run: Callable[[], T]) -> T:
+        """See Graphs. Libraries allocate memory at their first call on a CUDA stream; a capture must not."""
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -71,25 +78,32 @@ class CudaGraphs:
 
 
 class Updater(Protocol):
-    """How a learner makes its updates."""
+    """Makes a learner's updates."""
 
-    replayed: int  # updates that were replayed
+    replayed: int  # number of updates that were replayed from a graph
     reason: str  # why updates are not captured; empty: they are
 
     def learn(self, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-        """Updates on batches ``x (K, S, B, ...)`` with targets ``(K, S, B, ...)``. Returns K times what
-        ``TrainedNetwork.learn`` does, in memory that later updates leave alone."""
+        """K updates, one per batch.
+
+        Args:
+            x: Inputs ``(K, S, B, ...)``: updates, seeds, examples of a batch.
+            target: Targets ``(K, S, B, ...)``.
+
+        Returns:
+            What ``TrainedNetwork.learn`` returns, for each of the K updates, in memory of its own.
+        """
 
 
 class Learning(Protocol):
-    """What makes an update: see ``TrainedNetwork.learn``."""
+    """What an updater drives: see ``TrainedNetwork.learn``."""
 
     def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
-        """One update on a batch; what was predicted before it."""
+        """One update on a batch; returns what was predicted before it."""
 
 
 class EagerUpdater:
-    """Step by step."""
+    """Runs every update's Python code."""
 
     def __init__(self, trained: Learning, reason: str = "not asked for") -> None:
         self.trained, self.reason, self.replayed = trained, reason, 0
@@ -100,7 +114,7 @@ class EagerUpdater:
 
 
 def make_updater(trained: TrainedNetwork, device: torch.device) -> Updater:
-    """Captured on CUDA, unless the environment forbids it."""
+    """A CapturedUpdater on CUDA unless the environment variable ``CAPTURE`` is 0, else an EagerUpdater."""
     if device.type != "cuda":
         return EagerUpdater(trained, f"no graphs on {device.type}")
     if os.environ.get(CAPTURE) == "0":
@@ -109,7 +123,7 @@ def make_updater(trained: TrainedNetwork, device: torch.device) -> Updater:
 
 
 class _Graph:
-    """``length`` updates with the buffers that they read and write."""
+    """A captured graph of ``length`` updates, with the buffers that they read and write."""
 
     def __init__(
         self,
@@ -122,7 +136,7 @@ class _Graph:
     ) -> None:
         self.x, self.target = (t.new_zeros((length, *t.shape[1:])) for t in (x, target))
         self.outputs = output.new_zeros((length, *output.shape))
-        # What the host looks up at every step, in case that it is replaced while the graph is in use.
+        # Keeps alive what the captured code used, in case it is replaced while the graph is in use.
         self.held = (trained.gradients, trained._predict)
 
         def run() -> None:
@@ -139,8 +153,10 @@ class _Graph:
 
 
 class CapturedUpdater:
-    """Updates are replayed where they may be, and run where not. Never an error: what cannot be captured runs
-    step by step, with the same numbers."""
+    """Replays updates from a graph if that is safe, and runs them otherwise; the results are the same.
+
+    It raises nothing of its own: what cannot be captured runs without a graph, and ``reason`` says why.
+    """
 
     def __init__(self, trained: TrainedNetwork, graphs: Graphs, lengths: Sequence[int] = LENGTHS) -> None:
         self.trained, self.source, self.lengths = trained, graphs, lengths
@@ -171,14 +187,14 @@ class CapturedUpdater:
         return outputs
 
     def _drop(self) -> None:
-        """Nothing is captured, and steps have to be watched first."""
+        """Forgets all graphs; updates have to be observed again before the next capture."""
         self._graphs: dict[int, _Graph] = {}
         self._watched = self._served = 0
         self._depends: dict[str, Any] = {}
         self._external: list[torch.Tensor] = []
 
     def _fits(self, x: torch.Tensor, target: torch.Tensor) -> bool:
-        """Whether memory and numbers are those of the last step that was watched; if not, all starts anew."""
+        """Whether memory and values are those of the last observed update; if not, forgets all graphs."""
         if self._depends == self._dependencies(x, target):
             return True
         if self._graphs and self._served < SHORT:
@@ -193,11 +209,11 @@ class CapturedUpdater:
         return batches | host_state(self.trained)
 
     def _watch(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """One update; ``reason`` is set where it was none to be captured."""
+        """One observed update; sets ``reason`` if it cannot be captured."""
         trained, method = self.trained, self.trained.method
         before, schedules = host_state(trained, draws=True), schedules_of(method)
         with Watch(x.device) as watch:
-            output = self.source.beside(lambda: trained.learn(x, target))
+            output = self.source.run_eagerly(lambda: trained.learn(x, target))
         after, moved = host_state(trained, draws=True), schedules_of(method)
         set_schedules(schedules)
         method.skip(1)
@@ -212,18 +228,18 @@ class CapturedUpdater:
         self._watched += 1
         self._external = watch.external
         self._output = output
-        # Of one batch: the shapes that all batches of a stretch have.
+        # With a leading dimension of 1: only the other dimensions are compared.
         self._depends = self._dependencies(x.unsqueeze(0), target.unsqueeze(0))
         return output
 
     def _capture(self, length: int, x: torch.Tensor, target: torch.Tensor) -> _Graph | None:
-        """A graph of ``length`` updates; None where there is none, with ``reason`` set and all as it was."""
+        """A graph of ``length`` updates; None, with ``reason`` set and nothing changed, if that fails."""
         trained, made = self.trained, None
         saved = copy.deepcopy(trained.state_dict())
         schedules, features = schedules_of(trained.method), [layer.features for layer in trained.layers]
         try:
             made = _Graph(trained, self.source, length, x, target, self._output)
-        except Exception as error:  # out of memory, or an operation that no graph takes
+        except Exception as error:  # out of memory, or an operation that cannot be captured
             text = str(error).splitlines()
             self.reason = f"capture failed: {type(error).__name__}: {text[0] if text else ''}"[:200]
         set_schedules(schedules)

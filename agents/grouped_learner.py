@@ -69,11 +69,11 @@ class GroupedLearner(StackLearner):
         precision: str = "float32",
     ) -> None:
         device = torch.device(device)
-        trained = TrainedGroups(stream.network(), members, seeds, device, dtype, precision)
+        trained = TrainedGroups(stream.network, members, seeds, device, dtype, precision)
         trained.setup(output_gradient(stream), [SeedRng(seeds, "method") for _ in members])
         source = Repeated(stream.open(seeds, device, dtype), len(members))
-        steps = EagerUpdater(trained, "configurations side by side")
-        super().__init__(stream, trained, source, [*seeds] * len(members), steps)
+        updater = EagerUpdater(trained, "configurations side by side")
+        super().__init__(stream, trained, source, [*seeds] * len(members), updater)
         self.shares = [Share(self, g) for g in range(len(members))]
 
     @property

@@ -78,12 +78,12 @@ def host_state(trained: TrainedNetwork, draws: bool = False) -> dict[str, Any]:
     """Path -> where a tensor lies, or what a number is: of the method, the optimizer and the layers. Without
     methods' ``schedule``, and with the states of random generators only where ``draws``."""
     network = trained.network
-    steps = [type(trained.gradients), type(trained._predict), trained.gradients.keep_features]
+    passes = [type(trained.gradients), type(trained._predict), trained.gradients.keep_features]
     roots = {
         "the method": trained.method,
         "the optimizer": vars(trained.optimizer),
         "the network": [network.flat, network.gradient, list(trained.layers), network.rng],
-        "the steps": [str(step) for step in steps],
+        "the passes": [str(item) for item in passes],
     }
     return state_of(roots, draws, on_host=network.flat.device.type == "cpu")
 

@@ -29,7 +29,9 @@ class FlatOptimizer:
         self.flat, self.gradient, self.spec = flat.detach(), gradient, spec
         self.lr = spec.lr
         self.state = {name: torch.zeros_like(self.flat) for name in MOMENTS[spec.name]}
-        self.steps = torch.zeros((), dtype=torch.float32, device=flat.device)  # updates since the last reset
+        self.step_count = torch.zeros(
+            (), dtype=torch.float32, device=flat.device
+        )  # updates since the last reset
 
     @torch.no_grad()
     def step(self) -> None:
@@ -45,7 +47,7 @@ class FlatOptimizer:
                     [self.state["exp_avg"]],
                     [self.state["exp_avg_sq"]],
                     [],
-                    [self.steps],
+                    [self.step_count],
                 ),
                 fused=False,
                 foreach=False,
@@ -79,9 +81,9 @@ class FlatOptimizer:
         update."""
         beta1, beta2 = self.spec.betas
         mean, square = self.state["exp_avg"], self.state["exp_avg_sq"]
-        self.steps.add_(1)
+        self.step_count.add_(1)
         torch._fused_adam_(
-            *([self.flat], [self.gradient], [mean], [square], [], [self.steps]),
+            *([self.flat], [self.gradient], [mean], [square], [], [self.step_count]),
             amsgrad=False,
             lr=self.lr,
             beta1=beta1,
@@ -99,15 +101,15 @@ class FlatOptimizer:
 
     def reset(self) -> None:
         """As newly made: no moments, step count 0."""
-        for tensor in (*self.state.values(), self.steps):
+        for tensor in (*self.state.values(), self.step_count):
             tensor.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors by name."""
-        return {"steps": self.steps, **self.state}
+        return {"steps": self.step_count, **self.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Copies ``state`` in; views taken before stay valid."""
-        self.steps.copy_(state["steps"])
+        self.step_count.copy_(state["steps"])
         for name, tensor in self.state.items():
             tensor.copy_(state[name])

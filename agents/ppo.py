@@ -49,13 +49,13 @@ class PPOLearner:
         device: str | torch.device = "cpu",
     ) -> None:
         self.stream, self.seeds, self.device = stream, list(seeds), torch.device(device)
-        self.spec = stream.ppo()
+        self.spec = stream.ppo
         self.examples = self.spec.rollout * self.spec.environments  # of one seed, per rollout
         if self.examples % self.spec.batch:
             raise InputError(
                 f"batch {self.spec.batch} does not divide the {self.examples} steps of a rollout"
             )
-        spec, optimizer = stream.network(), optimizer or stream.optimizer()
+        spec, optimizer = stream.network, optimizer or stream.optimizer
         self.actor, self.critic = self.parts = tuple(
             TrainedNetwork(s, optimizer, copy.deepcopy(method), SeedRng(seeds, "init", key), self.device)
             for key, s in enumerate((spec, replace(spec, outputs=1, log_std=False)))
@@ -81,7 +81,7 @@ class PPOLearner:
         return self.task >= self.stream.tasks
 
     @property
-    def updates(self) -> int:
+    def progress(self) -> int:
         """Steps done so far in the environments of one seed, of ``stream.tasks * stream.steps``."""
         return (self.task * self.stream.rollouts + self.rollout) * self.examples
 
@@ -192,7 +192,7 @@ class PPOLearner:
         self.values.copy_(values.squeeze(-1))
         for rollouts, (number, returns, lengths) in zip(self.rollouts, episodes.T.tolist(), strict=True):
             means = [returns / number, lengths / number] if number else [float("nan")] * 2
-            rollouts.append([self.task, self.updates + self.examples, int(number), *means])
+            rollouts.append([self.task, self.progress + self.examples, int(number), *means])
 
     def _value(self, observations: np.ndarray) -> np.ndarray:
         """The critic's value of scaled observations: ``(S, E)``."""

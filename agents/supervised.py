@@ -64,8 +64,17 @@ class Training(Protocol):
 
 
 class StackLearner:
-    """Trains a stack, piece by piece. ``rows[s]`` holds the finished tasks of its network s. ``steps`` makes
-    the updates."""
+    """Trains a stack of networks, piece by piece.
+
+    Args:
+        stream: What it trains on.
+        trained: The networks.
+        source: The stream's tasks, opened for ``seeds``.
+        seeds: Seed of every network of the stack.
+        updater: Makes the updates of ``trained``.
+
+    ``rows[s]`` holds a row of results for every finished task of network s.
+    """
 
     def __init__(
         self,
@@ -73,12 +82,12 @@ class StackLearner:
         trained: Training,
         source: TaskSource,
         seeds: Sequence[int],
-        steps: Updater,
+        updater: Updater,
     ) -> None:
         self.stream, self.seeds, self.source = stream, list(seeds), source
         self.regression = stream.info.loss == "mse"
         self.trained, self.network, self.layers = trained, trained.network, trained.layers
-        self.steps = steps
+        self.updater = updater
         if self.network.spec.norm == "batch" and stream.batch == 1:
             raise InputError("batch normalisation needs batches of more than one example; use layer-norm")
         self.task = self.step = 0
@@ -95,7 +104,7 @@ class StackLearner:
         return self.task >= self.stream.tasks
 
     @property
-    def updates(self) -> int:
+    def progress(self) -> int:
         """Updates done so far, of ``stream.tasks * stream.steps``."""
         return self.task * self.stream.steps + self.step
 
@@ -111,9 +120,9 @@ class StackLearner:
         outputs, first = [], 0
         if measured:
             first = stop - self.step - 1
-            outputs += self.steps.learn(x[:first], target[:first])
+            outputs += self.updater.learn(x[:first], target[:first])
             before = [p.detach().clone() for p in trainable(self.layers)]
-        outputs += self.steps.learn(x[first:], target[first:])
+        outputs += self.updater.learn(x[first:], target[first:])
         self.sums += self._sums(torch.stack(outputs), y)
         self.step = stop
         if last_piece:
@@ -196,9 +205,26 @@ class StackLearner:
 class SupervisedLearner(StackLearner):
     """Trains seeds of one cell.
 
-    ``optimizer`` replaces the stream's; everything else that a score depends on is the stream's.
-    ``precision`` is that of products (see plasticity_bench/registry/precision.py). ``steps`` makes the
-    updates; by default they are captured if the device has graphs.
+    Args:
+        stream: What it trains on; everything that a score depends on comes from it.
+        method: The plasticity method, not set up yet. It belongs to this learner from now on.
+        seeds: Trained together as one stack; results of a seed do not depend on the others.
+        optimizer: Replaces the stream's.
+        device: Where it trains.
+        dtype: Number type of the weights.
+        precision: Of matrix products: "float32", "tf32" or "bf16" (plasticity_bench/registry/precision.py).
+        updater: Makes the updater; by default ``make_updater``, which captures updates on CUDA.
+
+    Raises:
+        InputError: The method or the data cannot be used with the stream.
+
+    Example:
+        >>> from plasticity_bench.registry.create import create_method, create_stream
+        >>> learner = SupervisedLearner(create_stream("permuted-digits:tasks=2"), create_method("l2"), (0, 1))
+        >>> while not learner.finished:
+        ...     learner.advance()
+        >>> [len(rows) for rows in learner.rows]
+        [2, 2]
     """
 
     trained: TrainedNetwork
@@ -213,13 +239,13 @@ class SupervisedLearner(StackLearner):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "float32",
-        steps: Callable[[TrainedNetwork], Updater] | None = None,
+        updater: Callable[[TrainedNetwork], Updater] | None = None,
     ) -> None:
         device = torch.device(device)
         init = SeedRng(seeds, "init")
         trained = TrainedNetwork(
-            stream.network(),
-            optimizer or stream.optimizer(),
+            stream.network,
+            optimizer or stream.optimizer,
             method,
             init,
             device,
@@ -227,8 +253,8 @@ class SupervisedLearner(StackLearner):
             precision=precision,
         )
         trained.setup(output_gradient(stream), SeedRng(seeds, "method"))
-        made = steps(trained) if steps else make_updater(trained, device)
-        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds, made)
+        own = updater(trained) if updater else make_updater(trained, device)
+        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds, own)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; only plain values and tensors."""

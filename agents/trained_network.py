@@ -46,9 +46,9 @@ class TrainedNetwork:
         layers = self.method.predictor()
         #: The network that performance is measured on: the trained one, unless the method has another.
         self.predictor = self.network if layers is None else self.network.twin(layers)
-        self._choose_steps()
+        self._prepare_passes()
 
-    def _choose_steps(self) -> None:
+    def _prepare_passes(self) -> None:
         """How gradients and predictions are computed; again when the network may have got branches."""
         self.gradients = self.network.train_step(self.output_gradient)
         self.gradients.keep_features = self.method.needs_features
@@ -93,7 +93,7 @@ class TrainedNetwork:
         """Tells the method of a task boundary, where it is one that is told."""
         if self.method.info.task_boundaries:
             self.method.on_task_end(self.layers, self.optimizer)
-            self._choose_steps()
+            self._prepare_passes()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
@@ -116,4 +116,4 @@ class TrainedNetwork:
             self.network.rng.load_state_dict(state["noise"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
-        self._choose_steps()
+        self._prepare_passes()

@@ -97,7 +97,7 @@ def fused_adam(count: int) -> dict[str, Work]:
             [one.state["exp_avg"]],
             [one.state["exp_avg_sq"]],
             [],
-            [one.steps],
+            [one.step_count],
             fused=True,
             foreach=False,
             amsgrad=False,

@@ -29,7 +29,8 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_stream
+from plasticity_bench.registry.create import create_method, create_stream
 from plasticity_bench.registry.precision import PRECISIONS, prepare
 from plasticity_bench.running.training import find_device
 from plasticity_bench.specs import NetworkSpec, layer_shapes
@@ -51,7 +52,7 @@ def supervised() -> list[str]:
 
 def opened(text: str) -> SupervisedStream:
     """The stream."""
-    return cast(SupervisedStream, stream_of(choose_stream(text)))
+    return cast(SupervisedStream, create_stream(text))
 
 
 def synchronise(device: torch.device) -> None:
@@ -89,7 +90,7 @@ def peak(device: torch.device, precision: str, seconds: float) -> float:
 
 def operations(stream: SupervisedStream) -> float:
     """Multiplications and additions with weights in one update of one seed: forward, and twice backward."""
-    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network()))
+    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network))
     return 2.0 * 3 * used * stream.batch
 
 
@@ -107,25 +108,23 @@ def ways(device: torch.device) -> dict[str, Callable[[TrainedNetwork], Updater]]
 
 def learner_of(text: str, seeds: int, device: torch.device, **options: Any) -> SupervisedLearner:
     """Our learner of the method ``none``, as a worker process of ``run`` makes it."""
-    return SupervisedLearner(
-        opened(text), method_of(choose_method("none")), range(seeds), device=device, **options
-    )
+    return SupervisedLearner(opened(text), create_method("none"), range(seeds), device=device, **options)
 
 
 def ours(text: str, seeds: int, way: str, args: argparse.Namespace) -> Row:
     """One row: our learner with this many stacked seeds."""
     row: Row = {"stream": text, "seeds": seeds, "way": way}
     try:
-        made = learner_of(text, seeds, args.device, precision=args.precision, steps=ways(args.device)[way])
+        made = learner_of(text, seeds, args.device, precision=args.precision, updater=ways(args.device)[way])
 
         def piece() -> int:
-            before = made.updates
+            before = made.progress
             if not made.finished:
                 made.advance()
-            return (made.updates - before) * seeds
+            return (made.progress - before) * seeds
 
         rate, _ = counted(piece, args.device, args.seconds)
-        row |= {"rate": rate, "replayed": made.steps.replayed / made.updates, "why": made.steps.reason}
+        row |= {"rate": rate, "replayed": made.updater.replayed / made.progress, "why": made.updater.reason}
     except torch.OutOfMemoryError:
         row["why"] = "out of memory"
     return row
@@ -138,8 +137,8 @@ class PlainLoop:
         stream = opened(text)
         task = stream.open([seed], device, torch.float32).task(0)
         self.x, self.y = (values[:, 0] for values in task.batches(0, min(64, stream.steps)))
-        self.model = plain_network(stream.network()).to(device)
-        spec = stream.optimizer()
+        self.model = plain_network(stream.network).to(device)
+        spec = stream.optimizer
         self.optimizer: torch.optim.Optimizer = (
             torch.optim.Adam(self.model.parameters(), lr=spec.lr)
             if spec.name == "adam"

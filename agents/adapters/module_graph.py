@@ -56,7 +56,7 @@ def module_structure(
 ) -> ModuleStructure:
     """What ``model.forward`` does in training mode, at the defaults of its arguments.
 
-    ``layers``: its nn.Linear and nn.Conv2d, ``norms``: its ``NORMALISATIONS`` with gain and shift, by their names.
+    ``layers``: its nn.Linear and nn.Conv2d; ``norms``: its ``NORMALISATIONS`` with gain and shift; by name.
     """
     try:
         graph = _trace(model, {*layers.values(), *norms.values()})

@@ -30,7 +30,7 @@ FROM_THE_END = (
 
 def serves_a_plain_network(subject: Subject) -> str:
     """On a network without a seed dimension the hooks do what they do on the same network in a stack."""
-    _compare_with_slice(subject, subject.stream.network())
+    _compare_with_slice(subject, subject.stream.network)
     return "weights (out, in) as well as (seeds, out, in)"
 
 

@@ -10,14 +10,7 @@ from typing import Any
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.plugins import line_of
-from plasticity_bench.registry.choices import (
-    Chosen,
-    choose_method,
-    choose_stream,
-    method_of,
-    stream_of,
-    with_learning_rate,
-)
+from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.files import sha256
@@ -44,9 +37,9 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
     """
     from plasticity_bench.tasks.base import ControlStream
 
-    made, info = stream_of(stream), stream.cls.info
+    made, info = stream.make(), stream.cls.info
     optimizer = with_learning_rate(made, method)
-    network = _network(method, made.network())
+    network = _network(method, made.network)
     if isinstance(made, ControlStream):
         check_acting(network, method.label)
     return {
@@ -71,7 +64,7 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
             "version": method.cls.info.version,
             "label": method.label,
             "summary": method.cls.info.summary,
-            "paper": method.cls.info.paper,
+            "paper": method.cls.info.citation,
             "task_boundaries": method.cls.info.task_boundaries,
             "settings": dict(method.settings),
             "source": method.source,
@@ -79,14 +72,14 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
         },
         "network": network.recorded(),
         "optimizer": optimizer.recorded(),
-        **({"ppo": asdict(made.ppo())} if isinstance(made, ControlStream) else {}),
+        **({"ppo": asdict(made.ppo)} if isinstance(made, ControlStream) else {}),
     }
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
     """The architecture that the method makes of the stream's. Raises RunFailed where its code fails."""
     try:
-        network = method_of(method).network(spec)
+        network = method.make().network(spec)
     except (InputError, RunFailed):
         raise
     except Exception as error:  # a plug-in's

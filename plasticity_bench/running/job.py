@@ -13,7 +13,7 @@ from plasticity_bench.records.configuration import CellPlan
 if TYPE_CHECKING:
     from plasticity_bench.tasks.base import Stream
 
-#: Called with the updates done so far, and all updates of the job.
+#: Called with the progress so far (see ``Progressing.progress``), and that at the end of the job.
 OnProgress = Callable[[int, int], None]
 #: Called between two pieces of work: whether to save and stop early.
 ShouldStop = Callable[[], bool]
@@ -58,8 +58,9 @@ class Progressing(Protocol):
         """All tasks are done."""
 
     @property
-    def updates(self) -> int:
-        """How far it is, of ``stream.tasks * stream.steps``."""
+    def progress(self) -> int:
+        """Steps done so far, of ``stream.tasks * stream.steps``: updates, or steps in the environments of one
+        seed if an agent acts."""
 
     def advance(self) -> None:
         """A piece of work, after which it may be saved."""

@@ -16,7 +16,7 @@ from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.records.cells import POLICY, PROTOCOL, ROLLOUTS, read_cell
 from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load, save
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
-from plasticity_bench.registry.choices import Chosen, method_of, stream_of, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, with_learning_rate
 from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
 from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, ShouldStop
 from plasticity_bench.storage.files import write_text
@@ -86,17 +86,17 @@ def train(
 ) -> float:
     """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``
     saves, and is given the seconds spent so far."""
-    begun, total = learner.updates, learner.stream.tasks * learner.stream.steps
+    begun, total = learner.progress, learner.stream.tasks * learner.stream.steps
     # On a CPU the one thread's processor time: other work on the machine is no cost of the method.
     clock = time.perf_counter if job.device.startswith("cuda") else time.process_time
     started, saved = clock(), time.perf_counter()
     while not learner.finished:
         if should_stop():
-            if learner.updates > begun:
+            if learner.progress > begun:
                 keep(clock() - started)
             break
         learner.advance()
-        report(learner.updates, total)
+        report(learner.progress, total)
         now = time.perf_counter()
         if now - saved > job.checkpoint_seconds and not learner.finished:
             keep(clock() - started)
@@ -117,7 +117,7 @@ def chosen(job: Job) -> tuple[Stream, Chosen, str]:
     chosen_stream, chosen_method = job.plan.chosen()
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
-    return stream_of(chosen_stream), chosen_method, of_settings(chosen_stream.settings)
+    return chosen_stream.make(), chosen_method, of_settings(chosen_stream.settings)
 
 
 def record(
@@ -139,11 +139,11 @@ def record(
 
 def captured(learner: Any) -> dict[str, Any]:
     """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
-    steps = getattr(learner, "steps", None)
-    if steps is None:
+    updater = getattr(learner, "updater", None)
+    if updater is None:
         return {"captured": False, "not_captured": "an agent that acts"}
-    reason = steps.reason or ("" if steps.replayed else "the method acts at every update")
-    found = {"captured": steps.replayed > 0, "replayed": steps.replayed}
+    reason = updater.reason or ("" if updater.replayed else "the method acts at every update")
+    found = {"captured": updater.replayed > 0, "replayed": updater.replayed}
     return found | ({"not_captured": reason} if reason else {})
 
 
@@ -157,11 +157,11 @@ def make_learner(
     if isinstance(stream, ControlStream):
         from plasticity_bench.agents.ppo import PPOLearner
 
-        return PPOLearner(stream, method_of(method), seeds, **options)
+        return PPOLearner(stream, method.make(), seeds, **options)
     from plasticity_bench.agents.supervised import SupervisedLearner
 
     assert isinstance(stream, SupervisedStream)
-    return SupervisedLearner(stream, method_of(method), seeds, precision=precision, **options)
+    return SupervisedLearner(stream, method.make(), seeds, precision=precision, **options)
 
 
 def _attached(learner: Saved, index: int) -> dict[str, bytes]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import recorded_folder
-from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, stream_of
+from plasticity_bench.registry.choices import Chosen, choose_method
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.registry.settings import LEARNING_RATE, parse_value
 from plasticity_bench.storage.untrusted import printable, same_json
 from plasticity_bench.submissions.check_config import Wrong, as_texts, is_label, shown, stream_text
@@ -243,7 +244,7 @@ def _check_plugin_cells(
 
 def _learning_rate(config: Mapping[str, Any]) -> float:
     """The stream's own."""
-    return float(stream_of(choose_stream(stream_text(config["stream"]))).optimizer().lr)
+    return float(create_stream(stream_text(config["stream"])).optimizer.lr)
 
 
 def _settings_differ(index: int, found: object, wanted: object) -> str:

@@ -222,8 +222,8 @@ def in_own_words(cell: Cell) -> Cell:
     info = choose_stream(stream["name"]).cls.info
     stream |= {"summary": info.summary, "source": info.source}
     if method["source"] == "builtin" and set(method["name"].split("+")) <= METHODS.keys():
-        info = choose_method(method["name"]).cls.info
-        method |= {"summary": info.summary, "paper": info.paper}
+        own = choose_method(method["name"]).cls.info
+        method |= {"summary": own.summary, "paper": own.citation}
     return replace(cell, config={**cell.config, "stream": stream, "method": method})
 
 

@@ -39,9 +39,9 @@ def captured(trained: TrainedNetwork) -> CapturedUpdater:
     return CapturedUpdater(trained, RecordedGraphs(), lengths=(4, 1))
 
 
-def steps_of(made: SupervisedLearner) -> CapturedUpdater:
-    assert isinstance(made.steps, CapturedUpdater)
-    return made.steps
+def updater_of(made: SupervisedLearner) -> CapturedUpdater:
+    assert isinstance(made.updater, CapturedUpdater)
+    return made.updater
 
 
 def same(left: SupervisedLearner, right: SupervisedLearner) -> bool:
@@ -57,19 +57,19 @@ def same(left: SupervisedLearner, right: SupervisedLearner) -> bool:
 
 @pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_replayed_updates_are_the_same_bits(name: str) -> None:
-    made = learner(name, steps=captured)
+    made = learner(name, updater=captured)
     assert same(learner(name), made)
-    steps = steps_of(made)
+    updater = updater_of(made)
     reason = next((why for part, why in NOT_CAPTURED.items() if part in name), "")
     if reason:
-        assert reason in steps.reason
-        assert steps.replayed == 0
+        assert reason in updater.reason
+        assert updater.replayed == 0
     elif ALWAYS_ACTING in name:
-        assert steps.replayed == 0
+        assert updater.replayed == 0
     else:
-        assert steps.reason == ""
-        assert steps.replayed > made.updates / 2
-        assert steps.captures <= 4, "what does not change is captured once"
+        assert updater.reason == ""
+        assert updater.replayed > made.progress / 2
+        assert updater.captures <= 4, "what does not change is captured once"
 
 
 @pytest.mark.parametrize(
@@ -84,28 +84,28 @@ def test_replayed_updates_are_the_same_bits(name: str) -> None:
     ],
 )
 def test_other_streams(stream: str, name: str) -> None:
-    made = learner(name, stream=stream, steps=captured)
+    made = learner(name, stream=stream, updater=captured)
     assert same(learner(name, stream=stream), made)
-    assert steps_of(made).replayed > 0
+    assert updater_of(made).replayed > 0
 
 
 def test_a_run_goes_on_from_a_checkpoint() -> None:
     whole = learner("swr:period=10,share=0.01")
-    first = learner("swr:period=10,share=0.01", steps=captured)
+    first = learner("swr:period=10,share=0.01", updater=captured)
     while first.task < 2:
         first.advance()
-    second = learner("swr:period=10,share=0.01", steps=captured)
+    second = learner("swr:period=10,share=0.01", updater=captured)
     second.advance()  # what it captured then is of no use
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert same(whole, second)
-    assert steps_of(second).replayed > 0
+    assert updater_of(second).replayed > 0
 
 
 @dataclass
 class Tried(Method):
     """What the tests below derive their methods from."""
 
-    info: ClassVar[MethodInfo] = MethodInfo("tried", "for tests", "none")
+    info: ClassVar[MethodInfo] = MethodInfo("tried", "for tests")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng, self.factor, self.updates = rng, 1.0, 0
@@ -170,16 +170,16 @@ class Miscounts(Tried):
     ],
 )
 def test_what_cannot_be_captured_is_found_out(cls: type[Method], reason: str) -> None:
-    made = tried(cls, steps=captured)
+    made = tried(cls, updater=captured)
     assert same(tried(cls), made)
-    assert reason in made.steps.reason
-    assert made.steps.replayed == 0
+    assert reason in made.updater.reason
+    assert made.updater.replayed == 0
 
 
 class Anneals(Tried):
     """Numbers that the host changes between tasks."""
 
-    info: ClassVar[MethodInfo] = MethodInfo("anneals", "for tests", "none", task_boundaries=True)
+    info: ClassVar[MethodInfo] = MethodInfo("anneals", "for tests", task_boundaries=True)
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         layers[0].weight.mul_(1 - 1e-4 * self.factor)
@@ -190,10 +190,10 @@ class Anneals(Tried):
 
 
 def test_another_number_is_another_graph() -> None:
-    made = tried(Anneals, steps=captured)
+    made = tried(Anneals, updater=captured)
     assert same(tried(Anneals), made)
-    assert (made.steps.reason, made.steps.replayed) == ("", made.updates - 3 * 3)
-    assert steps_of(made).captures >= 3
+    assert (made.updater.reason, made.updater.replayed) == ("", made.progress - 3 * 3)
+    assert updater_of(made).captures >= 3
 
 
 class Restless(Anneals):
@@ -214,10 +214,10 @@ class Restless(Anneals):
 
 
 def test_capturing_ends_where_it_does_not_pay() -> None:
-    made = tried(Restless, steps=captured)
+    made = tried(Restless, updater=captured)
     assert same(tried(Restless), made)
-    assert made.steps.reason == "what a captured step depends on changes too often"
-    assert 0 < made.steps.replayed < made.updates / 2
+    assert made.updater.reason == "what a captured step depends on changes too often"
+    assert 0 < made.updater.replayed < made.progress / 2
 
 
 class Failing(RecordedGraphs):
@@ -230,9 +230,9 @@ class Failing(RecordedGraphs):
 
 @pytest.mark.parametrize("name", ["none", "redo:period=50", "trac", "batch-norm"])
 def test_a_capture_that_fails_leaves_no_trace(name: str) -> None:
-    made = learner(name, steps=lambda trained: CapturedUpdater(trained, Failing()))
+    made = learner(name, updater=lambda trained: CapturedUpdater(trained, Failing()))
     assert same(learner(name), made)
-    assert made.steps.reason == "capture failed: OutOfMemoryError: CUDA out of memory."
+    assert made.updater.reason == "capture failed: OutOfMemoryError: CUDA out of memory."
 
 
 class Late(Tried):
@@ -249,11 +249,11 @@ class Late(Tried):
 
 def test_a_capture_that_changes_the_method_is_taken_back() -> None:
     Late.calls = 0
-    made = tried(Late, steps=captured)
+    made = tried(Late, updater=captured)
     finish(made)
     Late.calls = 4  # never again
     assert same(tried(Late), made)
-    assert made.steps.reason == "a capture changes the method.memory"
+    assert made.updater.reason == "a capture changes the method.memory"
 
 
 def test_the_stand_in_replays_numbers_and_memory_of_the_capture_and_leaves_no_trace() -> None:
@@ -275,21 +275,21 @@ def test_the_stand_in_replays_numbers_and_memory_of_the_capture_and_leaves_no_tr
 
 
 def test_outputs_stay_as_they_were() -> None:
-    made = learner("none", steps=captured)
+    made = learner("none", updater=captured)
     x, y = made.current.batches(0, 40)
     target = made._target(y, x.dtype)
-    outputs = made.steps.learn(x[:20], target[:20])
+    outputs = made.updater.learn(x[:20], target[:20])
     kept = [output.clone() for output in outputs]
-    made.steps.learn(x[20:], target[20:])
-    assert steps_of(made).replayed == 37
+    made.updater.learn(x[20:], target[20:])
+    assert updater_of(made).replayed == 37
     assert all(map(torch.equal, outputs, kept))
 
 
 def test_steps_are_captured_on_cuda_alone_and_where_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
     made = learner()
-    assert isinstance(made.steps, EagerUpdater)
-    assert made.steps.reason == "no graphs on cpu"
+    assert isinstance(made.updater, EagerUpdater)
+    assert made.updater.reason == "no graphs on cpu"
     monkeypatch.setenv(CAPTURE, "0")
-    steps = make_updater(made.trained, torch.device("cuda"))
-    assert isinstance(steps, EagerUpdater)
-    assert steps.reason == f"{CAPTURE}=0"
+    updater = make_updater(made.trained, torch.device("cuda"))
+    assert isinstance(updater, EagerUpdater)
+    assert updater.reason == f"{CAPTURE}=0"

@@ -93,7 +93,7 @@ def expected(name: str) -> str:
 @pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_an_update_stays_on_the_device(name: str) -> None:
     with torch.no_grad():
-        made = learner(name, device=META, steps=EagerUpdater)
+        made = learner(name, device=META, updater=EagerUpdater)
         listing = steps(made, META)
         assert listing.found.startswith(expected(name))
         assert bool(listing.found) == bool(expected(name))
@@ -110,7 +110,7 @@ def test_an_update_stays_on_the_device(name: str) -> None:
 @needs_mnist
 def test_convolutions_too(name: str) -> None:
     with torch.no_grad():
-        made = learner(name, stream=CONVOLUTIONS, device=META, steps=EagerUpdater)
+        made = learner(name, stream=CONVOLUTIONS, device=META, updater=EagerUpdater)
         listing = steps(made, META, 3)
         assert bool(listing.found) == ("rate=0.5" in name)  # which draws fresh units at every update
         rest(made, META)
@@ -120,9 +120,9 @@ def test_convolutions_too(name: str) -> None:
 @pytest.mark.parametrize("stream", marked(*SUPERVISED, *STREAM_VARIANTS))
 def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
     with torch.no_grad():
-        spec = supervised(stream).optimizer()
+        spec = supervised(stream).optimizer
         plain = replace(spec, fused=spec.name != "sgd")  # torch's fused SGD has no meta kernel
-        made = learner("l2", stream=stream, device=META, steps=EagerUpdater, optimizer=plain)
+        made = learner("l2", stream=stream, device=META, updater=EagerUpdater, optimizer=plain)
         with Listing(META) as listing:
             x, y = made.current.batches(0, 2)
             made.current.probe()
@@ -137,7 +137,7 @@ def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
 def test_on_cuda_without_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_cuda(monkeypatch):
         for stream in (DIGITS, "bit-flip:tasks=3"):
-            made = learner(name, stream=stream, device=CUDA, steps=EagerUpdater)
+            made = learner(name, stream=stream, device=CUDA, updater=EagerUpdater)
             listing = steps(made, CUDA, 3)
             assert listing.found == ""
             assert listing.names & {"_fused_adam_"}
@@ -181,7 +181,7 @@ def test_a_gpus_way_to_sum_and_multiply_gives_the_same_numbers() -> None:
     assert sum_per_seed(values.to(META)).shape == (3,)
     torch.testing.assert_close(values.flatten(1).sum(1, dtype=torch.float64), sum_per_seed(values))
     for batch, outputs in ((1, 4), (16, 1)):
-        made = learner(stream="bit-flip:tasks=2", device=META, steps=EagerUpdater)
+        made = learner(stream="bit-flip:tasks=2", device=META, updater=EagerUpdater)
         assert made.trained.predictor.forward(torch.empty(2, batch, 20, device=META)).shape == (2, batch, 1)
         x, weight = torch.randn(3, batch, 60), torch.randn(3, outputs, 60)
         bias = torch.randn(3, outputs)

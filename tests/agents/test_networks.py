@@ -101,7 +101,7 @@ def test_fused_adam_has_the_bits_of_torchs_optimizer() -> None:
         peer.step()
     assert torch.equal(flat, theirs.detach())
     assert torch.equal(ours.state["exp_avg_sq"], peer.state[theirs]["exp_avg_sq"])
-    assert ours.steps.item() == 20
+    assert ours.step_count.item() == 20
 
 
 def test_gradients_by_hand_and_by_autograd_are_the_same() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from plasticity_bench.leaderboard.build import build
-from plasticity_bench.page.citations import citations
+from plasticity_bench.page.citations import citations, citations_in
 from plasticity_bench.page.document import (
     LIBRARY,
     SCRIPTS,
@@ -26,8 +26,7 @@ from plasticity_bench.page.document import (
     script_json,
     write_page,
 )
-from plasticity_bench.registry.catalog import METHODS, SUITES
-from plasticity_bench.registry.families import FAMILIES, family_of
+from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import aggregate_streams
 from plasticity_bench.stats.bootstrap import mean_band
@@ -233,17 +232,30 @@ def test_the_leaderboard_holds_the_page(tmp_path: Path) -> None:
         assert (tmp_path / "board" / link / "config.json").exists()
 
 
-def test_every_built_in_method_has_one_family() -> None:
-    names = [name for members in FAMILIES.values() for name in members]
-    assert len(names) == len(set(names))
-    assert not set(METHODS) - set(names), "add the method to plasticity_bench/registry/families.py"
-    assert family_of("syre") == "decay and regularisation"
-    assert family_of("layer-norm+l2") == "combinations"
-    assert family_of("somebody-elses") == "other"
+def test_a_built_in_method_cites_its_papers_and_a_plug_in_its_text() -> None:
+    text = "Ash & Adams 2020, On Warm-Starting Neural Network Training, NeurIPS, arXiv:1910.08475"
+    (own,) = citations("shrink-perturb", "builtin", "an older text")
+    assert (own.text, own.url) == (text, "https://arxiv.org/abs/1910.08475")
+    assert own.bibtex.startswith(
+        "@inproceedings{ash2020warm,\n  author = {Ash, Jordan T. and Adams, Ryan P.},\n"
+    )
+    (theirs,) = citations("mine", "mine.py:Mine", text)
+    assert (theirs.text, theirs.url) == (own.text, own.url)
+    assert "  title = {{On Warm-Starting Neural Network Training}},\n" in theirs.bibtex
+    assert "  howpublished = {NeurIPS},\n" in theirs.bibtex
+    # Each work once, and the keys of all entries differ.
+    several = citations("none+l2+layer-norm", "builtin", "")
+    authors = [re.split(r" \d{4}", paper.text)[0] for paper in several]
+    assert authors == ["Dohare et al.", "Krogh & Hertz", "Lyle et al.", "Ba, Kiros & Hinton"]
+    assert len({paper.bibtex.split(",")[0] for paper in several}) == 4
+    assert [paper.text for paper in citations("none+mine", "builtin+mine.py:Mine", "A 2020; B 2021")] == [
+        "A 2020",
+        "B 2021",
+    ]
 
 
 def test_citations() -> None:
-    first, second = citations(
+    first, second = citations_in(
         "Lewandowski, Schuurmans & Machado 2025, Plastic Learning, with 100% more_x, ICLR, arXiv:2410.20634; "
         "as a baseline: Dohare et al. 2024, Loss of plasticity in deep continual learning, Nature 632, "
         "doi:10.1038/s41586-024-07711-7"
@@ -271,7 +283,7 @@ def test_citations() -> None:
     ],
 )
 def test_citations_of_any_text(paper: str, entries: list[str]) -> None:
-    found = citations(paper)
+    found = citations_in(paper)
     assert len(found) == len(entries)
     for citation, entry in zip(found, entries, strict=True):
         assert entry in citation.bibtex

@@ -12,7 +12,7 @@ from torch.nn import functional
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.contract.elsewhere import train_both
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from tests.support.method_names import ARCHITECTURES, EXAMPLE
 
@@ -36,7 +36,7 @@ def check_against_the_learner(
     name: str, optimizer: str, network: NetworkSpec, build: Callable[[list[Layer]], nn.Module]
 ) -> None:
     """Two tasks of some updates: a stack of one seed, and a torch loop with the same weights and batches."""
-    make = partial(method_of, choose_method(name))
+    make = partial(create_method, name)
     for layers, model in train_both(make, network, OptimizerSpec(optimizer, 0.01, momentum=0.9), build):
         for mine, other in zip(model.parameters(), trainable(layers), strict=True):
             torch.testing.assert_close(mine.detach(), other.detach()[0], rtol=1e-9, atol=1e-12)

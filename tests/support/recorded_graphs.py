@@ -75,7 +75,7 @@ class RecordedGraphs:
     def __init__(self) -> None:
         self.captured = 0
 
-    def beside(self, run: Callable[[], T]) -> T:
+    def run_eagerly(self, run: Callable[[], T]) -> T:
         return run()
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:

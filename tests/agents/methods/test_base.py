@@ -18,7 +18,7 @@ from plasticity_bench.agents.methods.base import CLASS_VARIABLES, HOOKS, Method,
 from plasticity_bench.agents.methods.composed import Composed
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.registry.choices import choose_stream, stream_of
+from plasticity_bench.registry.create import create_stream
 from tests.support.learners import DIGITS, supervised
 from tests.support.recorded_graphs import RecordedGraphs
 
@@ -50,7 +50,7 @@ def test_class_variables_are_those_of_method() -> None:
 class Counting(Method):
     """Notes which of its hooks are called."""
 
-    info: ClassVar[MethodInfo] = MethodInfo("counting", "", "", task_boundaries=True)
+    info: ClassVar[MethodInfo] = MethodInfo("counting", "", task_boundaries=True)
     called: ClassVar[set[str]] = set()
 
 
@@ -70,16 +70,16 @@ def supervised_learner() -> SupervisedLearner:
     def captured(trained: Any) -> CapturedUpdater:
         return CapturedUpdater(trained, RecordedGraphs())
 
-    return SupervisedLearner(supervised(DIGITS), Counting(), (0, 1), steps=captured)
+    return SupervisedLearner(supervised(DIGITS), Counting(), (0, 1), updater=captured)
 
 
 def grouped() -> GroupedLearner:
     stream = supervised(DIGITS)
-    return GroupedLearner(stream, [(Counting(), stream.optimizer()) for _ in range(2)], (0, 1))
+    return GroupedLearner(stream, [(Counting(), stream.optimizer) for _ in range(2)], (0, 1))
 
 
 def acting() -> PPOLearner:
-    stream: Any = stream_of(choose_stream("shuffled-gridworld:tasks=2,rollouts=1"))
+    stream: Any = create_stream("shuffled-gridworld:tasks=2,rollouts=1")
     return PPOLearner(stream, Counting(), (0,))
 
 
