@@ -78,7 +78,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         self._speeds = slice(BODY + 1, BODY + 2 * actions, 2)  # where an observation holds them
 
     @property
-    def steps(self) -> int:
+    def elapsed_steps(self) -> int:
         """Steps taken in the current episode."""
         return len(self._torques) // self.sizes[1]
 

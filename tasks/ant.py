@@ -12,8 +12,6 @@ from plasticity_bench.tasks.base import ControlStream, Step, StreamInfo
 if TYPE_CHECKING:
     import numpy as np
 
-#: Steps after which an episode is cut, as the published environment has it.
-EPISODE_STEPS = 1000
 PICTURE = 320, 240  # pixels
 DOHARE = (
     "Dohare, Sutton & Mahmood 2021, Continual Backprop, arXiv:2108.06325 (PyBullet, friction 10^U(-4, 4)); "
@@ -31,24 +29,38 @@ FRICTION = (
 
 
 class Ants:
-    """One Ant for each seed (``Worlds``)."""
+    """One Ant for each seed (``Worlds``).
+
+    A task's friction and the seed of its first episode follow from (seed, task) alone.
+
+    Args:
+        seeds: One environment is made for each.
+        exponent: Frictions are 10^U(-exponent, exponent); 0: the published friction in every task.
+    """
 
     def __init__(self, seeds: Sequence[int], exponent: float) -> None:
+        from plasticity_bench.envs import MAX_EPISODE_STEPS
         from plasticity_bench.envs.locomotion import Ant
+        from plasticity_bench.envs.slippery import SlipperyAnt
 
-        self.seeds, self.exponent = seeds, exponent
-        self.ants = [Ant("rgb_array", *PICTURE) for _ in seeds]
+        width, height = PICTURE
+        size: dict[str, Any] = {"render_mode": "rgb_array", "width": width, "height": height}
+        self.seeds, self.exponent, self.longest = seeds, exponent, MAX_EPISODE_STEPS
+        self.ants: list[Ant] = [
+            SlipperyAnt(change_every=None, **size) if exponent else Ant(**size) for _ in seeds
+        ]
 
     def begin(self, task: int) -> None:
+        from plasticity_bench.envs.slippery import draw_friction
         from plasticity_bench.seeding import generator
 
         starts = []
         for seed, ant in zip(self.seeds, self.ants, strict=True):
             draws = generator(seed, "data", task)
             start = int(draws.integers(2**31))
-            options = (
-                {"friction": 10 ** draws.uniform(-self.exponent, self.exponent)} if self.exponent else {}
-            )
+            options = {}
+            if self.exponent:
+                options["friction"] = draw_friction(draws, -self.exponent, self.exponent)
             starts.append(ant.reset(seed=start, options=options)[0])
         self.observations = _stacked(starts)
 
@@ -61,7 +73,7 @@ class Ants:
         ended = []
         for i, ant in enumerate(self.ants):
             final[i, 0], rewards[i, 0], fell, _, _ = ant.step(actions[i, 0])
-            late = ant.steps >= EPISODE_STEPS
+            late = ant.elapsed_steps >= self.longest
             if fell or late:
                 terminated[i, 0], truncated[i, 0] = fell, late
                 ended.append(i)

@@ -163,6 +163,23 @@ def test_slippery_ant_keeps_friction_to_itself() -> None:
         SlipperyAnt().reset(options={"friction": 1.0})
 
 
+def test_slippery_ant_takes_its_friction_from_outside_if_it_is_to() -> None:
+    """It is then an Ant whose friction is an option of the reset, bit for bit, and counts the tasks."""
+    env, plain = SlipperyAnt(change_every=None), Ant()
+    with pytest.raises(InputError, match="draws no friction"):
+        env.reset(seed=0)
+    for task, friction in enumerate((0.1, 50.0)):
+        theirs = rollout(plain, 3, 400, friction=friction)
+        ours = rollout(env, 3, 400, friction=friction)
+        assert {event[-1]["friction"] for event in ours if "friction" in event[-1]} == {friction}
+        assert {event[-1]["task"] for event in ours if "task" in event[-1]} == {task}
+        assert [event[:-1] for event in ours] == [event[:-1] for event in theirs]
+    again = SlipperyAnt(change_every=None)
+    again.load_state_dict(env.state_dict())
+    assert (again.task, again.variables.friction) == (1, 50.0)
+    assert again.reset()[1] == {"friction": 50.0, "task": 1}
+
+
 CONTINUE = """
 import pickle, sys, torch
 sys.path.insert(0, {tests!r})
@@ -201,7 +218,7 @@ def test_a_state_loads_into_an_environment_in_use_and_before_any_reset() -> None
     expected = go_on(env, 2, 50)
     rollout(other, 3, 30, friction=0.1)
     other.load_state_dict(state)
-    assert other.steps == 20
+    assert other.elapsed_steps == 20
     assert go_on(other, 2, 50) == expected
     fresh = Ant()
     fresh.load_state_dict(untouched)

@@ -43,7 +43,7 @@ def go_on(env: Locomotion, start: int, steps: int) -> list[tuple]:
     for action in actions(env, start, steps):
         observation, reward, terminated, _, _ = env.step(action)
         seen.append((observation.tobytes(), reward, terminated))
-        if terminated or env.steps >= 300:
+        if terminated or env.elapsed_steps >= 300:
             observation, info = env.reset(options={"gravity": 9.0} if len(seen) > 400 else None)
             seen.append((observation.tobytes(), info))
     return seen

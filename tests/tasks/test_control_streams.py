@@ -22,6 +22,7 @@ from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_stream
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
+from plasticity_bench.seeding import generator
 from plasticity_bench.specs import layer_shapes
 from plasticity_bench.tasks.ant import AntStream
 from plasticity_bench.tasks.base import ControlStream, Worlds
@@ -154,6 +155,10 @@ def test_a_checkpoint_after_a_task_and_in_one_is_read_back(
     whole.close()
 
 
+#: Of the tasks 0 and 1 of the seeds 0 and 1: task 0 of seed 0, task 0 of seed 1, ...
+PINNED_FRICTIONS = [3044.1433228186042, 1432.7208903745434, 3328.8226725900345, 269.8724513348516]
+
+
 def test_the_friction_of_slippery_ants_is_10_to_the_u_of_4_and_changes() -> None:
     worlds = stream_named("slippery-ant").worlds([0, 1])
     found = []
@@ -162,6 +167,11 @@ def test_the_friction_of_slippery_ants_is_10_to_the_u_of_4_and_changes() -> None
         found += [ant.variables.friction for ant in worlds.ants]  # type: ignore[attr-defined]
     exponents = np.log10(found)
     assert len(set(found)) == len(found)
+    # What is recorded depends on these: they follow from (seed, task) and must not change.
+    assert found[:4] == pytest.approx(PINNED_FRICTIONS, rel=1e-12)
+    draws = generator(1, "data", 7)
+    draws.integers(2**31)
+    assert found[-1] == 10.0 ** draws.uniform(-4, 4)
     assert exponents.min() < -1.5
     assert exponents.max() > 1.5
     assert np.abs(exponents).max() <= 4
