@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from plasticity_bench.agents.layers import Layer
+from plasticity_bench.agents.methods.units import dormancy_scores
 
 #: ReDo's threshold for a dormant unit in its default setting (arXiv:2302.12902).
 TAU = 0.025
@@ -32,12 +33,6 @@ def unit_features(layer: Layer) -> torch.Tensor:
     if layer.kind == "conv":
         features = features.movedim(2, -1).flatten(1, -2)
     return features.detach()
-
-
-def dormancy_scores(activity: torch.Tensor) -> torch.Tensor:
-    """ReDo's score of every unit, ``(S, units)``: its mean |activation| over the layer's mean (Sokar et al.
-    2023, Eq. 1). A layer that is silent throughout has score 0 everywhere."""
-    return activity / (activity.mean(-1, keepdim=True) + 1e-9)
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:

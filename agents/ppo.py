@@ -216,32 +216,33 @@ class PPOLearner:
 
     def _learn(self, measured: bool) -> dict[str, torch.Tensor]:
         """The update after a rollout; the norms of its last gradient step where they are ``measured``."""
-        advantages = self._advantages()
+        estimates = self._advantages()
         for s in range(len(self.seeds)):
-            self.losses[s] += np.square(advantages[:, s].copy(), dtype=np.float64).mean()
-        arrays = (self.observations, self.actions, self.outputs, advantages, advantages + self.values.numpy())
-        x, acted, outputs, advantage, target = (
+            self.losses[s] += np.square(estimates[:, s].copy(), dtype=np.float64).mean()
+        arrays = (self.observations, self.actions, self.outputs, estimates, estimates + self.values.numpy())
+        x, actions, outputs, advantages, targets = (
             # As stable-baselines3 counts examples: (T, S, E, ...) to (S, E * T, ...).
             torch.as_tensor(array).to(self.device).movedim(0, 2).flatten(1, 2)
             for array in arrays
         )
-        drawn = self.policy.log_prob(outputs, acted)
-        flat = [tensor.flatten(0, 1) for tensor in (x, acted, drawn, advantage, target)]
+        log_prob = self.policy.log_prob(outputs, actions)
+        rollout = [tensor.flatten(0, 1) for tensor in (x, actions, log_prob, advantages, targets)]
         last = self.spec.epochs * self.examples // self.spec.batch - 1
         before: list[torch.Tensor] = []
         norms: dict[str, torch.Tensor] = {}
         for epoch in range(self.spec.epochs):
             chosen = self._batches()
-            # Rows that are picked by one index are copied faster than those of a table of indices.
-            inputs, actions, old, wanted, aimed = (
+            # Selecting rows by a flat index is faster than by a table of indices.
+            x, actions, old_log_prob, advantages, targets = (
                 tensor.index_select(0, chosen.flatten()).view(*chosen.shape, *tensor.shape[1:])
-                for tensor in flat
+                for tensor in rollout
             )
             if self.spec.normalize_advantage:
-                wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.std(-1, keepdim=True) + 1e-8)
+                deviation = advantages.std(-1, keepdim=True)
+                advantages = (advantages - advantages.mean(-1, keepdim=True)) / (deviation + 1e-8)
             for i in range(len(chosen)):
-                self.actor.gradients(inputs[i], Minibatch(actions[i], old[i], wanted[i]))
-                self.critic.gradients(inputs[i], aimed[i])
+                self.actor.gradients(x[i], Minibatch(actions[i], old_log_prob[i], advantages[i]))
+                self.critic.gradients(x[i], targets[i])
                 if measured and epoch * len(chosen) + i == last:
                     before = [p.detach().clone() for p in self._trainable()]
                     norms["gradient_norm"] = diagnostics.norm(self.clipper.gradients)
@@ -251,7 +252,7 @@ class PPOLearner:
                 for part in self.parts:
                     part.update()
         if measured:
-            changes = [p - old for p, old in zip(self._trainable(), before, strict=True)]
+            changes = [now - then for now, then in zip(self._trainable(), before, strict=True)]
             norms["update_norm"] = diagnostics.norm(changes)
         return norms
 

@@ -60,14 +60,14 @@ class L2EffectiveRank(Method):
     def feature_penalty(self, layer: Layer, features: Tensor) -> Tensor:
         if layer.kind == "conv":
             features = features.movedim(-3, -1).flatten(-4, -2)
-        return -self.rank / self.hidden * effective_rank(features)
+        return -self.rank / self.hidden * differentiable_effective_rank(features)
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         for block in blocks(layers):
             decay(block, block, self.strength, optimizer, decoupled=False)
 
 
-def effective_rank(matrix: Tensor) -> Tensor:
+def differentiable_effective_rank(matrix: Tensor) -> Tensor:
     """float64 effective ranks ``(...)`` of matrices ``(..., m, n)``, differentiable; 0 where all is zero."""
     import torch
 

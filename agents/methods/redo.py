@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.base import MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
-from plasticity_bench.agents.methods.units import (
-    activations,
-    batch_size,
-    before_scored,
-    pairs,
-    reinitialise,
-    relative,
-)
+from plasticity_bench.agents.methods.periodic_reset import PeriodicUnitReset
+from plasticity_bench.agents.methods.units import activations
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from plasticity_bench.agents.layers import Layer
-    from plasticity_bench.agents.optim import FlatOptimizer
-    from plasticity_bench.agents.rng import SeedRng
 
 
 @dataclass
-class ReDo(Method):
+class ReDo(PeriodicUnitReset):
     """Every ``period`` updates the tau-dormant units start anew, as Algorithm 1 of the paper.
 
     Definition 3.1 (Eq. 1): score = E|h| / mean over the layer of E|h|, dormant where score <= tau. Reset as
@@ -50,31 +43,9 @@ class ReDo(Method):
         family="resets of units",
         search_space={"tau": (0.0, 0.01, 0.025, 0.05, 0.1, 0.2), "period": (100, 300, 1000)},
     )
-    needs_features: ClassVar[bool] = True
-    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     tau: float = 0.1  # dormant at or below this score; the paper's, 0.025 in its default setting
     period: int = 1000  # updates between resets
     examples: int = 64  # examples that a score is taken over
 
-    def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
-        self.rng = rng
-        self.updates = 0
-        self.activity = [layer.bias.detach() * 0 for layer, _ in pairs(layers)]
-
-    def repeats(self, batch: int) -> int:
-        return before_scored(self.updates, self.period, self.examples, batch)
-
-    def skip(self, updates: int) -> None:
-        self.updates += updates
-
-    def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
-        self.updates += 1
-        left = -self.updates % self.period
-        if left * batch_size(layers[0]) < self.examples:
-            for layer, activity in zip(layers[:-1], self.activity, strict=True):
-                activity.add_(activations(layer).abs().mean(-2))
-        if left == 0:
-            masks = [relative(activity) <= self.tau for activity in self.activity]
-            reinitialise(layers, masks, self.rng, optimizer)
-            for activity in self.activity:
-                activity.zero_()
+    def _magnitude(self, layer: Layer) -> Tensor:
+        return activations(layer).abs().mean(-2)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.base import MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
-from plasticity_bench.agents.methods.units import (
-    batch_size,
-    before_scored,
-    incoming,
-    pairs,
-    reinitialise,
-    relative,
-)
+from plasticity_bench.agents.methods.periodic_reset import PeriodicUnitReset
+from plasticity_bench.agents.methods.units import incoming
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from plasticity_bench.agents.layers import Layer
-    from plasticity_bench.agents.optim import FlatOptimizer
-    from plasticity_bench.agents.rng import SeedRng
 
 
 @dataclass
-class ReGraMa(Method):
+class ReGraMa(PeriodicUnitReset):
     """Every ``period`` updates the units with G <= tau start anew, as Algorithm 1 of the paper.
 
     G = mean |gradient| / mean over the layer of it (Eq. 2). The text takes the gradient in the activation h,
@@ -53,32 +46,10 @@ class ReGraMa(Method):
         family="resets of units",
         search_space={"tau": (0.0, 0.003, 0.01, 0.03, 0.1), "period": (100, 300, 1000)},
     )
-    needs_features: ClassVar[bool] = True  # for the size of the batch only
-    schedule: ClassVar[tuple[str, ...]] = ("updates",)
     tau: float = 0.01  # inactive at or below this score; the paper's
     period: int = 1000  # updates between resets; the paper's
     examples: int = 128  # examples that a score is taken over
 
-    def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
-        self.rng = rng
-        self.updates = 0
-        self.magnitude = [layer.bias.detach() * 0 for layer, _ in pairs(layers)]
-
-    def repeats(self, batch: int) -> int:
-        return before_scored(self.updates, self.period, self.examples, batch)
-
-    def skip(self, updates: int) -> None:
-        self.updates += updates
-
-    def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
-        self.updates += 1
-        left = -self.updates % self.period
-        if left * batch_size(layers[0]) < self.examples:
-            for layer, magnitude in zip(layers[:-1], self.magnitude, strict=True):
-                assert layer.weight.grad is not None
-                magnitude.add_(incoming(layer, layer.weight.grad).abs().mean(-1))
-        if left == 0:
-            masks = [relative(magnitude) <= self.tau for magnitude in self.magnitude]
-            reinitialise(layers, masks, self.rng, optimizer)
-            for magnitude in self.magnitude:
-                magnitude.zero_()
+    def _magnitude(self, layer: Layer) -> Tensor:
+        assert layer.weight.grad is not None
+        return incoming(layer, layer.weight.grad).abs().mean(-1)

@@ -132,9 +132,13 @@ def outgoing(layer: Layer, tensor: Tensor) -> Tensor:
     return tensor.view(*tensor.shape[: layer.bias.dim()], layer.bias.shape[-1], -1)
 
 
-def relative(values: Tensor) -> Tensor:
-    """Every unit's value over its layer's mean: the score of ReDo's and GraMa's definitions."""
-    return values / (values.mean(-1, keepdim=True) + 1e-9)
+def dormancy_scores(activity: Tensor) -> Tensor:
+    """Every unit's activity over the mean of its layer: ``(..., units)``, in a silent layer 0 everywhere.
+
+    With the mean of |activation| as the activity it is ReDo's score (Sokar et al. 2023, Eq. 1), with that of
+    |gradient| GraMa's.
+    """
+    return activity / (activity.mean(-1, keepdim=True) + 1e-9)
 
 
 def reinitialise(

@@ -12,7 +12,7 @@ from torch.nn import functional
 from plasticity_bench.agents.layers import feature_gradient, trainable
 from plasticity_bench.agents.methods.adamo import AdamO
 from plasticity_bench.agents.methods.fire import Fire
-from plasticity_bench.agents.methods.l2_er import L2EffectiveRank, effective_rank
+from plasticity_bench.agents.methods.l2_er import L2EffectiveRank, differentiable_effective_rank
 from plasticity_bench.agents.methods.swr import SelectiveWeightReinit
 from plasticity_bench.agents.networks import StackedNetwork, cross_entropy_gradient
 from plasticity_bench.agents.rng import SeedRng
@@ -201,7 +201,7 @@ def test_effective_rank_of_known_matrices_and_its_gradient_where_values_vanish()
         [torch.eye(9, 5, dtype=torch.float64), torch.zeros(9, 5, dtype=torch.float64), low]
     )
     matrices.requires_grad_()
-    found = effective_rank(matrices)
+    found = differentiable_effective_rank(matrices)
     values = np.linalg.svd(low.numpy(), compute_uv=False)[:2]
     share = values / values.sum()
     expected = [5.0, 0.0, float(np.exp(-(share * np.log(share)).sum()))]
