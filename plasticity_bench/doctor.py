@@ -1,4 +1,4 @@
-"""What this installation and this machine offer, and what is in the way of a run."""
+"""What this installation and this machine offer, and what prevents a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
-#: Distribution -> what stops without it; None: every run does.
+#: Distribution -> what needs it; None: every run does.
 USED_FOR: dict[str, str | None] = {
     "torch": None,
     "numpy": None,
@@ -40,22 +40,25 @@ USED_FOR: dict[str, str | None] = {
 GIB = 2**30
 
 #: Seconds an import in a process of its own may take (a cold network file system is slow).
-PATIENCE = 300
+IMPORT_TIMEOUT = 300
 
 
 @dataclass(frozen=True)
-class Check:
-    """One line of the report. ``mend`` is empty where nothing is to be done."""
+class Finding:
+    """One line of the report. ``fix`` says what to do; it is empty if nothing is wrong."""
 
     name: str
     state: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
-def examine(runs: Path) -> Iterator[Check]:
-    """Every check, as it is done. Nothing is downloaded, and nothing is left behind."""
-    yield Check("python", OK, f"{sys.version.split()[0]} ({sys.executable})")
+def diagnose(runs: Path) -> Iterator[Finding]:
+    """Examines installation, machine and data; yields each finding when it is there.
+
+    Nothing is downloaded, and no file is left behind.
+    """
+    yield Finding("python", OK, f"{sys.version.split()[0]} ({sys.executable})")
     yield _own_package()
     for name in USED_FOR:
         yield _version(name)
@@ -71,7 +74,7 @@ def examine(runs: Path) -> Iterator[Check]:
     yield _writable("home folder", Path.home(), "set HOME to another: Avalanche writes ~/.avalanche", WARN)
 
 
-def _own_package() -> Check:
+def _own_package() -> Finding:
     from plasticity_bench import __version__
 
     missing = [
@@ -81,24 +84,24 @@ def _own_package() -> Check:
     ]
     if missing:
         parts = ", ".join(f"plasticity_bench.{name}" for name in missing)
-        mend = "install the package: pip install -e . in the clone"
-        return Check("plasticity_bench", FAIL, f"{__version__}, but {parts} cannot be imported", mend)
-    return Check("plasticity_bench", OK, f"{__version__} ({Path(__file__).parent})")
+        fix = "install the package: pip install -e . in the clone"
+        return Finding("plasticity_bench", FAIL, f"{__version__}, but {parts} cannot be imported", fix)
+    return Finding("plasticity_bench", OK, f"{__version__} ({Path(__file__).parent})")
 
 
-def _version(name: str) -> Check:
+def _version(name: str) -> Finding:
     used_for = USED_FOR[name]
     needed = "every run needs it" if used_for is None else f"needed by {used_for}"
     bad = FAIL if used_for is None else WARN
     least = _least_versions().get(name, "")
-    mend = f"pip install --upgrade '{name}{'>=' if least else ''}{least}'"
+    fix = f"pip install --upgrade '{name}{'>=' if least else ''}{least}'"
     try:
         found = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, bad, f"not installed; {needed}", mend)
+        return Finding(name, bad, f"not installed; {needed}", fix)
     if _numbers(found) < _numbers(least):
-        return Check(name, bad, f"{found} is older than {least}; {needed}", mend)
-    return Check(name, OK, found)
+        return Finding(name, bad, f"{found} is older than {least}; {needed}", fix)
+    return Finding(name, OK, found)
 
 
 def _least_versions() -> dict[str, str]:
@@ -143,58 +146,56 @@ print(json.dumps([list(images.shape), int(images.sum()), int(labels.sum())]))
 """
 
 
-def _torch() -> Iterator[Check]:
-    found, problem = probe(_TORCH)
+def _torch() -> Iterator[Finding]:
+    found, problem = run_apart(_TORCH)
     if problem:
-        mend = (
-            "install torch and torchvision of one release together: https://pytorch.org/get-started/locally"
-        )
-        yield Check("import torch", FAIL, problem, mend)
+        fix = "install torch and torchvision of one release together: https://pytorch.org/get-started/locally"
+        yield Finding("import torch", FAIL, problem, fix)
         return
     together = f"torch {found['torch']} and torchvision {found.get('torchvision', '')} import together"
     if "torchvision_error" in found:
-        mend = f"install the torchvision made for torch {found['torch']}; {USED_FOR['torchvision']} need it"
-        yield Check("import torchvision", WARN, _one_line(found["torchvision_error"]), mend)
+        fix = f"install the torchvision made for torch {found['torch']}; {USED_FOR['torchvision']} need it"
+        yield Finding("import torchvision", WARN, _one_line(found["torchvision_error"]), fix)
     else:
-        yield Check("import torch, torchvision", OK, together)
+        yield Finding("import torch, torchvision", OK, together)
     devices = [f"cuda:{i} {name}, {size / GIB:.0f} GiB" for i, (name, size) in enumerate(found["devices"])]
     if found["broken"]:
-        mend = "install a torch built for this GPU and driver, or run with --device cpu"
-        yield Check("CUDA devices", FAIL, _one_line(found["broken"]), mend)
+        fix = "install a torch built for this GPU and driver, or run with --device cpu"
+        yield Finding("CUDA devices", FAIL, _one_line(found["broken"]), fix)
     elif devices:
-        yield Check("CUDA devices", OK, "; ".join(devices))
+        yield Finding("CUDA devices", OK, "; ".join(devices))
     elif Path("/proc/driver/nvidia/version").exists():
         built = f"torch is built for CUDA {found['cuda']}" if found["cuda"] else "torch is built without CUDA"
-        mend = "install a torch built for this driver's CUDA (see nvidia-smi); until then runs go to the CPU"
-        yield Check("CUDA devices", WARN, f"torch finds none though a driver is loaded; {built}", mend)
+        fix = "install a torch built for this driver's CUDA (see nvidia-smi); until then runs go to the CPU"
+        yield Finding("CUDA devices", WARN, f"torch finds none though a driver is loaded; {built}", fix)
     else:
-        yield Check("CUDA devices", OK, "none; runs go to the CPU")
+        yield Finding("CUDA devices", OK, "none; runs go to the CPU")
 
 
-def _cores() -> Check:
+def _cores() -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     detail = f"{usable} usable of {os.cpu_count()}"
     quota = _cgroup("cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit() and int(quota[0]) < usable * int(quota[1]):
         share = int(quota[0]) / int(quota[1])
-        return Check(
+        return Finding(
             "CPU cores", WARN, f"{detail}, limited to {share:g} by a quota", f"--jobs {max(1, int(share))}"
         )
-    return Check("CPU cores", OK, detail)
+    return Finding("CPU cores", OK, detail)
 
 
-def _memory() -> Check:
+def _memory() -> Finding:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return Check("memory", OK, "unknown")
+        return Finding("memory", OK, "unknown")
     limit = _cgroup("memory.max").strip()
     if limit.isdigit():
         total = min(total, int(limit))
     detail = f"{total / GIB:.1f} GiB"
     if total < 2 * GIB:
-        return Check("memory", WARN, detail, "use --jobs 1")
-    return Check("memory", OK, detail)
+        return Finding("memory", WARN, detail, "use --jobs 1")
+    return Finding("memory", OK, detail)
 
 
 def _cgroup(name: str) -> str:
@@ -204,47 +205,47 @@ def _cgroup(name: str) -> str:
         return ""
 
 
-def _digits() -> Check:
-    found, problem = probe(_DIGITS)
-    mend = "pip install --force-reinstall --no-deps scikit-learn"
+def _digits() -> Finding:
+    found, problem = run_apart(_DIGITS)
+    fix = "pip install --force-reinstall --no-deps scikit-learn"
     if problem:
-        return Check("digits (embedded)", FAIL, problem, mend)
+        return Finding("digits (embedded)", FAIL, problem, fix)
     if found != [[1797, 64], 561718, 8070]:
-        return Check("digits (embedded)", FAIL, f"not the published images: {found}", mend)
-    return Check("digits (embedded)", OK, "1,797 images in scikit-learn")
+        return Finding("digits (embedded)", FAIL, f"not the published images: {found}", fix)
+    return Finding("digits (embedded)", OK, "1,797 images in scikit-learn")
 
 
-def _data(dataset: str) -> Check:
+def _data(dataset: str) -> Finding:
     try:
         from plasticity_bench.tasks import mnist_data
     except ImportError as error:
-        return Check(dataset, FAIL, _one_line(str(error)), "see plasticity_bench above")
+        return Finding(dataset, FAIL, _one_line(str(error)), "see plasticity_bench above")
     found = mnist_data.find(dataset)
     if found.state == "cached":
-        return Check(dataset, OK, f"ready in {found.where}")
+        return Finding(dataset, OK, f"ready in {found.where}")
     if found.state == "packed":
-        return Check(dataset, OK, f"at hand in {found.where}; unpacked once, at the first use")
+        return Finding(dataset, OK, f"at hand in {found.where}; unpacked once, at the first use")
     if found.state == "damaged":
-        detail, _, mend = found.problem.partition("; ")
-        return Check(dataset, FAIL, detail, mend)
-    mend = (
-        "nothing, where the network is: it is downloaded at the first use; elsewhere put the files there or "
+        detail, _, fix = found.problem.partition("; ")
+        return Finding(dataset, FAIL, detail, fix)
+    fix = (
+        "nothing, if there is a network: it is downloaded at the first use; otherwise put the files there or "
         "set PLASTICITY_BENCH_DATA; permuted-digits and bit-flip need no download"
     )
-    return Check(dataset, WARN, f"not in {found.where}: {found.problem}", mend)
+    return Finding(dataset, WARN, f"not in {found.where}: {found.problem}", fix)
 
 
-def _cache() -> Check:
+def _cache() -> Finding:
     try:
         from plasticity_bench.tasks import mnist_data
     except ImportError as error:
-        return Check("cache folder", WARN, _one_line(str(error)), "see plasticity_bench above")
-    mend = "set PLASTICITY_BENCH_CACHE to another; without one the MNIST streams cannot be unpacked"
-    return _writable("cache folder", mnist_data.cache_folder(), mend, WARN)
+        return Finding("cache folder", WARN, _one_line(str(error)), "see plasticity_bench above")
+    fix = "set PLASTICITY_BENCH_CACHE to another; without one the MNIST streams cannot be unpacked"
+    return _writable("cache folder", mnist_data.cache_folder(), fix, WARN)
 
 
-def _writable(name: str, folder: Path, mend: str, bad: str = FAIL) -> Check:
-    """Tries to write where ``folder`` is or would be made."""
+def _writable(name: str, folder: Path, fix: str, bad: str = FAIL) -> Finding:
+    """Tries to write in ``folder``, or in the nearest folder above it that exists."""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     shown = f"{folder}" if nearest == folder.absolute() else f"{folder} (to be made)"
     try:
@@ -252,26 +253,27 @@ def _writable(name: str, folder: Path, mend: str, bad: str = FAIL) -> Check:
             file.write(b"\0" * 4096)
         free = shutil.disk_usage(nearest).free
     except OSError as error:
-        return Check(name, bad, f"cannot write in {shown}: {error.strerror or error}", mend)
+        return Finding(name, bad, f"cannot write in {shown}: {error.strerror or error}", fix)
     detail = f"{shown}, {free / GIB:.1f} GiB free"
-    return Check(name, WARN, detail, f"free space, or {mend}") if free < GIB else Check(name, OK, detail)
+    return Finding(name, WARN, detail, f"free space, or {fix}") if free < GIB else Finding(name, OK, detail)
 
 
-def probe(code: str) -> tuple[Any, str]:
-    """What ``code`` prints last, as JSON, and the one-line reason where it does not.
+def run_apart(code: str) -> tuple[Any, str]:
+    """Runs Python code in a process of its own: a broken compiled library ends the process that imports it.
 
-    In a process of its own: a broken compiled library ends the process that imports it.
+    Returns:
+        What it prints last, read as JSON, and ""; or None, and the reason in one line if that fails.
     """
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=IMPORT_TIMEOUT,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return None, f"no answer within {PATIENCE} seconds"
+        return None, f"no answer within {IMPORT_TIMEOUT} seconds"
     except OSError as error:
         return None, f"cannot start {sys.executable}: {error.strerror}"
     if done.returncode < 0:

@@ -1,4 +1,4 @@
-"""Shows a recorded policy at work: pictures of one episode in a task of its stream."""
+"""Plays a recorded policy: pictures of one episode in a task of its stream."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from plasticity_bench.tasks.base import ControlStream
 
 
-#: Pictures per second, at most about so many.
+#: About the most pictures per second.
 RATE = 30
 
 
 class Episode(NamedTuple):
-    """What was seen."""
+    """An episode that was played."""
 
-    steps: int
-    total: float  # return
-    ended: bool  # by itself or cut; False: the pictures ran out first
+    steps: int  # in the environment
+    total: float  # its return, the sum of rewards
+    ended: bool  # it ended or was cut; False: ``longest`` steps were reached first
     pictures: list[np.ndarray]  # (H, W, 3) uint8
-    rate: float  # of the pictures, per second
+    rate: float  # pictures per second
 
 
 def find_cell(path: Path) -> Cell:
-    """The cell that a folder or one of its files belongs to. Raises InputError where it is none."""
+    """The cell that a folder or one of its files belongs to. Raises InputError if there is none."""
     folder = path if path.is_dir() else path.parent
     if (folder / "config.json").exists():
         return read_cell(folder)
@@ -42,9 +42,16 @@ def find_cell(path: Path) -> Cell:
 
 
 def show(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
-    """Plays the final policy of ``seed``, without its noise, in ``task`` (the last one where None).
+    """Plays the final policy of a seed, with its most likely or mean actions.
 
-    Raises InputError where nobody acts on the stream, or the seed or the task is not there.
+    Args:
+        cell: The recorded cell.
+        seed: Whose policy is played, and whose environment it is played in.
+        task: Number of the task; None: the last one.
+        longest: Steps after which the episode is left.
+
+    Raises:
+        InputError: No agent acts on the stream, or there is no such seed or task.
     """
     import torch
 
@@ -69,7 +76,7 @@ def show(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
     return Episode(steps, total, ended, pictures, stream.speed / every)
 
 
-def save(pictures: list[np.ndarray], path: Path, rate: float) -> None:
+def save_gif(pictures: list[np.ndarray], path: Path, rate: float) -> None:
     """Writes an animated GIF."""
     from PIL import Image
 

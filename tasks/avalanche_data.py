@@ -24,7 +24,7 @@ from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import digest, import_plugin
 from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.mnist_data import cache_folder, data_folder, load_mnist
-from plasticity_bench.tasks.mnist_files import FILES, TIMEOUT
+from plasticity_bench.tasks.mnist_files import FILES, download_timeout, one_line
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Benchmark:
                 from avalanche.benchmarks import classic
         except Exception as error:  # it writes ~/.avalanche and imports much of what is installed
             raise InputError(
-                f"cannot import Avalanche: {_one_line(error)}; it needs a writable home folder ($HOME) and a "
+                f"cannot import Avalanche: {one_line(error)}; it needs a writable home folder ($HOME) and a "
                 "whole installation: pip install --upgrade avalanche-lib"
             ) from error
         return getattr(classic, self.name)
@@ -101,7 +101,7 @@ class Benchmark:
         if wanted is not None and (tasks is not None or wanted.default is wanted.empty):
             given["n_experiences"] = tasks or 5
         data = _data_root(self.facts.data) if self.name in BENCHMARKS else contextlib.nullcontext()
-        with _isolated(seed), _timeout(), contextlib.redirect_stdout(sys.stderr), data as root:
+        with _isolated(seed), download_timeout(), contextlib.redirect_stdout(sys.stderr), data as root:
             if root is not None:
                 given["dataset_root"] = root
             try:
@@ -111,9 +111,7 @@ class Benchmark:
                 raise
             except Exception as error:  # urllib, torchvision, Avalanche and users raise what they like
                 where = f"; its data belongs in {root} or is downloaded" if root else ""
-                raise InputError(
-                    f"avalanche:{self.name} cannot be made: {_one_line(error)}{where}"
-                ) from error
+                raise InputError(f"avalanche:{self.name} cannot be made: {one_line(error)}{where}") from error
         if not train or len(test) not in (0, len(train)):
             raise InputError(f"avalanche:{self.name} has {len(train)} training, {len(test)} test experiences")
         if tasks is not None and len(train) != tasks:
@@ -136,7 +134,7 @@ def materialise(
     except Exception as error:
         raise InputError(
             f"experience {experience.current_experience} has no tensors of one shape with a class each: "
-            f"{_one_line(error)}; give the benchmark an eval_transform that makes them"
+            f"{one_line(error)}; give the benchmark an eval_transform that makes them"
         ) from error
 
 
@@ -147,7 +145,7 @@ def _facts(benchmark: Benchmark) -> Facts:
     try:
         classes = 1 + max(int(max(experience.dataset.targets)) for experience in train)
     except Exception as error:
-        raise InputError(f"avalanche:{benchmark.name} is no classification: {_one_line(error)}") from error
+        raise InputError(f"avalanche:{benchmark.name} is no classification: {one_line(error)}") from error
     return Facts(tuple(shapes), classes, len(train))
 
 
@@ -187,19 +185,3 @@ def _isolated(seed: int, *key: int) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
-
-
-@contextlib.contextmanager
-def _timeout() -> Iterator[None]:
-    import socket
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def unpack(dataset: str, raw: Path, folder: Path) -> dict[str, np.ndarray]:
     try:
         return _through_avalanche(open_data_sets, dataset, folder)
     except Exception as error:  # urllib, http, gzip, torchvision and Avalanche raise whatever they like
-        reason = _one_line(error)
+        reason = one_line(error)
         if not missing or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
             raise InputError(
                 f"cannot unpack {dataset} in {folder}: {reason}; free space or set PLASTICITY_BENCH_CACHE to "
@@ -99,7 +99,7 @@ def _avalanche(dataset: str) -> Callable[[str], tuple[Any, Any]]:
                 from avalanche.benchmarks.datasets.external_datasets.fmnist import get_fmnist_dataset as found
     except Exception as error:  # it writes ~/.avalanche and imports much of what is installed
         raise InputError(
-            f"cannot import Avalanche to unpack {dataset}: {_one_line(error)}; it needs a writable home "
+            f"cannot import Avalanche to unpack {dataset}: {one_line(error)}; it needs a writable home "
             "folder ($HOME) and a whole installation: pip install --upgrade avalanche-lib torchvision"
         ) from error
     return found
@@ -109,15 +109,11 @@ def _through_avalanche(
     open_data_sets: Callable[[str], tuple[Any, Any]], dataset: str, folder: Path
 ) -> dict[str, np.ndarray]:
     """The arrays from Avalanche's data sets over our copies, which download what is not there."""
-    import socket
-
     unpacked = [_own_raw(folder, dataset) / name.removesuffix(".gz") for name in FILES[dataset]]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
     try:
         for path in unpacked:  # torchvision trusts them unseen; a killed process may have left half of one
             path.unlink(missing_ok=True)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), download_timeout():
             train, test = open_data_sets(str(folder / "source"))
         found = (train.data, train.targets, test.data, test.targets)
         return {
@@ -125,7 +121,6 @@ def _through_avalanche(
             for (key, dtype), tensor in zip(ARRAYS.items(), found, strict=True)
         }
     finally:
-        socket.setdefaulttimeout(before)
         for path in unpacked:
             path.unlink(missing_ok=True)
 
@@ -159,7 +154,21 @@ def _own_raw(folder: Path, dataset: str) -> Path:
     return folder / "source" / dataset / "raw"
 
 
-def _one_line(error: Exception) -> str:
+@contextlib.contextmanager
+def download_timeout() -> Iterator[None]:
+    """Within it, a mirror that does not answer for ``TIMEOUT`` seconds counts as unreachable."""
+    import socket
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, shortened to one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 

@@ -8,7 +8,7 @@ draws nothing (``none``, ``layer-norm``) leaves the other's numbers as they are 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +42,10 @@ class Composed(Method):
             part.setup(layers, rng)
 
     def penalty(self, layers: Sequence[Layer]) -> Tensor | None:
-        total: Tensor | None = None
-        for part in self.parts:
-            value = part.penalty(layers)
-            if value is not None:
-                total = value if total is None else total + value
-        return total
+        return _sum(part.penalty(layers) for part in self.parts)
 
     def feature_penalty(self, layer: Layer, features: Tensor) -> Tensor | None:
-        total: Tensor | None = None
-        for part in self.parts:
-            value = part.feature_penalty(layer, features)
-            if value is not None:
-                total = value if total is None else total + value
-        return total
+        return _sum(part.feature_penalty(layer, features) for part in self.parts)
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         for part in self.parts:
@@ -89,6 +79,15 @@ class Composed(Method):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for part in self.parts:
             part.load_state_dict(state[part.info.name])
+
+
+def _sum(values: Iterable[Tensor | None]) -> Tensor | None:
+    """Of those that are not None, added in their order; None if there are none."""
+    total: Tensor | None = None
+    for value in values:
+        if value is not None:
+            total = value if total is None else total + value
+    return total
 
 
 @functools.cache

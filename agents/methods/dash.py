@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from plasticity_bench.agents.blocks import listed
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
 
@@ -68,7 +69,7 @@ class Dash(Method):
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         if self.left:
-            for parameter, mean in zip(_parameters(layers), self.mean, strict=True):
+            for parameter, mean in zip(listed(layers), self.mean, strict=True):
                 assert parameter.grad is not None
                 mean.lerp_(parameter.grad.neg(), self.alpha)
 
@@ -90,8 +91,4 @@ class Dash(Method):
 
     def on_task_end(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         self.left = self.updates
-        self.mean = [p.new_zeros(p.shape) for p in _parameters(layers)]
-
-
-def _parameters(layers: Sequence[Layer]) -> list[Tensor]:
-    return [parameter for layer in layers for parameter in layer.parameters()]
+        self.mean = [p.new_zeros(p.shape) for p in listed(layers)]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-SUMMARY = "check this installation, this machine and the data, and say how to mend what is wrong"
+SUMMARY = "check this installation, this machine and the data, and say how to fix what is wrong"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,16 +24,16 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench import doctor
 
-    checks: list[doctor.Check] = []
+    checks: list[doctor.Finding] = []
     if args.json:
-        checks.extend(doctor.examine(args.runs))
+        checks.extend(doctor.diagnose(args.runs))
     else:
         _show(checks, args.runs)
     failed = [check.name for check in checks if check.state == doctor.FAIL]
     if args.json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=1))
     elif failed:
-        print(f"{len(failed)} to mend: {', '.join(failed)}", file=sys.stderr)
+        print(f"{len(failed)} to fix: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -47,14 +47,14 @@ def _show(checks: list, runs: Path) -> None:
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 160)  # a pipe or a file: long paths stay in one piece
     with console.status("checking") as status:
-        for check in doctor.examine(runs):
+        for check in doctor.diagnose(runs):
             checks.append(check)
             status.update(f"checking ({check.name} done)")
     colours = {doctor.OK: "green", doctor.WARN: "yellow", doctor.FAIL: "bold red"}
     table = Table("check", "", "found", box=None, pad_edge=False, show_header=False)
     for check in checks:
         found = Text(check.detail, overflow="fold")
-        if check.mend:
-            found.append(f"\n-> {check.mend}", style=colours[check.state])
+        if check.fix:
+            found.append(f"\n-> {check.fix}", style=colours[check.state])
         table.add_row(Text(check.name, no_wrap=True), Text(check.state, style=colours[check.state]), found)
     console.print(table)

@@ -67,9 +67,7 @@ def _train(subject: Subject, seeds: tuple[int, ...]) -> list[Layer]:
                 target = torch.softmax(
                     data.normal(like.new_zeros(len(seeds), BATCH, CONVOLUTION.outputs)), -1
                 )
-                trained.gradients(x, target)
-                trained.add_penalty()
-                trained.update()
+                trained.learn(x, target)
             trained.end_task()
     return trained.layers
 

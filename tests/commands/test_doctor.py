@@ -40,18 +40,18 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, str]]:
     """Answers in the place of the two processes that import torch and scikit-learn."""
     answers: dict[str, tuple[Any, str]] = {doctor._TORCH: (dict(TORCH), ""), doctor._DIGITS: (DIGITS, "")}
-    monkeypatch.setattr(doctor, "probe", lambda code: answers[code])
+    monkeypatch.setattr(doctor, "run_apart", lambda code: answers[code])
     return answers
 
 
-def examine(runs: Path) -> dict[str, doctor.Check]:
-    checks = list(doctor.examine(runs))
+def diagnose(runs: Path) -> dict[str, doctor.Finding]:
+    checks = list(doctor.diagnose(runs))
     found = {check.name: check for check in checks}
     assert len(found) == len(checks)
     for check in checks:
         assert check.detail
-        assert bool(check.mend) == (check.state != doctor.OK), check
-        assert "\n" not in check.detail + check.mend
+        assert bool(check.fix) == (check.state != doctor.OK), check
+        assert "\n" not in check.detail + check.fix
     return found
 
 
@@ -93,7 +93,7 @@ def test_table(probes: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "fail" in next(line for line in lines if line.startswith("runs folder"))
     assert "-> choose another with --runs" in lines
     assert "[bold]file" in "".join(out.split())  # a name is no markup
-    assert err == "1 to mend: runs folder\n"
+    assert err == "1 to fix: runs folder\n"
     assert run("--runs", str(tmp_path / "runs")) == 0
 
 
@@ -115,11 +115,11 @@ def test_missing_and_old_packages(
             raise importlib.metadata.PackageNotFoundError(name) from None
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    found = examine(tmp_path)
+    found = diagnose(tmp_path)
     assert found["torch"].state == doctor.OK  # 2.10 is newer than 2.5
     assert (found["numpy"].state, found["pandas"].state) == (doctor.FAIL, doctor.WARN)
     assert "1.9 is older than 1.26" in found["numpy"].detail
-    assert found["pandas"].mend == "pip install --upgrade 'pandas>=2.2'"
+    assert found["pandas"].fix == "pip install --upgrade 'pandas>=2.2'"
     assert found["seaborn"].state == doctor.OK
     assert found["pybullet"].state == doctor.WARN
     assert "Ant streams" in found["pybullet"].detail
@@ -130,7 +130,7 @@ def test_missing_and_old_packages(
 
 def test_package_without_its_folders(probes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name.endswith("envs") else 1)
-    found = examine(tmp_path)["plasticity_bench"]
+    found = diagnose(tmp_path)["plasticity_bench"]
     assert found.state == doctor.FAIL
     assert "plasticity_bench.envs cannot be imported" in found.detail
     assert "tasks" not in found.detail
@@ -138,49 +138,49 @@ def test_package_without_its_folders(probes: dict, tmp_path: Path, monkeypatch: 
 
 def test_torch_that_cannot_be_imported(probes: dict, tmp_path: Path) -> None:
     probes[doctor._TORCH] = (None, "ImportError: libcudart.so.13: cannot open shared object file")
-    found = examine(tmp_path)["import torch"]
+    found = diagnose(tmp_path)["import torch"]
     assert found.state == doctor.FAIL
     assert "libcudart" in found.detail
 
 
 def test_torch_and_torchvision_of_different_releases(probes: dict, tmp_path: Path) -> None:
     probes[doctor._TORCH][0]["torchvision_error"] = "RuntimeError: operator torchvision::nms\n does not exist"
-    found = examine(tmp_path)["import torchvision"]
+    found = diagnose(tmp_path)["import torchvision"]
     assert found.state == doctor.WARN  # the embedded streams run without it
     assert "operator torchvision::nms does not exist" in found.detail
-    assert "2.9.0" in found.mend
+    assert "2.9.0" in found.fix
 
 
 def test_devices(probes: dict, tmp_path: Path) -> None:
     answer = probes[doctor._TORCH][0]
     answer["devices"] = [["NVIDIA H100", 80 * 2**30], ["NVIDIA H200", 140 * 2**30]]
     assert (
-        examine(tmp_path)["CUDA devices"].detail == "cuda:0 NVIDIA H100, 80 GiB; cuda:1 NVIDIA H200, 140 GiB"
+        diagnose(tmp_path)["CUDA devices"].detail == "cuda:0 NVIDIA H100, 80 GiB; cuda:1 NVIDIA H200, 140 GiB"
     )
     answer["broken"] = "cuda:1 cannot compute: RuntimeError: no kernel image is available"
-    found = examine(tmp_path)["CUDA devices"]
+    found = diagnose(tmp_path)["CUDA devices"]
     assert found.state == doctor.FAIL
     assert "no kernel image" in found.detail
 
 
 def test_digits_of_another_content(probes: dict, tmp_path: Path) -> None:
     probes[doctor._DIGITS] = ([[1797, 64], 561718, 8071], "")
-    assert examine(tmp_path)["digits (embedded)"].state == doctor.FAIL
+    assert diagnose(tmp_path)["digits (embedded)"].state == doctor.FAIL
     probes[doctor._DIGITS] = (None, "ModuleNotFoundError: No module named 'sklearn'")
-    assert "sklearn" in examine(tmp_path)["digits (embedded)"].detail
+    assert "sklearn" in diagnose(tmp_path)["digits (embedded)"].detail
 
 
 def test_damaged_data(probes: dict, tmp_path: Path, folders: tuple[Path, Path]) -> None:
-    found = examine(tmp_path)
+    found = diagnose(tmp_path)
     assert (found["MNIST"].state, found["FashionMNIST"].state) == (doctor.WARN, doctor.WARN)
-    assert "permuted-digits" in found["MNIST"].mend
+    assert "permuted-digits" in found["MNIST"].fix
     path = folders[0] / "MNIST" / "raw" / "train-labels-idx1-ubyte.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged")
-    found = examine(tmp_path)
+    found = diagnose(tmp_path)
     assert (found["MNIST"].state, found["FashionMNIST"].state) == (doctor.FAIL, doctor.WARN)
     assert str(path) in found["MNIST"].detail
-    assert found["MNIST"].mend.startswith("copy it there again")
+    assert found["MNIST"].fix.startswith("copy it there again")
 
 
 def test_data_at_hand(
@@ -188,7 +188,7 @@ def test_data_at_hand(
 ) -> None:
     raw = folders[0] / "MNIST" / "raw"
     monkeypatch.setattr(mnist_data, "find", lambda dataset: mnist_data.DataStatus("packed", raw))
-    found = examine(tmp_path)["MNIST"]
+    found = diagnose(tmp_path)["MNIST"]
     assert found.state == doctor.OK
     assert str(raw) in found.detail
 
@@ -196,7 +196,7 @@ def test_data_at_hand(
 def test_full_disk(probes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 2**29})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    found = examine(tmp_path / "runs")["runs folder"]
+    found = diagnose(tmp_path / "runs")["runs folder"]
     assert found.state == doctor.WARN
     assert "0.5 GiB free" in found.detail
 
@@ -206,35 +206,35 @@ def test_unwritable_cache_is_no_failure(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PLASTICITY_BENCH_CACHE", str(tmp_path / "file" / "cache"))
-    found = examine(tmp_path)["cache folder"]
+    found = diagnose(tmp_path)["cache folder"]
     assert found.state == doctor.WARN
-    assert "PLASTICITY_BENCH_CACHE" in found.mend
+    assert "PLASTICITY_BENCH_CACHE" in found.fix
 
 
 def test_limits_of_a_container(probes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"cpu.max": "50000 100000\n", "memory.max": f"{2**30}\n"}
     monkeypatch.setattr(doctor, "_cgroup", limits.__getitem__)
-    found = examine(tmp_path)
-    assert found["CPU cores"].mend == "--jobs 1"
+    found = diagnose(tmp_path)
+    assert found["CPU cores"].fix == "--jobs 1"
     assert "limited to 0.5" in found["CPU cores"].detail
     assert (found["memory"].state, found["memory"].detail) == (doctor.WARN, "1.0 GiB")
     limits.update({"cpu.max": "max 100000\n", "memory.max": "max\n"})
-    assert examine(tmp_path)["CPU cores"].state == doctor.OK
+    assert diagnose(tmp_path)["CPU cores"].state == doctor.OK
 
 
-def test_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.probe("print('noise'); print([1, 2])") == ([1, 2], "")
-    assert doctor.probe("import no_such_module") == (
+def test_code_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.run_apart("print('noise'); print([1, 2])") == ([1, 2], "")
+    assert doctor.run_apart("import no_such_module") == (
         None,
         "ModuleNotFoundError: No module named 'no_such_module'",
     )
-    assert doctor.probe("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")[1].endswith(
+    assert doctor.run_apart("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")[1].endswith(
         "signal 11 in it"
     )
-    assert doctor.probe("pass")[1] == "it printed something else than its result"
-    assert doctor.probe("raise SystemExit(3)") == (None, "exit code 3")
-    monkeypatch.setattr(doctor, "PATIENCE", 0.2)
-    assert "no answer" in doctor.probe("import time; time.sleep(5)")[1]
+    assert doctor.run_apart("pass")[1] == "it printed something else than its result"
+    assert doctor.run_apart("raise SystemExit(3)") == (None, "exit code 3")
+    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 0.2)
+    assert "no answer" in doctor.run_apart("import time; time.sleep(5)")[1]
 
 
 def test_command_is_light_to_import() -> None:
