@@ -137,3 +137,5 @@ class PPOSpec:
     normalize_advantage: bool = True  # in every minibatch
     normalize_observations: bool = False  # running mean and deviation, clipped to +-10
     normalize_rewards: bool = False  # running deviation of the discounted return, clipped to +-10
+
+    recorded = _recorded

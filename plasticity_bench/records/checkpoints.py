@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.cells import PROTOCOL
+from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.storage.files import write_atomic
 
 

@@ -19,8 +19,8 @@ from plasticity_bench.agents.networks import (
 )
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.cells import PROTOCOL
 from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
+from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.registry.choices import choose_method, choose_stream, method_of
 from plasticity_bench.running.plan import _work, open_cells
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count

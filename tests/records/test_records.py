@@ -15,7 +15,8 @@ import pytest
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records import cells as records
-from plasticity_bench.records.cells import PROTOCOL, Cell, find_cells, open_cell, read_cell
+from plasticity_bench.records.cells import Cell, find_cells, open_cell, read_cell
+from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.storage.files import sha256, write_bytes, write_json
 from plasticity_bench.storage.locks import locked

@@ -15,7 +15,7 @@ from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.storage.files import sha256
-from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
 from plasticity_bench.tuning.sweep import plan_sweep, summarise, tuned_plan, tuning_seeds, write
