@@ -64,11 +64,11 @@ def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[li
     found: list[list[object]] = []
     for stream in score([item.cell for item in planned]).streams:
         for row in sorted(stream.rows, key=lambda row: row.method):
-            method = row.cell.config["method"]
+            method = row.cell.config.method
             own = [
                 stream.name,
-                method["name"],
-                *(method["settings"].get(name, "") for name in ("lr", "strength", "sigma")),
+                method.name,
+                *(method.settings.get(name, "") for name in ("lr", "strength", "sigma")),
             ]
             for i, seed in enumerate(row.seeds):
                 found.append([*own, seed, *(f"{row.values[name][i]:.9g}" for name in COLUMNS)])

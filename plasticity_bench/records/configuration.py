@@ -110,7 +110,12 @@ def stream_folder(stream: Chosen) -> str:
     return f"{name}-v{info.version}" + (f"_{changed.replace(',', '_')}" if changed else "")
 
 
-def method_folder(method: MethodRecord) -> str:
+def method_folder(method: Chosen) -> str:
+    """``syre-1a2b3c4d``: see ``recorded_folder``."""
+    return recorded_folder(method_record(method))
+
+
+def recorded_folder(method: MethodRecord) -> str:
     """``syre-1a2b3c4d``: the hash covers the settings, the method's version and a plug-in's source."""
     settings = method.settings.items()
     identity = [

@@ -18,7 +18,6 @@ from plasticity_bench.records.configuration import (
     CellPlan,
     configuration,
     method_folder,
-    method_record,
     stream_folder,
 )
 from plasticity_bench.records.documents import CellConfig, StreamRecord
@@ -70,7 +69,7 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
     for plan in plans:
         stream, method = plan.chosen()
         chosen_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
-        folders = (stream_folder(stream), method_folder(method_record(method)))
+        folders = (stream_folder(stream), method_folder(method))
         config = configuration(stream, method)
         _check_it_acts(method, config.stream)
         if plan.tuning and (both := sorted(set(plan.tuning.seeds).intersection(chosen_seeds))):

@@ -207,7 +207,7 @@ def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
         seconds=seconds,
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         git=job.git,
-        versions=_versions(torch.__version__),
+        versions=_versions(str(torch.__version__)),
         hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
         precision=of_settings(job.plan.chosen()[0].settings),
         slurm_job=slurm_job() or UNSET,

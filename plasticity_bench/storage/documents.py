@@ -63,14 +63,18 @@ def shown(value: object) -> str:
 def _in_words(error: str, value: Mapping[str, Any]) -> str:
     """msgspec's message as ``stream.tasks is "x"; expected int``."""
     what, _, place = error.partition(" - at `$")
-    path = place.rstrip("`").lstrip(".")
+    path = place.rstrip("`").lstrip(".").replace("[...]", ".*")  # an entry of any name
     if match := re.fullmatch(r"Object missing required field `(.*)`", what):
         return f"{_joined(path, match[1])} is missing"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", what):
         return f"{printable(_joined(path, match[1]), MAX_SHOWN)} is not an entry that this version knows"
-    expected = what.removeprefix("Expected ").partition(", got ")[0].replace("`", "")
+    what = what.replace("`", "").replace("Expected", "expected")
     found = _at(value, path)
-    return f"{path or 'it'} is {shown(found)}; expected {expected}" if found is not ... else f"{path}: {what}"
+    return (
+        f"{path}: {what}"
+        if found is ...
+        else f"{path or 'it'} is {shown(found)}; {what.partition(', got ')[0]}"
+    )
 
 
 def _joined(path: str, name: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import TUNED_MARK
-from plasticity_bench.records.configuration import configuration, method_folder, stream_folder
+from plasticity_bench.records.configuration import configuration, recorded_folder, stream_folder
 from plasticity_bench.records.documents import DESCRIPTIONS, CellConfig, MethodRecord, StreamRecord
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.registry.choices import choose_method, choose_stream
@@ -59,7 +59,7 @@ def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
         raise Wrong(f"cannot be made again: {type(error).__name__}: {printable(str(error))}") from None
     if not builtin:
         made = structs.replace(made, method=method)
-    return made, stream_folder(chosen_stream), method_folder(made.method)
+    return made, stream_folder(chosen_stream), recorded_folder(made.method)
 
 
 def stream_text(stream: StreamRecord) -> str:

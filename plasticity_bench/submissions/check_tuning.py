@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import method_folder, method_record, with_settings
+from plasticity_bench.records.configuration import method_folder, recorded_folder, with_settings
 from plasticity_bench.records.documents import (
     TUNING_SCHEMA,
     CellConfig,
@@ -56,7 +56,7 @@ def check_tuning(tuning: SweepTable, config: CellConfig, stream: str) -> Iterato
     wrong = list(check(tuning, config))
     yield from wrong
     chosen = tuning.choice
-    if not wrong and (chosen.cell, chosen.label) != (method_folder(method), method.label):
+    if not wrong and (chosen.cell, chosen.label) != (recorded_folder(method), method.label):
         yield f"chose {shown(chosen.label)}; config.json beside it is of {shown(method.label)}"
 
 
@@ -141,7 +141,7 @@ def _check_builtin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
 
 
 def _check_cell(index: int, row: TriedConfiguration, made: Chosen) -> Iterator[str]:
-    wanted = {"label": made.label, "cell": method_folder(method_record(made))}
+    wanted = {"label": made.label, "cell": method_folder(made)}
     for key, value in wanted.items():
         if (found := getattr(row, key)) != value:
             yield f"configurations[{index}].{key} is {shown(found)}; its settings make it {shown(value)}"
@@ -201,7 +201,7 @@ def _check_plugin_cells(
             }
         except InputError as error:
             raise Wrong(printable(str(error))) from None
-        wanted = method_folder(with_settings(method, own))
+        wanted = recorded_folder(with_settings(method, own))
         if row.cell != wanted:
             yield f"{name} is {shown(row.cell)}; its settings make it {shown(wanted)}"
         if index == chosen and not same_json(own, {key: method.settings[key] for key in own}):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import TUNED, TUNED_MARK, TUNING
-from plasticity_bench.records.configuration import method_folder, method_record
+from plasticity_bench.records.configuration import method_folder
 from plasticity_bench.records.documents import SweepTable, Value, recorded_identity
 from plasticity_bench.registry.choices import Chosen, choose_method
 from plasticity_bench.registry.settings import LEARNING_RATE
@@ -40,7 +40,7 @@ def submission_name(method: Chosen, tuned: bool = False) -> str:
     """The method's name where it has its default settings, else with the hash of its configuration; of a
     ``tuned`` one with ``-tuned`` behind it."""
     own = method.label == method.cls.info.name
-    name = (method.cls.info.name if own else method_folder(method_record(method))).lower().replace(".", "-")
+    name = (method.cls.info.name if own else method_folder(method)).lower().replace(".", "-")
     return f"{name}{TUNED if tuned else ''}"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import CellPlan, method_folder, method_record, stream_folder
+from plasticity_bench.records.configuration import CellPlan, method_folder, stream_folder
 from plasticity_bench.records.documents import TUNING_SCHEMA, SweepTable, TriedConfiguration
 from plasticity_bench.registry.choices import choose_method, choose_stream, stream_of
 from plasticity_bench.running.plan import Planned
@@ -132,9 +132,9 @@ def read_sweep(path: Path) -> SweepTable:
     """A sweep's table. Raises InputError if it is damaged or of another schema."""
     try:
         document = parse_object(path.read_bytes())
-        if document.get("schema") != TUNING_SCHEMA:
+        if "schema" in document and document["schema"] != TUNING_SCHEMA:
             raise InputError(
-                f"{path} has schema {shown(document.get('schema'))}, this version reads {TUNING_SCHEMA}; "
+                f"{path} has schema {shown(document['schema'])}, this version reads {TUNING_SCHEMA}; "
                 "move it away and sweep again"
             )
         found = convert(document, SweepTable)
@@ -168,7 +168,7 @@ def tuned_plan(out: Path, stream: str, method: str) -> CellPlan:
     """
     found = find_sweep(out, stream, method)
     plan = CellPlan(stream, method, dict(found.choice.settings), found)
-    if found.choice.cell != method_folder(method_record(plan.chosen()[1])):
+    if found.choice.cell != method_folder(plan.chosen()[1]):
         raise InputError(
             f"the sweep of {method} on {stream} in {out} is of another version of the method; move it away "
             "and sweep again"

@@ -103,9 +103,9 @@ def test_recorded_as_if_alone(tmp_path: Path) -> None:
     assert tables(planned) == alone(tmp_path / "alone")
     assert len(tables(planned)) == 6
     origins = [item.cell.provenance(seed) for item in planned for seed in SEEDS]
-    assert {origin["stack"] for origin in origins} == {6}
-    assert len({origin["seconds"] for origin in origins}) == 1  # equal shares
-    assert origins[0]["seconds"] > 0
+    assert {origin.stack for origin in origins} == {6}
+    assert len({origin.seconds for origin in origins}) == 1  # equal shares
+    assert origins[0].seconds > 0
     assert plan_jobs(planned, 1, ["cpu"]) == []
 
 
@@ -291,6 +291,6 @@ def test_a_sweep_says_the_same_however_it_is_stacked(tmp_path: Path) -> None:
         for row in table["configurations"]:
             assert row.pop("seconds") > 0
         found.append((bits, table))
-        assert {c.provenance(c.seeds()[0])["stack"] for c in recorded} == ({6} if jobs == "1" else {2})
+        assert {c.provenance(c.seeds()[0]).stack for c in recorded} == ({6} if jobs == "1" else {2})
     assert len(found[0][0]) == 6
     assert found[0] == found[1]

@@ -31,6 +31,7 @@ from plasticity_bench.running.slurm.submissions import (
     write,
 )
 from plasticity_bench.storage.locks import locked
+from tests.support.documents import made_origin
 
 STREAM = "permuted-digits:tasks=2"
 
@@ -66,7 +67,7 @@ def submitted(planned: Planned, name: str, *stacks: tuple[int, ...], job: str | 
 
 def record(planned: Planned, *seeds: int) -> None:
     for seed in seeds:
-        planned.cell.write_seed(seed, [{"task": 0}, {"task": 1}], {})
+        planned.cell.write_seed(seed, [{"task": 0}, {"task": 1}], made_origin())
 
 
 def found(planned: Planned) -> list[tuple[str, str]]:
