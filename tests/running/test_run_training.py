@@ -37,7 +37,7 @@ def recorded(runs: Path) -> dict[str, tuple[bytes, int]]:
 
 def configs(runs: Path) -> dict[str, Any]:
     """Label of the method -> the cell's configuration."""
-    return {cell.method: cell.config for cell in find_cells(runs)}
+    return {cell.method: cell.config.as_json() for cell in find_cells(runs)}
 
 
 def reject_constant(name: str) -> None:
