@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             for plan in of_method
             for item in open_cells(args.out, plan.cells(), seeds)
         ]
-        if not submitted.train(args.out, everything, cluster, args.wait, messages):
+        if not submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
             submitted.say_next(args.out, messages)
             return 0
     for index, of_method in enumerate(plans, start=1):
