@@ -18,6 +18,7 @@ from plasticity_bench.records.checkpoints import checkpoint_path
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.slurm.arrays import TaskReport
 from plasticity_bench.running.worker import run_job, start_worker
+from plasticity_bench.storage.untrusted import printable
 
 #: Environment variable of submitit: the signal that announces the end of the job's time.
 SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
@@ -56,7 +57,9 @@ class TrainTask:
             # Not before a piece of work: a job that is told to leave as it starts would never get on.
             finished = run_job(self.job, self._reporter(report), lambda: self.paused and self.progressed)
         except (InputError, RunFailed) as error:
-            structs.replace(report, state="failed", reason=str(error)).write(self.folder, self.index)
+            structs.replace(
+                report, state="failed", reason=printable(" ".join(str(error).split()), 1000)
+            ).write(self.folder, self.index)
             raise
         signal.alarm(0)
         if not finished:
