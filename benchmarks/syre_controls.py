@@ -60,7 +60,7 @@ def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[li
     """stream, method, settings, seed, and the scores; trains what is missing."""
     processes, devices = launch.workers(workers, device)
     planned = open_cells(runs, plans(), seeds)
-    launch.train(planned, processes, devices, Console(stderr=True))
+    launch.train_missing(planned, processes, devices, Console(stderr=True))
     found: list[list[object]] = []
     for stream in score([item.cell for item in planned]).streams:
         for row in sorted(stream.rows, key=lambda row: row.method):

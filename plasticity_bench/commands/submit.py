@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
         wanted.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
     planned = [item for plan, lacking in wanted if lacking for item in open_cells(args.runs, [plan], lacking)]
-    launch.train(planned, workers, devices, Console(stderr=True))
+    launch.train_missing(planned, workers, devices, Console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         method = of_method[0].method
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
         planned = [open_cells(args.out, plan.cells(), seeds) for plan in of_method]
-        launch.train([item for items in planned for item in items], workers, devices, messages)
+        launch.train_missing([item for items in planned for item in items], workers, devices, messages)
         for plan, items in zip(of_method, planned, strict=True):
             found = sweep.sweep_table(plan, items, seeds, args.design)
             path = sweep.write_sweep(args.out, found)

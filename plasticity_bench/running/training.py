@@ -16,7 +16,7 @@ from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
-from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load, save
+from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load_checkpoint, save_checkpoint
 from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
 from plasticity_bench.registry.choices import Chosen, method_of, stream_of, with_learning_rate
@@ -70,8 +70,10 @@ def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         path.unlink(missing_ok=True)
         return True
     learner = make_learner(stream, method, job.seeds, device, precision)
-    seconds = load(path, learner, device)
-    spent = train(job, learner, lambda spent: save(path, learner, seconds + spent), report, should_stop)
+    seconds = load_checkpoint(path, learner, device)
+    spent = train_to_end(
+        job, learner, lambda spent: save_checkpoint(path, learner, seconds + spent), report, should_stop
+    )
     if learner.finished:
         record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
         path.unlink(missing_ok=True)
@@ -84,7 +86,7 @@ def is_recorded(job: Job) -> bool:
     return set(read_cell(job.path).seeds()).issuperset(job.seeds)
 
 
-def train(
+def train_to_end(
     job: Job, learner: Progressing, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
 ) -> float:
     """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``

@@ -106,7 +106,7 @@ def replay(
             wanted.setdefault(item.cell.path, set()).update(item.seeds)
         joined = {item.cell.path: item for item in planned}
         jobs = [replace(item, seeds=tuple(sorted(wanted[path]))) for path, item in joined.items()]
-        launch.train(jobs, workers, devices, console)
+        launch.train_missing(jobs, workers, devices, console)
         return [_compare(pair, item.cell) for pair, item in zip(pairs, planned, strict=True)]
 
 

@@ -18,7 +18,7 @@ from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.running.plan import Planned
 from plasticity_bench.storage.documents import Document, convert
 from plasticity_bench.storage.files import write_bytes
-from plasticity_bench.storage.locks import held
+from plasticity_bench.storage.locks import hold_lock
 from plasticity_bench.storage.untrusted import Refused, is_name, parse_object, same_json
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.model import (
@@ -265,11 +265,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Lets no other process write the submission in ``folder``. Raises InputError where one does."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.parent / f".{folder.name}.lock"
-    with held(file, folder, "choose another --out folder"):
+    with hold_lock(file, folder, "choose another --out folder"):
         try:
             yield
         finally:
-            # Here are folders only. It is still held: whoever has opened it sees that it is gone.
+            # Here are folders only. It is still hold_lock: whoever has opened it sees that it is gone.
             with suppress(OSError):
                 file.unlink()
 

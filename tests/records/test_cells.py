@@ -13,7 +13,7 @@ from plasticity_bench.records.configuration import CellPlan, configuration, meth
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.choices import choose_method, choose_stream
-from plasticity_bench.running.launch import train
+from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.locks import locked
@@ -43,7 +43,7 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
         (cell.path / name).write_bytes(b"junk")
     (cell.path / "checkpoint-1-2.pt").write_bytes(b"seed 2 was asked for once: kept")
     console: Any = None  # nothing to tell, as nothing is trained
-    assert train([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
+    assert train_missing([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
     (cell.path / "checkpoint-1-2.pt").unlink()
     assert files(tmp_path) == before
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_seeds, position
+from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_position, checkpoint_seeds
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running import side_by_side
 from plasticity_bench.running.job import Job
-from plasticity_bench.running.launch import train
+from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.tuning.sweep import plan_sweep, tuning_seeds
@@ -117,7 +117,7 @@ def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run_job(one_job(planned), kill_at(0.5))
     places = [checkpoint_path(item.cell.path, SEEDS) for item in planned]
-    assert [position(path) for path in places] == [(1, 0)] * 3
+    assert [checkpoint_position(path) for path in places] == [(1, 0)] * 3
     single = one_job([planned[1]])
     updates: list[int] = []
     run_job(single, lambda done, total: updates.append(done))
@@ -225,7 +225,7 @@ def test_a_failing_configuration_through_the_command(tmp_path: Path, capsys: Any
     """In worker processes: the failure is one line, and what the others did is kept."""
     planned = fragile(tmp_path, {"breaks": "1"}, {"lr": "0.003"})
     with pytest.raises(RunFailed, match="breaks=1"):
-        train(planned, 1, ["cpu"], Console(quiet=True))
+        train_missing(planned, 1, ["cpu"], Console(quiet=True))
     assert [len(item.missing) for item in planned] == [2, 0]
 
 
