@@ -69,7 +69,7 @@ class GroupedLearner(StackLearner):
         precision: str = "float32",
     ) -> None:
         device = torch.device(device)
-        trained = TrainedGroups(stream.network(), members, seeds, device, dtype, precision)
+        trained = TrainedGroups(stream.network, members, seeds, device, dtype, precision)
         trained.setup(output_gradient(stream), [SeedRng(seeds, "method") for _ in members])
         source = Repeated(stream.open(seeds, device, dtype), len(members))
         steps = EagerSteps(trained, "configurations side by side")

@@ -49,13 +49,13 @@ class PPOLearner:
         device: str | torch.device = "cpu",
     ) -> None:
         self.stream, self.seeds, self.device = stream, list(seeds), torch.device(device)
-        self.spec = stream.ppo()
+        self.spec = stream.ppo
         self.examples = self.spec.rollout * self.spec.environments  # of one seed, per rollout
         if self.examples % self.spec.batch:
             raise InputError(
                 f"batch {self.spec.batch} does not divide the {self.examples} steps of a rollout"
             )
-        spec, optimizer = stream.network(), optimizer or stream.optimizer()
+        spec, optimizer = stream.network, optimizer or stream.optimizer
         self.actor, self.critic = self.parts = tuple(
             TrainedNetwork(s, optimizer, copy.deepcopy(method), SeedRng(seeds, "init", key), self.device)
             for key, s in enumerate((spec, replace(spec, outputs=1, log_std=False)))

@@ -218,8 +218,8 @@ class SupervisedLearner(StackLearner):
         device = torch.device(device)
         init = SeedRng(seeds, "init")
         trained = TrainedNetwork(
-            stream.network(),
-            optimizer or stream.optimizer(),
+            stream.network,
+            optimizer or stream.optimizer,
             method,
             init,
             device,

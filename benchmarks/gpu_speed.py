@@ -29,7 +29,8 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_stream
+from plasticity_bench.registry.create import create_method, create_stream
 from plasticity_bench.registry.precision import PRECISIONS, prepare
 from plasticity_bench.running.training import find_device
 from plasticity_bench.specs import NetworkSpec, layer_shapes
@@ -51,7 +52,7 @@ def supervised() -> list[str]:
 
 def opened(text: str) -> SupervisedStream:
     """The stream."""
-    return cast(SupervisedStream, stream_of(choose_stream(text)))
+    return cast(SupervisedStream, create_stream(text))
 
 
 def synchronise(device: torch.device) -> None:
@@ -89,7 +90,7 @@ def peak(device: torch.device, precision: str, seconds: float) -> float:
 
 def operations(stream: SupervisedStream) -> float:
     """Multiplications and additions with weights in one update of one seed: forward, and twice backward."""
-    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network()))
+    used = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(stream.network))
     return 2.0 * 3 * used * stream.batch
 
 
@@ -107,9 +108,7 @@ def ways(device: torch.device) -> dict[str, Callable[[TrainedNetwork], Steps]]:
 
 def learner_of(text: str, seeds: int, device: torch.device, **options: Any) -> SupervisedLearner:
     """Our learner of the method ``none``, as a worker process of ``run`` makes it."""
-    return SupervisedLearner(
-        opened(text), method_of(choose_method("none")), range(seeds), device=device, **options
-    )
+    return SupervisedLearner(opened(text), create_method("none"), range(seeds), device=device, **options)
 
 
 def ours(text: str, seeds: int, way: str, args: argparse.Namespace) -> Row:
@@ -138,8 +137,8 @@ class PlainLoop:
         stream = opened(text)
         task = stream.open([seed], device, torch.float32).task(0)
         self.x, self.y = (values[:, 0] for values in task.batches(0, min(64, stream.steps)))
-        self.model = plain_network(stream.network()).to(device)
-        spec = stream.optimizer()
+        self.model = plain_network(stream.network).to(device)
+        spec = stream.optimizer
         self.optimizer: torch.optim.Optimizer = (
             torch.optim.Adam(self.model.parameters(), lr=spec.lr)
             if spec.name == "adam"

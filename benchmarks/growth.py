@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.peers import learner_of
 from benchmarks.timing import interleave, machine, one_thread, peak_memory, spread, timed
 from benchmarks.training_speed import chosen
-from plasticity_bench.registry.choices import choose_method, method_of
-from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
+from plasticity_bench.registry.create import create_method
+from plasticity_bench.specs import layer_shapes, parameter_count
 from plasticity_bench.tasks.digits import PermutedDigits
 
 DIGITS, PERCEPTRON, CONVOLUTIONS = "permuted-digits", "permuted-mnist:architecture=mlp", "permuted-mnist"
@@ -31,14 +31,11 @@ DIGITS, PERCEPTRON, CONVOLUTIONS = "permuted-digits", "permuted-mnist:architectu
 STEPS = 32
 
 
-@dataclass(frozen=True)
-class Wide(PermutedDigits):
-    """permuted-digits with another width."""
-
-    width: int = 100
-
-    def network(self) -> NetworkSpec:
-        return replace(super().network(), hidden=(self.width, self.width))
+def wide(width: int) -> PermutedDigits:
+    """permuted-digits with two hidden layers of this width."""
+    network = replace(PermutedDigits.network, hidden=(width, width))
+    made: PermutedDigits = type("Wide", (PermutedDigits,), {"network": network})()
+    return made
 
 
 def train_once(stream: str, seeds: int) -> float:
@@ -65,14 +62,14 @@ def memory_table(streams: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]
     for stream in streams:
         used = [memory(stream, n) for n in seeds]
         per_seed = (used[-1] - used[0]) / (seeds[-1] - seeds[0]) if len(seeds) > 1 else float("nan")
-        weights = 4e-6 * parameter_count(chosen(stream, STEPS)[0].network())
+        weights = 4e-6 * parameter_count(chosen(stream, STEPS)[0].network)
         cells = [*(f"{value:,.0f}" for value in used), f"{per_seed:.1f}", f"{weights:.2f}"]
         print(f"| {stream} | " + " | ".join(cells) + " |", flush=True)
         rows[stream] = {"seeds": list(seeds), "megabytes": used, "per_seed": per_seed, "weights": weights}
     return rows
 
 
-def per_step(stream: Wide, seeds: int, tasks: int) -> float:
+def per_step(stream: PermutedDigits, seeds: int, tasks: int) -> float:
     """Processor seconds of one seed's update, over the first tasks."""
     learner = learner_of(stream, seeds)
 
@@ -85,7 +82,7 @@ def per_step(stream: Wide, seeds: int, tasks: int) -> float:
 
 def seeds_table(seeds: Sequence[int], repeats: int) -> dict[str, Any]:
     """Prints the time of a seed's step by the size of the stack."""
-    contestants = {str(n): partial(per_step, Wide(), n, 6) for n in seeds}
+    contestants = {str(n): partial(per_step, PermutedDigits(), n, 6) for n in seeds}
     found = interleave(contestants, repeats)
     print(
         "\n| seeds of permuted-digits | µs per step and seed | a seed costs, of one alone |\n|---:|---:|---:|"
@@ -98,12 +95,12 @@ def seeds_table(seeds: Sequence[int], repeats: int) -> dict[str, Any]:
 
 def widths_table(widths: Sequence[int], repeats: int) -> dict[str, Any]:
     """Prints the time of a step by the width of both hidden layers, for 16 seeds."""
-    found = interleave({str(w): partial(per_step, Wide(width=w), 16, 2) for w in widths}, repeats)
+    found = interleave({str(w): partial(per_step, wide(w), 16, 2) for w in widths}, repeats)
     print("\n| width, 16 seeds | parameters | µs per step and seed | ns per parameter | GFLOP/s |")
     print("|---:|" + "---:|" * 4)
     for name, seconds in found.items():
-        spec, middle = Wide(width=int(name)).network(), statistics.median(seconds)
-        count, batch = parameter_count(spec), Wide().batch
+        spec, middle = wide(int(name)).network, statistics.median(seconds)
+        count, batch = parameter_count(spec), PermutedDigits.batch
         first = layer_shapes(spec)[0].weight  # no gradient of the inputs
         operations = 2 * batch * (3 * count - first[0] * first[1])
         numbers = (f"{count:,}", f"{1e6 * middle:,.1f}", f"{1e9 * middle / count:.2f}")
@@ -148,7 +145,7 @@ def main(given: list[str] | None = None) -> int:
     if min(*args.seeds, *args.widths, args.repeats) < 1 or args.tasks < 12:
         parser.error("all counts are at least 1, --tasks at least 12")
     for method in args.methods:
-        method_of(choose_method(method))
+        create_method(method)
     facts = machine()
     one_thread()
     print(", ".join(f"{key} {value}" for key, value in facts.items()))

@@ -27,7 +27,8 @@ import torch
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.tasks.base import SupervisedStream
 
 BASE = "none"
@@ -58,7 +59,7 @@ def measure(
     names = [BASE, *(name for name in methods if name != BASE)]
     chosen = {name: choose_method(name) for name in names}
     found = {
-        name: Contestant(SupervisedLearner(stream, method_of(method), range(seeds)))
+        name: Contestant(SupervisedLearner(stream, method.make(), range(seeds)))
         for name, method in chosen.items()
     }
     for contestant in found.values():
@@ -126,7 +127,7 @@ def main(given: Sequence[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     facts = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "load before": load}
     try:
-        stream = stream_of(choose_stream(args.stream))
+        stream = create_stream(args.stream)
         if not isinstance(stream, SupervisedStream):
             raise InputError(f"{args.stream}: only supervised streams are timed here")
         if stream.tasks < 1 + args.repeats * args.tasks:

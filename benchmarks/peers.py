@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.timing import Spent, now, timed
 from plasticity_bench.agents.supervised import SupervisedLearner
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
 
@@ -105,7 +105,7 @@ class Ends:
 
 def learner_of(stream: SupervisedStream, seeds: int, method: str = "none") -> SupervisedLearner:
     """Our learner, as a worker process of ``run`` makes it."""
-    return SupervisedLearner(stream, method_of(choose_method(method)), range(seeds))
+    return SupervisedLearner(stream, create_method(method), range(seeds))
 
 
 def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> list[SeedData]:
@@ -126,7 +126,7 @@ def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> li
             images, targets = torch.empty_like(in_order), torch.empty_like(labels)
             images[order], targets[order] = in_order, labels
             own.append(SeedTask(images, targets, order, [(a[s].clone(), b[s].clone()) for a, b in pieces]))
-        result.append(SeedData(weights, own, stream.batch, stream.optimizer(), full))
+        result.append(SeedData(weights, own, stream.batch, stream.optimizer, full))
     return result
 
 

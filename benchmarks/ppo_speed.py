@@ -37,7 +37,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 import plasticity_bench.envs  # noqa: F401  # and this ours
 from benchmarks.timing import interleave, machine, one_thread
 from plasticity_bench.agents.ppo import PPOLearner
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.create import create_method, create_stream
 from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.base import ControlStream
 
@@ -49,9 +49,9 @@ MEMORY = """
 import sys, torch
 from benchmarks.timing import peak_memory
 from plasticity_bench.agents.ppo import PPOLearner
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.create import create_method, create_stream
 torch.set_num_threads(1)
-learner = PPOLearner(stream_of(choose_stream("ant")), method_of(choose_method("none")), [0])
+learner = PPOLearner(create_stream("ant"), create_method("none"), [0])
 for _ in range(int(sys.argv[1])):
     learner.advance()
 print(peak_memory())
@@ -60,7 +60,7 @@ print(peak_memory())
 
 def stream() -> ControlStream:
     """The stream that is trained."""
-    found = stream_of(choose_stream("ant"))
+    found = create_stream("ant")
     assert isinstance(found, ControlStream)
     return found
 
@@ -106,8 +106,8 @@ class Stretch:
 def learner_of(method: str = "none", *, fused: bool = True) -> PPOLearner:
     """Our learner, as a worker process of ``run`` makes it."""
     made = stream()
-    optimizer = replace(made.optimizer(), fused=fused)
-    return PPOLearner(made, method_of(choose_method(method)), [0], optimizer=optimizer)
+    optimizer = replace(made.optimizer, fused=fused)
+    return PPOLearner(made, create_method(method), [0], optimizer=optimizer)
 
 
 def weights_of(learner: PPOLearner) -> list[torch.Tensor]:
@@ -131,7 +131,7 @@ def weights_of_peer(model: PPO) -> list[torch.Tensor]:
 def peer_of(environment: str, learner: PPOLearner) -> PPO:
     """stable-baselines3 with our settings and initial weights, beginning as seed 0 of our stream begins;
     the learner gets its generators."""
-    spec, optimizer, network = learner.spec, learner.stream.optimizer(), learner.stream.network()
+    spec, optimizer, network = learner.spec, learner.stream.optimizer, learner.stream.network
     model = PPO(
         "MlpPolicy",
         gymnasium.make(environment, disable_env_checker=True),

@@ -72,9 +72,9 @@ def write_images(folder: Path) -> None:
     """MNIST as the clone reads it: a pickle of images in [0, 1] and labels."""
     import torch
 
-    from plasticity_bench.tasks.mnist_data import load
+    from plasticity_bench.tasks.mnist_data import load_mnist
 
-    data = load("MNIST")
+    data = load_mnist("MNIST")
     train = torch.from_numpy(data.train_images.copy()).float() / 255
     labels = torch.from_numpy(data.train_labels.astype("int64"))
     (folder / "data").mkdir()
@@ -91,7 +91,7 @@ def theirs(clone: Path, folder: Path, stream: OnlinePermutedMnist) -> Stretch:
         "num_features": stream.width,
         "num_hidden_layers": 3,
         "mini_batch_size": stream.batch,
-        "step_size": stream.optimizer().lr,
+        "step_size": stream.optimizer.lr,
         "data_file": str(folder / "result"),
     }
     command = [sys.executable, "-c", CHILD, str(clone.resolve()), json.dumps(params)]
@@ -132,7 +132,7 @@ def main(given: list[str] | None = None) -> int:
     facts = machine()
     one_thread()
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
-    sizes = f"784-{'-'.join(map(str, stream.network().hidden))}-10"
+    sizes = f"784-{'-'.join(map(str, stream.network.hidden))}-10"
     print(f"{sizes}, batch {stream.batch}, {args.tasks} tasks of 60,000 examples, {args.repeats} repeats\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

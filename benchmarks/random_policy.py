@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_stream, stream_of
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.tasks.base import ControlStream
 
 SEEDS, TASKS, EPISODES = 32, 10, 3  # episodes of every environment in every task
@@ -22,7 +22,7 @@ SEEDS, TASKS, EPISODES = 32, 10, 3  # episodes of every environment in every tas
 def returns(stream: ControlStream, seeds: int, tasks: int, episodes: int) -> np.ndarray:
     """Returns of at least ``episodes`` of each environment in each task, as means per seed: ``(seeds,)``."""
     worlds, rng = stream.worlds(range(seeds)), np.random.default_rng(0)
-    shape, outputs = (seeds, stream.ppo().environments), stream.network().outputs
+    shape, outputs = (seeds, stream.ppo.environments), stream.network.outputs
     total, number = np.zeros(seeds), np.zeros(seeds)
     for task in range(min(tasks, stream.tasks)):
         worlds.begin(task)
@@ -48,7 +48,7 @@ def main() -> None:
     """Prints one line per stream."""
     names = sys.argv[1:] or STREAMS
     for name in names:
-        stream = stream_of(choose_stream(name))
+        stream = create_stream(name)
         if isinstance(stream, ControlStream):
             found = returns(stream, SEEDS, TASKS, EPISODES)
             error = found.std(ddof=1) / len(found) ** 0.5

@@ -22,7 +22,7 @@ import torch
 from plasticity_bench.agents.grouped_learner import GroupedLearner
 from plasticity_bench.agents.supervised import StackLearner, SupervisedLearner
 from plasticity_bench.records.configuration import CellPlan
-from plasticity_bench.registry.choices import method_of, with_learning_rate
+from plasticity_bench.registry.choices import with_learning_rate
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.training import chosen
@@ -37,7 +37,7 @@ def learner_of(job: Job) -> StackLearner:
     """As a worker makes it."""
     (stream, *_), methods = zip(*map(chosen, job.members), strict=True)
     assert isinstance(stream, SupervisedStream)
-    made = [(method_of(method), with_learning_rate(stream, method)) for method in methods]
+    made = [(method.make(), with_learning_rate(stream, method)) for method in methods]
     if job.beside:
         return GroupedLearner(stream, made, job.seeds)
     return SupervisedLearner(stream, made[0][0], job.seeds, optimizer=made[0][1])

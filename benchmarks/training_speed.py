@@ -27,7 +27,7 @@ from benchmarks.peers import SeedData, Trained, avalanche, ours, plain, seed_dat
 from benchmarks.products import SQUARE, Limit, operations, products, square_rate
 from benchmarks.timing import core_used, interleave, machine, one_thread, spread
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_stream, stream_of
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.mnist import PermutedMnist
 
@@ -50,10 +50,10 @@ def name_of(seeds: int) -> str:
 def chosen(name: str, steps: int) -> tuple[SupervisedStream, SupervisedStream]:
     """The stream, and the same with tasks of about ``steps`` steps where it can be shortened. Raises
     InputError where it is none that the peers can train."""
-    full = stream_of(choose_stream(name))
+    full = create_stream(name)
     if not isinstance(full, SupervisedStream) or full.info.loss != "cross-entropy":
         raise InputError(f"{name}: choose a stream of classes")
-    if full.optimizer().name != "adam":
+    if full.optimizer.name != "adam":
         raise InputError(f"{name}: choose a stream that is trained with Adam")
     if isinstance(full, PermutedMnist) and steps:
         return full, replace(full, images=steps * full.batch, epochs=1)
@@ -66,7 +66,7 @@ class Contest:
     def __init__(self, name: str, seeds: list[int], steps: int, tasks: int, peer_seeds: int) -> None:
         self.full, self.stream = chosen(name, steps)
         self.seeds, self.tasks = seeds, tasks
-        spec, batch = self.full.network(), self.full.batch
+        spec, batch = self.full.network, self.full.batch
         self.step = products(spec, batch)
         #: Share of a task's predicted test images that a step bears, in pieces of ``PREDICTED``.
         self.tested = 10_000 / PREDICTED / self.full.steps if isinstance(self.full, PermutedMnist) else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from plasticity_bench.agents.methods import Method, MethodInfo
+from plasticity_bench.agents.methods import Method, MethodInfo, Paper
 
 
 @dataclass
@@ -18,7 +18,15 @@ class SignDecay(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="sign-decay",
         summary="weight decay by a constant amount toward zero, the L1 penalty",
-        paper="Tibshirani 1996, doi:10.1111/j.2517-6161.1996.tb02080.x",
+        papers=(
+            Paper(
+                "Tibshirani, Robert",
+                "Regression Shrinkage and Selection via the Lasso",
+                1996,
+                "Journal of the Royal Statistical Society B 58",
+                doi="10.1111/j.2517-6161.1996.tb02080.x",
+            ),
+        ),
         off="strength=0",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2)},
     )

@@ -81,10 +81,10 @@ def save(pictures: list[np.ndarray], path: Path, rate: float) -> None:
 
 
 def _stream(cell: Cell) -> ControlStream:
-    from plasticity_bench.registry.choices import choose_stream, stream_of
+    from plasticity_bench.registry.create import create_stream
     from plasticity_bench.tasks.base import ControlStream
 
-    stream = stream_of(choose_stream(cell.config.stream.label))
+    stream = create_stream(cell.config.stream.label)
     if not isinstance(stream, ControlStream):
         raise InputError(f"nobody acts on {cell.stream}: there is nothing to watch; try plot")
     return stream

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 #: Steps after which an episode is cut, as the published environment has it.
-EPISODE = 1000
+EPISODE_STEPS = 1000
 PICTURE = 320, 240  # pixels
 DOHARE = (
     "Dohare, Sutton & Mahmood 2021, Continual Backprop, arXiv:2108.06325 (PyBullet, friction 10^U(-4, 4)); "
     "Dohare et al. 2024, doi:10.1038/s41586-024-07711-7 (agent)"
 )
 AGENT = (
-    "where the source's agent and stable-baselines3's PPO differ, stable-baselines3's: advantages normalised "
-    "per minibatch, value loss weighed 0.5, gradient norm clipped to 0.5, Adam epsilon 1e-5, episodes cut at "
-    "1,000 steps have a value",
+    "if the source's agent and stable-baselines3's PPO differ, it is as in stable-baselines3: advantages "
+    "normalised per minibatch, value loss weighed 0.5, gradient norm clipped to 0.5, Adam epsilon 1e-5, "
+    "episodes cut at 1,000 steps have a value",
 )
 FRICTION = (
     "a task ends after a fixed number of rollouts, cutting the episode; in the source at the episode's end",
@@ -61,7 +61,7 @@ class Ants:
         ended = []
         for i, ant in enumerate(self.ants):
             final[i, 0], rewards[i, 0], fell, _, _ = ant.step(actions[i, 0])
-            late = ant.steps >= EPISODE
+            late = ant.steps >= EPISODE_STEPS
             if fell or late:
                 terminated[i, 0], truncated[i, 0] = fell, late
                 ended.append(i)
@@ -110,14 +110,17 @@ class AntStream(ControlStream):
     normalize_observations: bool = False
     normalize_rewards: bool = False
 
+    @property
     def ppo(self) -> PPOSpec:
         return PPOSpec(
             normalize_observations=self.normalize_observations, normalize_rewards=self.normalize_rewards
         )
 
+    @property
     def network(self) -> NetworkSpec:
         return NetworkSpec((28,), 8, (self.width, self.width), init="lecun", log_std=True)
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec(lr=self.lr, betas=(self.beta1, self.beta2), eps=1e-5)
 
@@ -126,14 +129,14 @@ class AntStream(ControlStream):
 
 
 @dataclass(frozen=True)
-class SlipperyAnt(AntStream):
+class SlipperyAntFull(AntStream):
     """The size of the papers."""
 
     exponent: ClassVar[float] = 4.0
     info: ClassVar[StreamInfo] = StreamInfo(
         name="slippery-ant",
         version=1,
-        summary="PyBullet's Ant on ground of another friction every 2 million steps",
+        summary="PyBullet's Ant on ground whose friction changes every 2 million steps",
         source=DOHARE,
         deviations=(
             *FRICTION,
@@ -153,13 +156,13 @@ class SlipperyAnt(AntStream):
 
 @dataclass(frozen=True)
 class SlipperyAntShort(AntStream):
-    """As long as a laptop can train."""
+    """A length that a laptop can train."""
 
     exponent: ClassVar[float] = 4.0
     info: ClassVar[StreamInfo] = StreamInfo(
         name="slippery-ant-short",
         version=1,
-        summary="PyBullet's Ant on ground of another friction every 100,000 steps",
+        summary="PyBullet's Ant on ground whose friction changes every 100,000 steps",
         source=DOHARE,
         deviations=(
             *FRICTION,

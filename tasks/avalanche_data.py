@@ -1,6 +1,6 @@
 """Avalanche's benchmarks: how one is found, made for a seed, and turned into tensors.
 
-Avalanche is imported where a benchmark is made, and what it prints goes to stderr. Nothing it does to the
+Avalanche is imported when a benchmark is made, and what it prints goes to stderr. Nothing it does to the
 global random generators outlasts a call.
 """
 
@@ -23,7 +23,7 @@ import torch
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import digest, import_plugin
 from plasticity_bench.seeding import generator
-from plasticity_bench.tasks.mnist_data import cache_folder, data_folder, load
+from plasticity_bench.tasks.mnist_data import cache_folder, data_folder, load_mnist
 from plasticity_bench.tasks.mnist_files import FILES, TIMEOUT
 
 
@@ -33,12 +33,12 @@ class Facts:
 
     shape: tuple[int, ...]  # of one example
     classes: int  # over all experiences
-    tasks: int  # experiences, where the user asks for no other number
+    tasks: int  # experiences, unless the user asks for another number
     data: str = ""  # its folder in torchvision's layout
 
 
 #: Functions of avalanche.benchmarks.classic whose data torchvision knows.
-KNOWN: Mapping[str, Facts] = MappingProxyType(
+BENCHMARKS: Mapping[str, Facts] = MappingProxyType(
     {
         "SplitMNIST": Facts((1, 28, 28), 10, 5, "MNIST"),
         "PermutedMNIST": Facts((1, 28, 28), 10, 10, "MNIST"),
@@ -52,27 +52,27 @@ KNOWN: Mapping[str, Facts] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A function that makes a benchmark: one of ``KNOWN``, or a user's ``package.module:function``."""
+    """A function that makes a benchmark: one of ``BENCHMARKS``, or a user's ``package.module:function``."""
 
     name: str
 
     @property
     def facts(self) -> Facts:
-        """Of a user's function: what it makes for seed 0. Raises InputError where it cannot be made."""
-        return KNOWN[self.name] if self.name in KNOWN else _facts(self)
+        """Of a user's function: what it makes for seed 0. Raises InputError if it cannot be made."""
+        return BENCHMARKS[self.name] if self.name in BENCHMARKS else _facts(self)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the file of a user's function."""
-        return "" if self.name in KNOWN else digest(self.function)
+        return "" if self.name in BENCHMARKS else digest(self.function)
 
     @property
     def function(self) -> Callable[..., Any]:
-        """Raises InputError where there is none of that name."""
-        if self.name not in KNOWN:
+        """Raises InputError if there is none of that name."""
+        if self.name not in BENCHMARKS:
             if ":" not in self.name:
                 raise InputError(
-                    f'unknown Avalanche benchmark "{self.name}": {did_you_mean(self.name, KNOWN)}, or '
+                    f'unknown Avalanche benchmark "{self.name}": {did_you_mean(self.name, BENCHMARKS)}, or '
                     "package.module:function"
                 )
             return import_plugin(self.name)[0]
@@ -90,7 +90,7 @@ class Benchmark:
         """(training, test) experiences for a seed; ``tasks=None``: as many as the function likes.
 
         The function is called with those of ``seed``, ``n_experiences`` and ``dataset_root`` that it takes.
-        Raises InputError where it fails, or makes another number of experiences.
+        Raises InputError if it fails, or makes another number of experiences.
         """
         function = self.function
         takes = inspect.signature(function).parameters
@@ -100,7 +100,7 @@ class Benchmark:
         wanted = takes.get("n_experiences")
         if wanted is not None and (tasks is not None or wanted.default is wanted.empty):
             given["n_experiences"] = tasks or 5
-        data = _data_root(self.facts.data) if self.name in KNOWN else contextlib.nullcontext()
+        data = _data_root(self.facts.data) if self.name in BENCHMARKS else contextlib.nullcontext()
         with _isolated(seed), _timeout(), contextlib.redirect_stdout(sys.stderr), data as root:
             if root is not None:
                 given["dataset_root"] = root
@@ -160,10 +160,10 @@ def _data_root(data: str) -> Iterator[Path]:
         return
     from filelock import FileLock
 
-    load(data)  # verified copies, downloaded where they are not at hand
+    load_mnist(data)  # verified copies, downloaded if they are not at hand
     root = cache_folder() / data / "source"
     unpacked = [root / data / "raw" / name.removesuffix(".gz") for name in FILES[data]]
-    with FileLock(cache_folder() / data / ".lock"):  # torchvision unpacks them beside the copies
+    with FileLock(cache_folder() / data / ".lock"):  # torchvision unpacks them next to the copies
         try:
             for path in unpacked:
                 path.unlink(missing_ok=True)

@@ -14,9 +14,8 @@ import torch
 from plasticity_bench.errors import InputError
 from plasticity_bench.seeding import generator
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, layer_shapes
-from plasticity_bench.tasks.avalanche_data import KNOWN, Benchmark, materialise
-from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
-from plasticity_bench.tasks.images import PROBE
+from plasticity_bench.tasks.avalanche_data import BENCHMARKS, Benchmark, materialise
+from plasticity_bench.tasks.base import PROBE_EXAMPLES, StreamInfo, SupervisedStream
 
 #: Test examples that a task is evaluated on at its end.
 TESTED = 1000
@@ -27,11 +26,13 @@ class AvalancheStream(SupervisedStream):
     """The experiences of a benchmark, one task each; the head has all classes from the start.
 
     A seed's benchmark is made with Avalanche's ``seed`` set to ours: what a task holds depends on the seed
-    and the task's index. Of each experience ``examples`` examples are drawn and seen ``epochs`` times; where
+    and the task's index. Of each experience ``examples`` examples are drawn and seen ``epochs`` times; if
     it has fewer, as many presentations are made of more passes.
     """
 
     benchmark: ClassVar[Benchmark]
+    batch: ClassVar[int] = 16
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
 
     tasks: int = 5  # experiences; n_experiences means the same
     examples: int = 10_000  # training examples of a task, drawn from the experience
@@ -46,24 +47,18 @@ class AvalancheStream(SupervisedStream):
         if self.architecture == "cnn":
             if len(self.benchmark.facts.shape) != 3:
                 raise ValueError("architecture=cnn needs images")
-            layer_shapes(self.network())  # do the convolutions fit?
-
-    @property
-    def batch(self) -> int:
-        return 16
+            layer_shapes(self.network)  # do the convolutions fit?
 
     @property
     def steps(self) -> int:
         return self.examples // self.batch * self.epochs
 
+    @property
     def network(self) -> NetworkSpec:
         facts = self.benchmark.facts
         if self.architecture == "cnn":
             return NetworkSpec(facts.shape, facts.classes, (128,), channels=(8, 16))
         return NetworkSpec((prod(facts.shape),), facts.classes, (100, 100))
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-3)
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> AvalancheTasks:
         return AvalancheTasks(self, seeds, device, dtype)
@@ -71,24 +66,24 @@ class AvalancheStream(SupervisedStream):
 
 @functools.cache
 def stream_class(name: str) -> type[AvalancheStream]:
-    """The stream of a benchmark in ``KNOWN`` or a user's ``package.module:function``.
+    """The stream of a benchmark in ``BENCHMARKS`` or a user's ``package.module:function``.
 
-    Raises InputError where there is no such function, or a user's cannot be made for seed 0.
+    Raises InputError if there is no such function, or a user's cannot be made for seed 0.
     """
     benchmark = Benchmark(name)
-    if name not in KNOWN:
+    if name not in BENCHMARKS:
         _ = benchmark.function  # is it there?
     facts = benchmark.facts
     info = StreamInfo(
         name=f"avalanche:{name}",
         version=1,
-        summary=f"Avalanche's {name}" if name in KNOWN else f"the Avalanche benchmark of {name}",
+        summary=f"Avalanche's {name}" if name in BENCHMARKS else f"the Avalanche benchmark of {name}",
         source="Lomonaco et al. 2021, Avalanche: an End-to-End Library for Continual Learning, "
         "arXiv:2104.00405",
         deviations=(
             "two hidden layers of 100, Adam 1e-3, batch 16 (Avalanche fixes no learner)",
             "10,000 examples of an experience in one pass, under the transformations for evaluation",
-            "chance is one over all classes, also where a task has only some of them",
+            "chance is one over all classes, also if a task has only some of them",
         ),
         seeds=4,
         chance=1 / facts.classes,
@@ -136,7 +131,7 @@ class AvalancheTasks:
                 f"{self.stream.info.name}: task {key[0]} of seed {seed} has examples of {tuple(x.shape[1:])} "
                 f"in classes {int(y.min())} to {int(y.max())}, not of {facts.shape} in {facts.classes}"
             )
-        shape = self.stream.network().inputs
+        shape = self.stream.network.inputs
         return x.view(-1, *shape).to(self.device, self.dtype), y.to(self.device)
 
 
@@ -168,10 +163,10 @@ class AvalancheTask:
 
     def probe(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The first examples of the task's order."""
-        return self._rows(0, PROBE)
+        return self._rows(0, PROBE_EXAMPLES)
 
     def evaluation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Test examples; where an experience has fewer than ``TESTED``, some of them twice."""
+        """Test examples; if an experience has fewer than ``TESTED``, some of them twice."""
         yield torch.stack([seed.test_x for seed in self.seeds]), torch.stack([s.test_y for s in self.seeds])
 
     def _rows(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,7 @@
 """What a stream is: fixed settings, and a source of tasks for a stack of seeds: data, or worlds to act in.
 
-A stream knows no agent and no method. What a task holds depends on the seed and the task's index alone.
+A stream names the reference network and optimizer, and PPO's settings if the agent acts; it does not depend
+on the method. What a task holds depends on the seed and the task's index alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a reader of the leaderboard needs to know of a stream."""
+    """What a reader of the leaderboard needs to know about a stream."""
 
     name: str  # as users type it
     version: int  # raised when the same settings give other numbers
@@ -31,7 +32,7 @@ class StreamInfo:
     score: str = "online_performance"  # the column of the table that is scored
     warmup_tasks: int = 0  # tasks at the start that differ in kind and stay out of the first window
     unit: str = "accuracy"  # of that column: "accuracy", "R2" or "return"
-    loss: str = "cross-entropy"  # or "mse", or "ppo" where the agent acts
+    loss: str = "cross-entropy"  # or "mse", or "ppo" if the agent acts
 
 
 class Task(Protocol):
@@ -52,7 +53,7 @@ class TaskSource(Protocol):
     """The tasks of a stack of seeds."""
 
     def task(self, index: int) -> Task:
-        """Task ``index``: the same whatever was asked for before."""
+        """Task ``index``. It does not depend on which tasks were asked for before."""
 
 
 class Step(NamedTuple):
@@ -74,14 +75,15 @@ class Worlds(Protocol):
         depends on seed and index alone."""
 
     def step(self, actions: np.ndarray) -> Step:
-        """Acts: (S, E) int64 where actions are discrete, else (S, E, A) float32 within the bounds.
+        """Acts: (S, E) int64 if actions are discrete, else (S, E, A) float32 within the bounds.
         Ended episodes restart, and ``observations`` holds their first observation."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken, in worlds that were just opened."""
+        """Continues from a ``state_dict``, in worlds that were just opened. What follows is bit-identical to
+        worlds that were not interrupted."""
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8: the first environment of the first seed."""
@@ -90,9 +92,17 @@ class Worlds(Protocol):
         """Frees what the environments hold."""
 
 
+#: Examples of a task that diagnostics are measured on.
+PROBE_EXAMPLES = 512
+
+
 @dataclass(frozen=True)
 class Stream:
-    """Base of all streams: the fields are the settings that a user may change inline."""
+    """Base of all streams: the fields are the settings that a user may change.
+
+    What follows from the settings is a property. What is always the same is a class variable of the same
+    name in the derived class: ``batch: ClassVar[int] = 16``.
+    """
 
     info: ClassVar[StreamInfo]
     tasks: int  # number of tasks
@@ -104,13 +114,15 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Updates per task; where the agent acts, steps in the environments of one seed per task."""
+        """Updates per task; if an agent acts, steps in the environments of one seed per task."""
         raise NotImplementedError
 
+    @property
     def network(self) -> NetworkSpec:
         """The reference architecture."""
         raise NotImplementedError
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         """The reference optimizer."""
         raise NotImplementedError
@@ -121,7 +133,7 @@ class SupervisedStream(Stream):
     """Tasks are labelled examples."""
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> TaskSource:
-        """Loads the data for these seeds. Raises InputError where data is missing or damaged."""
+        """Loads the data for these seeds. Raises InputError if data is missing or damaged."""
         raise NotImplementedError
 
 
@@ -129,26 +141,26 @@ class SupervisedStream(Stream):
 class ControlStream(Stream):
     """Tasks are worlds to act in; trained with PPO.
 
-    ``network`` is the policy's: its outputs are the actions' logits where ``discrete``, else the means of
+    ``network`` is the policy's: its outputs are the actions' logits if ``discrete``, else the means of
     Gaussians (with ``log_std``). The value network has the same hidden layers and one output.
     """
 
     rollouts: int  # per task: every one is followed by an update
     discrete: ClassVar[bool] = False  # actions are choices, else vectors in [-1, 1]
-    speed: ClassVar[float] = 60  # steps per second when somebody watches
+    speed: ClassVar[float] = 60  # steps per second in the animation that ``watch`` makes
 
+    @property
     def ppo(self) -> PPOSpec:
         """The reference settings of the agent."""
         raise NotImplementedError
 
     @property
     def batch(self) -> int:
-        return self.ppo().batch
+        return self.ppo.batch
 
     @property
     def steps(self) -> int:
-        ppo = self.ppo()
-        return self.rollouts * ppo.rollout * ppo.environments
+        return self.rollouts * self.ppo.rollout * self.ppo.environments
 
     def worlds(self, seeds: Sequence[int]) -> Worlds:
         """Opens the environments of these seeds; ``begin`` comes next."""

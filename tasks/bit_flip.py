@@ -19,7 +19,7 @@ class BitFlip(SupervisedStream):
     """Inputs are 20 bits: 15 slow ones that are fixed within a task, 5 that are random at every example.
 
     The target is a fixed network of 100 linear threshold units with all weights and biases +-1:
-    unit i fires where w_i x + b_i > 0.7 * 21 - S_i, S_i = (20 - sum(w_i) + b_i) / 2 in the authors' code.
+    unit i fires if w_i x + b_i > 0.7 * 21 - S_i, S_i = (20 - sum(w_i) + b_i) / 2 in the authors' code.
     Between tasks the slow bits change.
     """
 
@@ -38,26 +38,17 @@ class BitFlip(SupervisedStream):
         unit="R2",
         loss="mse",
     )
+    batch: ClassVar[int] = 16
+    steps: ClassVar[int] = 625
+    network: ClassVar[NetworkSpec] = NetworkSpec((BITS,), 1, (5,), init="kaiming")
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-2)
+
     tasks: int = 100  # number of tasks
     flips: int = 0  # slow bits that flip between two tasks; 0: all 15 are redrawn, as the authors' code does
 
     def __post_init__(self) -> None:
         if not 0 <= self.flips <= SLOW:
             raise ValueError(f"flips={self.flips} is out of range: 0 (redraw) to {SLOW}")
-
-    @property
-    def batch(self) -> int:
-        return 16
-
-    @property
-    def steps(self) -> int:
-        return 625
-
-    def network(self) -> NetworkSpec:
-        return NetworkSpec((BITS,), 1, (5,), init="kaiming")
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-2)
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> BitFlipTasks:
         return BitFlipTasks(

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from plasticity_bench.tasks.images import Draw, ImageTasks
+    from plasticity_bench.tasks.images import ImageDraw, ImageTasks
 
-DIGITS = 1797  # images in the data set
+DIGIT_IMAGES = 1797  # images in the data set
 
 
 @lru_cache(maxsize=1)
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits, as ``sklearn.datasets.load_digits(return_X_y=True)`` gives them: pixels
-    (1797, 64) of 0 to 16 as float64, and labels (1797,), neither to be written to: a process reads them once.
-    Read from the installed file where it lies where it always did, because to import scikit-learn takes
-    longer than to train several tasks."""
+    (1797, 64) of 0 to 16 as float64, and labels (1797,). Both are read-only: a process reads the file once.
+    If the installed file is at its usual place, it is read without importing scikit-learn, which takes longer
+    than training several tasks."""
     import numpy as np
 
     package = find_spec("sklearn")
@@ -51,7 +51,10 @@ class PermutedDigits(SupervisedStream):
         name="permuted-digits",
         version=1,
         summary="pixel permutations of the 1,797 8x8 digits, one pass each (embedded data)",
-        source="the online permuted MNIST of Dohare et al. 2024, doi:10.1038/s41586-024-07711-7, in small",
+        source=(
+            "a small version of the online permuted MNIST of Dohare et al. 2024, "
+            "doi:10.1038/s41586-024-07711-7"
+        ),
         deviations=(
             "scikit-learn's 8x8 digits in place of MNIST: 64 pixels, 1,797 images, no download",
             "300 tasks, two hidden layers of 100, batch 16, Adam 1e-3 (source: 800, 3x2000, batch 1, SGD)",
@@ -60,29 +63,21 @@ class PermutedDigits(SupervisedStream):
         ),
         seeds=16,
     )
+    batch: ClassVar[int] = 16
+    steps: ClassVar[int] = DIGIT_IMAGES // batch
+    network: ClassVar[NetworkSpec] = NetworkSpec((64,), 10, (100, 100))
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
+
     tasks: int = 300  # number of tasks
 
-    @property
-    def batch(self) -> int:
-        return 16
-
-    @property
-    def steps(self) -> int:
-        return DIGITS // self.batch
-
-    def network(self) -> NetworkSpec:
-        return NetworkSpec((64,), 10, (100, 100))
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-3)
-
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         """A fresh permutation and a fresh order, for every task."""
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        return Draw(order=rng.permutation(DIGITS)[: self.steps * self.batch], pixels=rng.permutation(64))
+        order = rng.permutation(DIGIT_IMAGES)[: self.steps * self.batch]
+        return ImageDraw(order=order, pixels=rng.permutation(64))
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> ImageTasks:
         import numpy as np

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from plasticity_bench.tasks.gridworld_worlds import Gridworlds, Sight
 
 SIDE = 5  # cells
-PIXELS = 2 * SIDE**2  # a map of the agent and one of the goal
+MAP_PIXELS = 2 * SIDE**2  # a map of the agent and one of the goal
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class ShuffledGridworld(ControlStream):
     info: ClassVar[StreamInfo] = StreamInfo(
         name="shuffled-gridworld",
         version=1,
-        summary="PPO walks to a goal in a 5x5 gridworld of which 10 of 50 pixels are shuffled per task",
+        summary="PPO walks to a goal in a 5x5 gridworld; 10 of its 50 pixels change places in every task",
         source=(
-            "the permuted gridworld of Juliani & Ash 2024, arXiv:2405.19153, in small; permutations "
+            "a small version of the permuted gridworld of Juliani & Ash 2024, arXiv:2405.19153; permutations "
             "compound as in Dohare et al. 2024, doi:10.1038/s41586-024-07711-7"
         ),
         deviations=(
@@ -46,6 +46,8 @@ class ShuffledGridworld(ControlStream):
     )
     discrete: ClassVar[bool] = True
     speed: ClassVar[float] = 4
+    network: ClassVar[NetworkSpec] = NetworkSpec((MAP_PIXELS,), 4, (64, 64))
+
     tasks: int = 50  # number of tasks
     rollouts: int = 32
     moved: int = 10  # pixels that are shuffled between two tasks
@@ -53,15 +55,14 @@ class ShuffledGridworld(ControlStream):
     entropy: float = 0.0  # coefficient of the entropy bonus
 
     def __post_init__(self) -> None:
-        if not 0 <= self.moved <= PIXELS:
-            raise ValueError(f"moved={self.moved} is out of range: 0 to {PIXELS}")
+        if not 0 <= self.moved <= MAP_PIXELS:
+            raise ValueError(f"moved={self.moved} is out of range: 0 to {MAP_PIXELS}")
 
+    @property
     def ppo(self) -> PPOSpec:
         return PPOSpec(environments=16, rollout=32, epochs=4, batch=128, entropy=self.entropy)
 
-    def network(self) -> NetworkSpec:
-        return NetworkSpec((PIXELS,), 4, (64, 64))
-
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec(lr=self.lr, eps=1e-5)
 
@@ -71,14 +72,14 @@ class ShuffledGridworld(ControlStream):
         from plasticity_bench.tasks.gridworld_worlds import Sight
 
         rng = generator(seed, "data", 0)
-        pixels = rng.permutation(PIXELS)
+        pixels = rng.permutation(MAP_PIXELS)
         for task in range(1, index + 1):
             rng = generator(seed, "data", task)
-            moved = rng.permutation(PIXELS)[: self.moved]
+            moved = rng.permutation(MAP_PIXELS)[: self.moved]
             pixels[moved] = pixels[rng.permutation(moved)]
         return Sight(pixels, rng)
 
     def worlds(self, seeds: Sequence[int]) -> Gridworlds:
         from plasticity_bench.tasks.gridworld_worlds import Gridworlds
 
-        return Gridworlds(seeds, self.ppo().environments, SIDE, self.draw)
+        return Gridworlds(seeds, self.ppo.environments, SIDE, self.draw)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-#: Images of a task that diagnostics are measured on.
-PROBE = 512
+from plasticity_bench.tasks.base import PROBE_EXAMPLES
 
 
 @dataclass(frozen=True)
-class Draw:
+class ImageDraw:
     """What one seed sees in one task, drawn by the stream from (seed, index) alone."""
 
     order: np.ndarray  # (steps * batch,) indices into the images, in the order of training
@@ -52,7 +51,7 @@ class ImageTasks:
         train: Images,
         test: Images | None,
         seeds: Sequence[int],
-        draw: Callable[[int, int], Draw],
+        draw: Callable[[int, int], ImageDraw],
         batch: int,
         shape: tuple[int, ...],
         dtype: torch.dtype,
@@ -68,7 +67,7 @@ class ImageTasks:
 class ImageTask:
     """Task of S seeds; permutations and orders are index operations on the device."""
 
-    def __init__(self, source: ImageTasks, draws: Sequence[Draw]) -> None:
+    def __init__(self, source: ImageTasks, draws: Sequence[ImageDraw]) -> None:
         device = source.train.images.device
         self.source = source
 
@@ -91,7 +90,7 @@ class ImageTask:
 
     def probe(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The first images of the task's order."""
-        x, y = self._gather([order[:PROBE] for order in self.orders])
+        x, y = self._gather([order[:PROBE_EXAMPLES] for order in self.orders])
         return x[0], y[0]
 
     def evaluation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

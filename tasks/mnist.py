@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from plasticity_bench.tasks.images import Draw, ImageTasks
+    from plasticity_bench.tasks.images import ImageDraw, ImageTasks
 
-PIXELS, TRAIN_IMAGES = 784, 60_000
+MNIST_PIXELS, TRAIN_IMAGES = 784, 60_000
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 #: The network of Dohare et al. and Kumar et al. apart from its width and depth.
-PERCEPTRON = NetworkSpec((PIXELS,), 10, (100, 100))
+MNIST_PERCEPTRON = NetworkSpec((MNIST_PIXELS,), 10, (100, 100))
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class MnistStream(SupervisedStream):
         if self.dataset not in DATASETS:
             raise ValueError(f'unknown dataset "{self.dataset}": {did_you_mean(self.dataset, DATASETS)}')
 
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         """What one seed sees in task ``index``."""
         raise NotImplementedError
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> ImageTasks:
         from plasticity_bench.tasks.images import Images, ImageTasks
-        from plasticity_bench.tasks.mnist_data import load
+        from plasticity_bench.tasks.mnist_data import load_mnist
 
-        data = load(DATASETS[self.dataset])
+        data = load_mnist(DATASETS[self.dataset])
         train = Images.of(data.train_images, data.train_labels, device, 0.0, 255.0)
         test = Images.of(data.test_images, data.test_labels, device, 0.0, 255.0) if self.tested else None
-        return ImageTasks(train, test, seeds, self.draw, self.batch, self.network().inputs, dtype)
+        return ImageTasks(train, test, seeds, self.draw, self.batch, self.network.inputs, dtype)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class PermutedMnist(MnistStream):
         warmup_tasks=1,
     )
     tested: ClassVar[bool] = True
+    batch: ClassVar[int] = 64
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 3e-3)
 
     tasks: int = 10  # number of tasks
     architecture: str = "cnn"  # "cnn": two convolutions, two linear layers; "mlp": 784-300-300-300-10
@@ -81,29 +83,25 @@ class PermutedMnist(MnistStream):
         _check_range("epochs", self.epochs, 1)
 
     @property
-    def batch(self) -> int:
-        return 64
-
-    @property
     def steps(self) -> int:
         return self.images // self.batch * self.epochs
 
+    @property
     def network(self) -> NetworkSpec:
         if self.architecture == "cnn":
             return NetworkSpec((1, 28, 28), 10, (128,), channels=(8, 16))
-        return replace(PERCEPTRON, hidden=(300, 300, 300))
+        return replace(MNIST_PERCEPTRON, hidden=(300, 300, 300))
 
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 3e-3)
-
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        pixels = rng.permutation(PIXELS)  # drawn for task 0 too, so that the rest does not depend on it
+        pixels = rng.permutation(MNIST_PIXELS)  # drawn for task 0 too, so that the rest does not depend on it
         chosen = rng.permutation(TRAIN_IMAGES)[: self.images]
-        return Draw(order=_epochs(rng, chosen, self.epochs, self.batch), pixels=pixels if index else None)
+        return ImageDraw(
+            order=_epochs(rng, chosen, self.epochs, self.batch), pixels=pixels if index else None
+        )
 
 
 @dataclass(frozen=True)
@@ -121,29 +119,20 @@ class PermutedMnistLong(MnistStream):
         ),
         seeds=8,
     )
+    batch: ClassVar[int] = 16
+    steps: ClassVar[int] = 625
+    network: ClassVar[NetworkSpec] = MNIST_PERCEPTRON
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
+
     tasks: int = 200  # number of tasks
 
-    @property
-    def batch(self) -> int:
-        return 16
-
-    @property
-    def steps(self) -> int:
-        return 625
-
-    def network(self) -> NetworkSpec:
-        return PERCEPTRON
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-3)
-
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        pixels = rng.permutation(PIXELS)
-        return Draw(
+        pixels = rng.permutation(MNIST_PIXELS)
+        return ImageDraw(
             order=rng.permutation(TRAIN_IMAGES)[: self.steps * self.batch], pixels=pixels if index else None
         )
 
@@ -181,19 +170,21 @@ class OnlinePermutedMnist(MnistStream):
     def steps(self) -> int:
         return TRAIN_IMAGES // self.batch_size
 
+    @property
     def network(self) -> NetworkSpec:
-        return replace(PERCEPTRON, hidden=(self.width,) * 3, init="kaiming")
+        return replace(MNIST_PERCEPTRON, hidden=(self.width,) * 3, init="kaiming")
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec("sgd", 0.003 * self.batch_size)
 
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        pixels = rng.permutation(PIXELS)
-        return Draw(order=rng.permutation(TRAIN_IMAGES)[: self.steps * self.batch], pixels=pixels)
+        pixels = rng.permutation(MNIST_PIXELS)
+        return ImageDraw(order=rng.permutation(TRAIN_IMAGES)[: self.steps * self.batch], pixels=pixels)
 
 
 @dataclass(frozen=True)
@@ -212,41 +203,34 @@ class RandomLabelMnist(MnistStream):
         seeds=4,
         score="final_performance",
     )
+    images: ClassVar[int] = 1200
+    batch: ClassVar[int] = 16
+    network: ClassVar[NetworkSpec] = MNIST_PERCEPTRON
+    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
+
     tasks: int = 50  # number of tasks
     epochs: int = 40  # passes over the images in a task
-
-    IMAGES: ClassVar[int] = 1200
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_range("epochs", self.epochs, 1)
 
     @property
-    def batch(self) -> int:
-        return 16
-
-    @property
     def steps(self) -> int:
-        return self.IMAGES // self.batch * self.epochs
+        return self.images // self.batch * self.epochs
 
-    def network(self) -> NetworkSpec:
-        return PERCEPTRON
-
-    def optimizer(self) -> OptimizerSpec:
-        return OptimizerSpec("adam", 1e-3)
-
-    def draw(self, seed: int, index: int) -> Draw:
+    def draw(self, seed: int, index: int) -> ImageDraw:
         import numpy as np
 
         from plasticity_bench.seeding import generator
-        from plasticity_bench.tasks.images import Draw
+        from plasticity_bench.tasks.images import ImageDraw
 
         rng = generator(seed, "data", index)
-        chosen = generator(seed, "data").permutation(TRAIN_IMAGES)[: self.IMAGES]
+        chosen = generator(seed, "data").permutation(TRAIN_IMAGES)[: self.images]
         labelled_as = np.arange(TRAIN_IMAGES)
         labelled_as[chosen] = rng.permutation(chosen)
         order = _epochs(rng, chosen, self.epochs, self.batch)
-        return Draw(order=order, labelled_as=labelled_as, evaluation=chosen)
+        return ImageDraw(order=order, labelled_as=labelled_as, evaluation=chosen)
 
 
 def _epochs(rng: np.random.Generator, chosen: np.ndarray, epochs: int, batch: int) -> np.ndarray:

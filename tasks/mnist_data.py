@@ -45,7 +45,7 @@ class MnistData:
 
 
 @dataclass(frozen=True)
-class Found:
+class DataStatus:
     """Where a data set is. ``state``: "cached" (ready), "packed" (.gz at hand), "missing" or "damaged"."""
 
     state: str
@@ -68,15 +68,15 @@ def cache_folder() -> Path:
     return _folder("PLASTICITY_BENCH_CACHE") or _default_folder()
 
 
-def load(dataset: str = "MNIST", root: Path | None = None) -> MnistData:
+def load_mnist(dataset: str = "MNIST", root: Path | None = None) -> MnistData:
     """The data set ``"MNIST"`` or ``"FashionMNIST"``; unpacked, or downloaded, at the first call.
 
-    ``root`` takes the place of ``data_folder()``. Raises InputError where the data is neither there nor to be
-    had, where a file in it is damaged or not the published one, and where the cache folder is not writable.
+    ``root`` takes the place of ``data_folder()``. Raises InputError if the data is not there and cannot be
+    downloaded, if a file is damaged or not the published one, or if the cache folder is not writable.
     """
     _check_name(dataset)
     folder = cache_folder() / dataset
-    with contextlib.suppress(_Damaged):  # told once the lock is held
+    with contextlib.suppress(_Damaged):  # reported once the lock is held
         if cached := _read_cache(folder):
             return cached
     with _lock(folder, dataset):
@@ -94,23 +94,23 @@ def load(dataset: str = "MNIST", root: Path | None = None) -> MnistData:
         return made
 
 
-def find(dataset: str, root: Path | None = None) -> Found:
+def find(dataset: str, root: Path | None = None) -> DataStatus:
     """Where ``load`` would take the data from. Hashes whatever it finds; writes and downloads nothing."""
     _check_name(dataset)
     folder = cache_folder() / dataset
     try:
         if _read_cache(folder, thorough=True):
-            return Found("cached", folder)
+            return DataStatus("cached", folder)
     except _Damaged as problem:
-        return Found("damaged", folder, f"{problem}; delete {folder}, the next run makes it again")
+        return DataStatus("damaged", folder, f"{problem}; delete {folder}, the next run makes it again")
     except InputError as problem:
-        return Found("damaged", folder, str(problem))
+        return DataStatus("damaged", folder, str(problem))
     raw = (root or data_folder()) / dataset / "raw"
     try:
         missing = missing_files(dataset, raw, folder)
     except InputError as problem:
-        return Found("damaged", raw, str(problem))
-    return Found("missing", raw, ", ".join(missing)) if missing else Found("packed", raw)
+        return DataStatus("damaged", raw, str(problem))
+    return DataStatus("missing", raw, ", ".join(missing)) if missing else DataStatus("packed", raw)
 
 
 def _materialise(dataset: str, raw: Path, folder: Path) -> None:
@@ -129,7 +129,7 @@ def _materialise(dataset: str, raw: Path, folder: Path) -> None:
 
 
 def _read_cache(folder: Path, thorough: bool = False) -> MnistData | None:
-    """The arrays, None where they were never made. Raises _Damaged; hashes everything where ``thorough``."""
+    """The arrays, None if they were never made. Raises _Damaged; hashes everything if ``thorough``."""
     path = folder / "index.json"
     try:
         index = json.loads(path.read_text())

@@ -49,7 +49,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 def missing_files(dataset: str, raw: Path, folder: Path, copy: bool = False) -> list[str]:
     """The published files that are neither copied nor in ``raw``; with ``copy`` those in ``raw`` are copied.
 
-    Raises InputError where a file in ``raw`` is damaged or not the published one.
+    Raises InputError if a file in ``raw`` is damaged or not the published one.
     """
     own, missing = _own_raw(folder, dataset), []
     for name, md5 in FILES[dataset].items():
@@ -66,7 +66,7 @@ def missing_files(dataset: str, raw: Path, folder: Path, copy: bool = False) -> 
 def unpack(dataset: str, raw: Path, folder: Path) -> dict[str, np.ndarray]:
     """The arrays of a data set, by the names in ``ARRAYS``; files that are nowhere are downloaded.
 
-    Raises InputError where that cannot be, whatever the libraries underneath raise.
+    Raises InputError if that fails, whatever the libraries raise.
     """
     missing = missing_files(dataset, raw, folder, copy=True)
     if missing:
@@ -131,7 +131,7 @@ def _through_avalanche(
 
 
 def _take(path: Path, md5: str) -> bytes | None:
-    """The bytes of a published file, None where there is none. Raises InputError where it is another."""
+    """The bytes of a published file, None if there is none. Raises InputError if it is another."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

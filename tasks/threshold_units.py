@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plasticity_bench.seeding import generator
+from plasticity_bench.tasks.base import PROBE_EXAMPLES
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 BITS, SLOW = 20, 15  # input bits, and how many of them are fixed within a task
 UNITS = 100  # threshold units of the target
 BETA = 0.7  # how large a share of its greatest input makes a unit fire
-PROBE = 512  # examples of a task that diagnostics are measured on
 
 
 class Target:
@@ -97,7 +97,7 @@ class BitFlipTask:
 
     def probe(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The task's first examples."""
-        return self.x[:, :PROBE], self.y[:, :PROBE]
+        return self.x[:, :PROBE_EXAMPLES], self.y[:, :PROBE_EXAMPLES]
 
     def evaluation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """None: the stream is scored online."""

@@ -25,7 +25,7 @@ from plasticity_bench.agents.adapters.torch_adapter import HOOKS, Attachment, Me
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.networks import ACTIVATIONS
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import WIDENING, NetworkSpec, check_acting, layer_shapes
 
 #: Gains of SB3's orthogonal initialisation: hidden layers, action head, value head.
@@ -101,7 +101,7 @@ class ArchitecturePolicy(ActorCriticPolicy):
 
     def _changed(self, network: nn.Sequential, outputs: int) -> tuple[nn.Sequential, int]:
         """The hidden layers that take the place of these, and how many numbers they make."""
-        method = method_of(choose_method(self.architecture))
+        method = create_method(self.architecture)
         widths = tuple(module.out_features for module in network if isinstance(module, nn.Linear))
         plain = NetworkSpec((self.features_dim,), outputs, widths)
         spec = method.network(plain)

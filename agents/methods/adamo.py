@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -29,9 +30,17 @@ class AdamO(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="adamo",
         off="strength=0",
-        summary="a decoupled step beside the optimizer's keeps all singular values of the weights near one",
-        paper="Rosseau, Müller & Nowé 2026, Preserving Plasticity in Continual Learning via Dynamical "
-        "Isometry, ICML, arXiv:2606.09762",
+        summary="a separate step after the optimizer's keeps all singular values of the weights near one",
+        papers=(
+            Paper(
+                "Rosseau, Andries and Müller, Robert and Nowé, Ann",
+                "Preserving Plasticity in Continual Learning via Dynamical Isometry",
+                2026,
+                "ICML",
+                arxiv="2606.09762",
+            ),
+        ),
+        family="optimizers",
         search_space={"strength": (1e-3, 1e-2, 1e-1, 1.0, 10.0)},
     )
     strength: float = 0.1  # coefficient of the penalty

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.specs import NetworkSpec
@@ -35,8 +36,22 @@ class LayerNorm(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="layer-norm",
         summary="layer normalisation before every non-linearity",
-        paper="Lyle et al. 2024, Disentangling the Causes of Plasticity Loss in Neural Networks, "
-        "arXiv:2402.18762; Ba et al. 2016, arXiv:1607.06450",
+        papers=(
+            Paper(
+                "Lyle, Clare and Zheng, Zeyu and Khetarpal, Khimya and van Hasselt, Hado and "
+                "Pascanu, Razvan and Martens, James and Dabney, Will",
+                "Disentangling the Causes of Plasticity Loss in Neural Networks",
+                2024,
+                arxiv="2402.18762",
+            ),
+            Paper(
+                "Ba, Jimmy Lei and Kiros, Jamie Ryan and Hinton, Geoffrey E.",
+                "Layer Normalization",
+                2016,
+                arxiv="1607.06450",
+            ),
+        ),
+        family="architecture",
     )
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
@@ -61,8 +76,17 @@ class BatchNorm(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="batch-norm",
         summary="batch normalisation before every non-linearity",
-        paper="Ioffe & Szegedy 2015, Batch Normalization: Accelerating Deep Network Training by Reducing "
-        "Internal Covariate Shift, ICML, arXiv:1502.03167",
+        papers=(
+            Paper(
+                "Ioffe, Sergey and Szegedy, Christian",
+                "Batch Normalization: Accelerating Deep Network Training by Reducing Internal "
+                "Covariate Shift",
+                2015,
+                "ICML",
+                arxiv="1502.03167",
+            ),
+        ),
+        family="architecture",
     )
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
@@ -87,8 +111,23 @@ class Dropout(Method):
         name="dropout",
         off="p=0",
         summary="hidden units are dropped at random in training",
-        paper="Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
-        "JMLR 15, https://jmlr.org/papers/v15/srivastava14a.html; Hinton et al. 2012, arXiv:1207.0580",
+        papers=(
+            Paper(
+                "Srivastava, Nitish and Hinton, Geoffrey and Krizhevsky, Alex and "
+                "Sutskever, Ilya and Salakhutdinov, Ruslan",
+                "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+                2014,
+                "JMLR 15",
+            ),
+            Paper(
+                "Hinton, Geoffrey E. and Srivastava, Nitish and Krizhevsky, Alex and "
+                "Sutskever, Ilya and Salakhutdinov, Ruslan R.",
+                "Improving neural networks by preventing co-adaptation of feature detectors",
+                2012,
+                arxiv="1207.0580",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"p": (0.01, 0.05, 0.1, 0.2, 0.5)},
     )
     p: float = 0.1  # probability that a unit is dropped
@@ -115,8 +154,24 @@ class CRelu(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="crelu",
         summary="concatenated ReLU, [relu(z), relu(-z)], in a narrower network of as many parameters",
-        paper="Abbas et al. 2023, Loss of Plasticity in Continual Deep Reinforcement Learning, "
-        "arXiv:2303.07507; Shang et al. 2016, arXiv:1603.05201",
+        papers=(
+            Paper(
+                "Abbas, Zaheer and Zhao, Rosie and Modayil, Joseph and White, Adam and Machado, Marlos C.",
+                "Loss of Plasticity in Continual Deep Reinforcement Learning",
+                2023,
+                "CoLLAs",
+                arxiv="2303.07507",
+            ),
+            Paper(
+                "Shang, Wenling and Sohn, Kihyuk and Almeida, Diogo and Lee, Honglak",
+                "Understanding and Improving Convolutional Neural Networks via Concatenated "
+                "Rectified Linear Units",
+                2016,
+                "ICML",
+                arxiv="1603.05201",
+            ),
+        ),
+        family="architecture",
     )
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
@@ -143,8 +198,16 @@ class DeepFourier(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="deep-fourier",
         summary="deep Fourier features, [sin(z), cos(z)] of half as many units, in every hidden layer",
-        paper="Lewandowski, Schuurmans & Machado 2025, Plastic Learning with Deep Fourier Features, ICLR, "
-        "arXiv:2410.20634",
+        papers=(
+            Paper(
+                "Lewandowski, Alex and Schuurmans, Dale and Machado, Marlos C.",
+                "Plastic Learning with Deep Fourier Features",
+                2025,
+                "ICLR",
+                arxiv="2410.20634",
+            ),
+        ),
+        family="architecture",
     )
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from plasticity_bench.agents.methods.papers import Paper
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,16 +26,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a reader of the leaderboard needs to know of a method."""
+    """What a reader of the leaderboard needs to know about a method. Raises TypeError if ``papers`` is not a
+    tuple of Papers."""
 
     name: str  # as users type it
     summary: str  # one line
-    paper: str  # citation with arXiv id or DOI
-    task_boundaries: bool = False  # True where the method is told when the task changes
-    acts_after: str = ""  # setting: tasks before it acts for the first time; needs a stream of more
+    papers: tuple[Paper, ...] = ()  # where the method comes from; empty if it is not published
+    family: str = "other"  # what kind of method it is: a key of registry.families.FAMILIES
+    task_boundaries: bool = False  # True if ``on_task_end`` is to be called when the task changes
+    acts_after: str = ""  # the setting that counts the tasks before the method acts for the first time
     search_space: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
     version: int = 1  # raised when the same settings give other numbers
     off: str = ""  # settings that make it ``none`` bit for bit, such as "strength=0"; empty: nothing does
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.papers, tuple) or not all(isinstance(paper, Paper) for paper in self.papers):
+            raise TypeError(
+                f"papers of {self.name} is no tuple of Papers: write papers=(Paper(authors=..., title=..., "
+                "year=..., arxiv=...),), with the last comma"
+            )
+
+    @property
+    def citation(self) -> str:
+        """All papers in one line of text, as config.json holds it."""
+        return "; ".join(paper.citation for paper in self.papers)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from plasticity_bench.agents.blocks import Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import DOHARE_2024
 from plasticity_bench.agents.methods.units import (
     PerUnit,
     Recent,
@@ -49,8 +50,8 @@ class ContinualBackprop(Method):
         name="cbp",
         off="rate=0",
         summary="continual backprop: a small fraction of the least useful units is replaced continually",
-        paper="Dohare et al. 2024, Loss of plasticity in deep continual learning, Nature 632, "
-        "doi:10.1038/s41586-024-07711-7",
+        papers=(DOHARE_2024,),
+        family="resets of units",
         search_space={"rate": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3), "maturity": (100, 1000)},
     )
     needs_features: ClassVar[bool] = True

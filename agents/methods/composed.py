@@ -98,7 +98,8 @@ def composed(*classes: type[Method]) -> type[Composed]:
     info = MethodInfo(
         name="+".join(info.name for info in infos),
         summary="together: " + "; ".join(info.summary for info in infos),
-        paper="; ".join(dict.fromkeys(info.paper for info in infos)),
+        papers=tuple(dict.fromkeys(paper for info in infos for paper in info.papers)),
+        family="combinations",
         task_boundaries=any(info.task_boundaries for info in infos),
         search_space={
             f"{info.name}.{key}": values for info in infos for key, values in info.search_space.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,17 @@ class Dash(Method):
         name="dash",
         off="floor=1",
         summary="shrinks weights that do not point along the new task's negative gradient",
-        paper="Shin et al. 2024, NeurIPS, arXiv:2410.23495",
+        papers=(
+            Paper(
+                "Shin, Baekrok and Oh, Junsoo and Cho, Hanseul and Yun, Chulhee",
+                "DASH: Warm-Starting Neural Network Training in Stationary Settings without Loss of "
+                "Plasticity",
+                2024,
+                "NeurIPS",
+                arxiv="2410.23495",
+            ),
+        ),
+        family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"floor": (0.3, 0.5, 0.7, 0.9, 0.95), "alpha": (0.1, 0.3)},
     )

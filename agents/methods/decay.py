@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.blocks import Aligned, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import DOHARE_2024, Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +44,16 @@ class L2(Method):
         name="l2",
         off="strength=0",
         summary="weight decay toward zero",
-        paper="Krogh & Hertz 1991, NeurIPS 4; as a plasticity baseline: Dohare et al. 2024, "
-        "doi:10.1038/s41586-024-07711-7",
+        papers=(
+            Paper(
+                "Krogh, Anders and Hertz, John A.",
+                "A Simple Weight Decay Can Improve Generalization",
+                1991,
+                "NeurIPS",
+            ),
+            DOHARE_2024,
+        ),
+        family="decay and regularisation",
         search_space={"strength": STRENGTHS},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
@@ -63,7 +72,15 @@ class L2Init(Method):
         name="l2-init",
         off="strength=0",
         summary="weight decay toward the initial weights",
-        paper="Kumar et al. 2023, arXiv:2308.11958",
+        papers=(
+            Paper(
+                "Kumar, Saurabh and Marklund, Henrik and Van Roy, Benjamin",
+                "Maintaining Plasticity in Continual Learning via Regenerative Regularization",
+                2023,
+                arxiv="2308.11958",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"strength": STRENGTHS},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +31,17 @@ class Fire(Method):
         name="fire",
         off="iterations=0",
         summary="weights are made orthogonal for every task, with as little change as possible",
-        paper="Han et al. 2026, FIRE: Frobenius-Isometry Reinitialization for Balancing the "
-        "Stability-Plasticity Tradeoff, ICLR, arXiv:2602.08040",
+        papers=(
+            Paper(
+                "Han, Isaac and Park, Sangyeon and Oh, Seungwon and Kim, Donghu and "
+                "Lee, Hojoon and Kim, Kyung-Joong",
+                "FIRE: Frobenius-Isometry Reinitialization for Balancing the Stability-Plasticity Tradeoff",
+                2026,
+                "ICLR",
+                arxiv="2602.08040",
+            ),
+        ),
+        family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"iterations": (2, 5, 10, 20)},
     )

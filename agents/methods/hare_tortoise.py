@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,8 +40,17 @@ class HareTortoise(Method):
         name="hare-tortoise",
         off="decay=0",
         summary="a moving average of the weights predicts, and the trained weights return to it periodically",
-        paper="Lee et al. 2024, Slow and Steady Wins the Race: Maintaining Plasticity with Hare and Tortoise "
-        "Networks, ICML, arXiv:2406.02596",
+        papers=(
+            Paper(
+                "Lee, Hojoon and Cho, Hyeonseo and Kim, Hyunseung and Kim, Donghu and "
+                "Min, Dugki and Choo, Jaegul and Lyle, Clare",
+                "Slow and Steady Wins the Race: Maintaining Plasticity with Hare and Tortoise Networks",
+                2024,
+                "ICML",
+                arxiv="2406.02596",
+            ),
+        ),
+        family="shrinking and perturbing",
         search_space={"decay": (0.9, 0.97, 0.99, 0.997, 0.999), "period": (100, 500, 2000, 10_000)},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates",)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.decay import decay
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +35,16 @@ class L2EffectiveRank(Method):
         name="l2-er",
         off="strength=0,rank=0",
         summary="weight decay and a reward for the effective rank of the hidden features",
-        paper="He et al. 2025, Spectral Collapse Drives Loss of Plasticity in Deep Continual Learning, "
-        "arXiv:2509.22335",
+        papers=(
+            Paper(
+                "He, Naicheng and Guo, Kaicheng and Prakash, Arjun and Tiwari, Saket and "
+                "Tao, Ruo Yu and Serapio, Tyrone and Greenwald, Amy and Konidaris, George",
+                "Spectral Collapse Drives Loss of Plasticity in Deep Continual Learning",
+                2025,
+                arxiv="2509.22335",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2), "rank": (1e-3, 1e-2, 1e-1)},
     )
     needs_features: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import NIKISHIN_2022
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -38,7 +39,8 @@ class LayerReset(Method):
         name="layer-reset",
         off="last=0",
         summary="the last layers are re-initialised for every task",
-        paper="Nikishin et al. 2022, The Primacy Bias in Deep Reinforcement Learning, ICML, arXiv:2205.07802",
+        papers=(NIKISHIN_2022,),
+        family="resets of layers",
         task_boundaries=True,
         search_space={"last": (1, 2, 3)},
     )
@@ -63,7 +65,8 @@ class HeadReset(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="head-reset",
         summary="the output layer is re-initialised for every task",
-        paper=LayerReset.info.paper,
+        papers=(NIKISHIN_2022,),
+        family="resets of layers",
         task_boundaries=True,
     )
     needs_order: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import DOHARE_2024, NIKISHIN_2022
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -21,7 +22,8 @@ class NoMethod(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="none",
         summary="plain training, the reference that loses plasticity",
-        paper="Dohare et al. 2024, Nature 632, doi:10.1038/s41586-024-07711-7",
+        papers=(DOHARE_2024,),
+        family="references",
     )
 
 
@@ -32,7 +34,8 @@ class Reset(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="reset",
         summary="a freshly initialised network for every task, the reference that cannot lose plasticity",
-        paper="Nikishin et al. 2022, arXiv:2205.07802",
+        papers=(NIKISHIN_2022,),
+        family="references",
         task_boundaries=True,
     )
 

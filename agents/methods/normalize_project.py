@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +42,17 @@ class NormalizeProject(Method):
         name="normalize-and-project",
         off="normalize=false,project=false",
         summary="layer normalisation, and hidden weights rescaled to their initial norm after every update",
-        paper="Lyle et al. 2024, Normalization and effective learning rates in reinforcement learning, "
-        "NeurIPS, arXiv:2407.01800",
+        papers=(
+            Paper(
+                "Lyle, Clare and Zheng, Zeyu and Khetarpal, Khimya and Martens, James and "
+                "van Hasselt, Hado and Pascanu, Razvan and Dabney, Will",
+                "Normalization and effective learning rates in reinforcement learning",
+                2024,
+                "NeurIPS",
+                arxiv="2407.01800",
+            ),
+        ),
+        family="architecture",
         search_space={"affine": (False, True), "output": (False, True)},
     )
     normalize: bool = True  # false: no layer normalisation

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -28,7 +29,16 @@ class Parseval(Method):
         name="parseval",
         off="strength=0",
         summary="keeps the rows of hidden weight matrices orthogonal and of squared length 2",
-        paper="Chung, Cherif, Meger & Precup 2024, NeurIPS, arXiv:2412.07224",
+        papers=(
+            Paper(
+                "Chung, Wesley and Cherif, Lynn and Precup, Doina and Meger, David",
+                "Parseval Regularization for Continual Reinforcement Learning",
+                2024,
+                "NeurIPS",
+                arxiv="2412.07224",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2)},
     )
     needs_order: ClassVar[bool] = True

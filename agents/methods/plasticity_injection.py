@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -41,8 +42,17 @@ class PlasticityInjection(Method):
         name="plasticity-injection",
         off="after=0",
         summary="after some task the head is frozen and a fresh one learns what to add to it",
-        paper="Nikishin et al. 2023, Deep Reinforcement Learning with Plasticity Injection, NeurIPS, "
-        "arXiv:2305.15555",
+        papers=(
+            Paper(
+                "Nikishin, Evgenii and Oh, Junhyuk and Ostrovski, Georg and Lyle, Clare and "
+                "Pascanu, Razvan and Dabney, Will and Barreto, André",
+                "Deep Reinforcement Learning with Plasticity Injection",
+                2023,
+                "NeurIPS",
+                arxiv="2305.15555",
+            ),
+        ),
+        family="resets of layers",
         task_boundaries=True,
         acts_after="after",
         search_space={"after": (1, 2, 3, 5, 7), "head": (1, 2, 3)},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import (
     activations,
     batch_size,
@@ -36,9 +37,17 @@ class ReDo(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="redo",
         off="tau=-1",
-        summary="units whose activations are small for their layer are reset every so often",
-        paper="Sokar et al. 2023, The Dormant Neuron Phenomenon in Deep Reinforcement Learning, "
-        "arXiv:2302.12902",
+        summary="units whose activations are small for their layer are reset periodically",
+        papers=(
+            Paper(
+                "Sokar, Ghada and Agarwal, Rishabh and Castro, Pablo Samuel and Evci, Utku",
+                "The Dormant Neuron Phenomenon in Deep Reinforcement Learning",
+                2023,
+                "ICML",
+                arxiv="2302.12902",
+            ),
+        ),
+        family="resets of units",
         search_space={"tau": (0.0, 0.01, 0.025, 0.05, 0.1, 0.2), "period": (100, 300, 1000)},
     )
     needs_features: ClassVar[bool] = True

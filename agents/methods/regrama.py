@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import (
     batch_size,
     before_scored,
@@ -37,9 +38,19 @@ class ReGraMa(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="regrama",
         off="tau=-1",
-        summary="units whose weights' gradients are small for their layer are reset every so often",
-        paper="Liu et al. 2025, Measure gradients, not activations! Enhancing neuronal activity in deep "
-        "reinforcement learning, NeurIPS, arXiv:2505.24061",
+        summary="units whose weights' gradients are small for their layer are reset periodically",
+        papers=(
+            Paper(
+                "Liu, Jiashun and Wu, Zihao and Obando-Ceron, Johan and Castro, Pablo Samuel and "
+                "Courville, Aaron and Pan, Ling",
+                "Measure gradients, not activations! Enhancing neuronal activity in deep "
+                "reinforcement learning",
+                2025,
+                "NeurIPS",
+                arxiv="2505.24061",
+            ),
+        ),
+        family="resets of units",
         search_space={"tau": (0.0, 0.003, 0.01, 0.03, 0.1), "period": (100, 300, 1000)},
     )
     needs_features: ClassVar[bool] = True  # for the size of the batch only

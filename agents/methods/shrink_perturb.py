@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -27,7 +28,16 @@ class ShrinkPerturb(Method):
         name="shrink-perturb",
         off="shrink=0,noise=0",
         summary="shrink the weights and add fresh noise at task boundaries (or every few updates)",
-        paper="Ash & Adams 2020, arXiv:1910.08475",
+        papers=(
+            Paper(
+                "Ash, Jordan T. and Adams, Ryan P.",
+                "On Warm-Starting Neural Network Training",
+                2020,
+                "NeurIPS",
+                arxiv="1910.08475",
+            ),
+        ),
+        family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"shrink": (0.1, 0.2, 0.4, 0.6, 0.8), "noise": (0.01, 0.1, 0.5)},
     )

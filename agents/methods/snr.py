@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import PerUnit, Recent, activations, batch_size, reinitialise
 
 if TYPE_CHECKING:
@@ -36,8 +37,16 @@ class SelfNormalizedResets(Method):
         name="snr",
         off="eta=0",
         summary="units silent for longer than their own firing history explains are reset",
-        paper="Farias & Jozefiak 2025, Self-Normalized Resets for Plasticity in Continual Learning, ICLR, "
-        "arXiv:2410.20098",
+        papers=(
+            Paper(
+                "Farias, Vivek F. and Jozefiak, Adam D.",
+                "Self-Normalized Resets for Plasticity in Continual Learning",
+                2025,
+                "ICLR",
+                arxiv="2410.20098",
+            ),
+        ),
+        family="resets of units",
         search_space={"eta": (0.01, 0.02, 0.04, 0.08, 0.16), "window": (500, 2000, 8000)},
     )
     needs_features: ClassVar[bool] = True

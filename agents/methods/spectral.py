@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +37,18 @@ class Spectral(Method):
         name="spectral",
         off="strength=0",
         summary="keeps each layer's largest singular value near one",
-        paper="Lewandowski et al. 2025, ICLR, arXiv:2406.06811",
+        papers=(
+            Paper(
+                "Lewandowski, Alex and Bortkiewicz, Michał and Kumar, Saurabh and "
+                "György, András and Schuurmans, Dale and Ostaszewski, Mateusz and "
+                "Machado, Marlos C.",
+                "Learning Continually by Spectral Regularization",
+                2025,
+                "ICLR",
+                arxiv="2406.06811",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)},
     )
     strength: float = 1e-4  # coefficient of the penalty

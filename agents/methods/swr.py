@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -31,8 +32,16 @@ class SelectiveWeightReinit(Method):
         name="swr",
         off="share=0",
         summary="selective weight reinitialisation: a small share of the least useful weights is redrawn",
-        paper="Hernandez-Garcia, Dohare, Luo & Sutton 2025, Reinitializing weights vs units for maintaining "
-        "plasticity in neural networks, CoLLAs, arXiv:2508.00212",
+        papers=(
+            Paper(
+                "Hernandez-Garcia, J. Fernando and Dohare, Shibhansh and Luo, Jun and Sutton, Richard S.",
+                "Reinitializing weights vs units for maintaining plasticity in neural networks",
+                2025,
+                "CoLLAs",
+                arxiv="2508.00212",
+            ),
+        ),
+        family="resets of units",
         search_space={"share": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "period": (10, 100, 1000)},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates", "owed")

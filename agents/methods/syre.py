@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.decay import STRENGTHS, decay
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
     from plasticity_bench.agents.optim import FlatOptimizer
     from plasticity_bench.agents.rng import SeedRng
 
-PAPER = (
-    "Ziyin, Xu & Chuang 2025, Remove Symmetries to Control Model Expressivity and Improve Optimization, "
-    "ICLR, arXiv:2408.15495"
+ZIYIN_2025 = Paper(
+    "Ziyin, Liu and Xu, Yizhou and Chuang, Isaac",
+    "Remove Symmetries to Control Model Expressivity and Improve Optimization",
+    2025,
+    "ICLR",
+    arxiv="2408.15495",
 )
 
 
@@ -47,7 +51,8 @@ class Syre(Method):
         name="syre",
         off="strength=0",
         summary="weight decay toward a static random offset, which breaks the loss's symmetries",
-        paper=PAPER,
+        papers=(ZIYIN_2025,),
+        family="decay and regularisation",
         search_space={"strength": STRENGTHS},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay; the paper's gamma is half of it
@@ -83,7 +88,8 @@ class SyreOffsetOnly(Method):
         name="syre-offset-only",
         off="sigma=0",
         summary="control: syre's random offset without the decay",
-        paper=PAPER,
+        papers=(ZIYIN_2025,),
+        family="controls",
         search_space={"sigma": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)},
     )
     sigma: float = 0.01  # as syre's
@@ -106,7 +112,8 @@ class SyreRedrawn(Method):
         name="syre-redrawn",
         off="strength=0",
         summary="control: syre with its offset redrawn at every update",
-        paper=PAPER,
+        papers=(ZIYIN_2025,),
+        family="controls",
         search_space={"strength": STRENGTHS},
     )
     strength: float = 1e-3  # as syre's

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks, listed
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -36,7 +37,16 @@ class Trac(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="trac",
         summary="scales the distance from the initial weights by a parameter-free tuner",
-        paper="Muppidi, Zhang & Yang 2024, NeurIPS, arXiv:2405.16642",
+        papers=(
+            Paper(
+                "Muppidi, Aneesh and Zhang, Zhiyu and Yang, Heng",
+                "Fast TRAC: A Parameter-Free Optimizer for Lifelong Reinforcement Learning",
+                2024,
+                "NeurIPS",
+                arxiv="2405.16642",
+            ),
+        ),
+        family="optimizers",
         search_space={"scale": (1e-8, 1e-6, 1e-4, 1e-2)},
     )
     scale: float = 1e-8  # s at the start

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -35,8 +36,17 @@ class Upgd(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="upgd",
         off="protect=false,sigma=0,weight_decay=0",
-        summary="updates and noise are scaled down where a weight is useful",
-        paper="Elsayed & Mahmood 2024, ICLR, arXiv:2404.00781",
+        summary="useful weights get smaller updates and less noise",
+        papers=(
+            Paper(
+                "Elsayed, Mohamed and Mahmood, A. Rupam",
+                "Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning",
+                2024,
+                "ICLR",
+                arxiv="2404.00781",
+            ),
+        ),
+        family="optimizers",
         search_space={
             "sigma": (1e-3, 1e-2, 1e-1, 1.0),
             "weight_decay": (0.0, 1e-3, 1e-2, 1e-1, 1.0),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -29,7 +30,22 @@ class WassersteinInit(Method):
         name="wasserstein-init",
         off="strength=0",
         summary="keeps the distribution of each layer's weights near the initial one",
-        paper="Lewandowski et al. 2024, arXiv:2406.06811v1 and arXiv:2312.00246",
+        papers=(
+            Paper(
+                "Lewandowski, Alex and Kumar, Saurabh and Schuurmans, Dale and György, András and "
+                "Machado, Marlos C.",
+                "Learning Continually by Spectral Regularization",
+                2024,
+                arxiv="2406.06811v1",
+            ),
+            Paper(
+                "Lewandowski, Alex and Tanaka, Haruto and Schuurmans, Dale and Machado, Marlos C.",
+                "Directions of Curvature as an Explanation for Loss of Plasticity",
+                2023,
+                arxiv="2312.00246",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"strength": (1e-3, 1e-1, 1.0, 3.0, 10.0, 30.0, 100.0)},
     )
     strength: float = 10.0  # coefficient of the sum of mean squared differences

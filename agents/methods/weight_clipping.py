@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.blocks import Aligned, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
+from plasticity_bench.agents.methods.papers import Paper
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -31,7 +32,16 @@ class WeightClipping(Method):
         name="weight-clipping",
         off="kappa=1e9",
         summary="weights and biases are clipped to a multiple of their initial range",
-        paper="Elsayed et al. 2024, Reinforcement Learning Journal 5, arXiv:2407.01704",
+        papers=(
+            Paper(
+                "Elsayed, Mohamed and Lan, Qingfeng and Lyle, Clare and Mahmood, A. Rupam",
+                "Weight Clipping for Deep Continual and Reinforcement Learning",
+                2024,
+                "Reinforcement Learning Journal 5",
+                arxiv="2407.01704",
+            ),
+        ),
+        family="decay and regularisation",
         search_space={"kappa": (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)},
         version=2,
     )

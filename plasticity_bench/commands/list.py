@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 SUMMARY = "list methods, streams or suites"
@@ -17,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints names, one line each, with settings and their defaults."""
+    """Prints names with a summary, then family, settings with their defaults, and papers."""
     import json
 
     chosen = [args.what] if args.what else ["methods", "streams", "suites"]
@@ -30,25 +31,33 @@ def run(args: argparse.Namespace) -> int:
         width = max(len(entry["name"]) for entry in entries)
         for entry in entries:
             print(f"  {entry['name']:{width}}  {entry['summary']}")
-            if entry.get("settings"):
-                print(
-                    f"  {'':{width}}  settings: "
-                    + ", ".join(f"{k}={v}" for k, v in entry["settings"].items())
-                )
-            if entry.get("paper") or entry.get("source"):
-                print(f"  {'':{width}}  {entry.get('paper') or entry['source']}")
+            for line in _details(entry):
+                print(f"  {'':{width}}  {line}")
         print()
     return 0
 
 
+def _details(entry: dict[str, Any]) -> Iterator[str]:
+    """The lines below an entry's summary."""
+    if "family" in entry:
+        yield f"family: {entry['family']}"
+    if entry.get("settings"):
+        yield "settings: " + ", ".join(f"{key}={value}" for key, value in entry["settings"].items())
+    yield from (paper["citation"] for paper in entry.get("papers", ()))
+    if "source" in entry:
+        yield entry["source"]
+
+
 def _methods() -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
     from plasticity_bench.errors import InputError
     from plasticity_bench.registry.catalog import METHODS
     from plasticity_bench.registry.choices import choose_method, method_names
 
     entries: list[dict[str, Any]] = []
     for name, where in method_names().items():
-        if name not in METHODS:  # a plug-in is imported only where it is selected
+        if name not in METHODS:  # a plug-in is imported only if it is chosen
             entries.append({"name": name, "summary": f"plug-in {where}"})
             continue
         try:
@@ -60,8 +69,11 @@ def _methods() -> list[dict[str, Any]]:
         entries.append(
             {
                 "name": name,
+                "family": info.family,
                 "summary": info.summary,
-                "paper": info.paper,
+                "papers": [
+                    {**asdict(paper), "citation": paper.citation, "url": paper.url} for paper in info.papers
+                ],
                 "task_boundaries": info.task_boundaries,
                 "settings": {key: value for key, value in chosen.settings.items() if value is not None},
                 "search_space": {key: list(values) for key, values in info.search_space.items()},

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from dataclasses import fields
 from typing import Any
 
 from plasticity_bench.agents.methods import Method, MethodInfo
 from plasticity_bench.contract.results import Broken, Doubtful
 from plasticity_bench.contract.subject import Subject, definition
-from plasticity_bench.errors import InputError
+from plasticity_bench.errors import InputError, did_you_mean
+from plasticity_bench.registry.families import FAMILIES
 from plasticity_bench.registry.settings import parse_settings, parse_value
 
-#: What a citation holds.
-IDENTIFIER = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})|doi:10\.\d{4,9}/\S+")
 #: Likeness above which a function's name is taken for a hook's.
 TYPO = 0.8
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}
@@ -155,12 +153,10 @@ def _doubts(cls: Any) -> list[tuple[str, str]]:
     found = []
     if not info.summary.strip() or "\n" in info.summary or "TODO" in info.summary:
         found.append(("info.summary is not one line that says what the method does", "write one line"))
-    if not IDENTIFIER.search(info.paper):
+    found += _doubts_of_papers(info)
+    if info.family not in FAMILIES:
         found.append(
-            (
-                "info.paper names no arXiv id or DOI yet",
-                'write "authors, year, title, arXiv:2408.15495" or "..., doi:10.1038/s41586-024-07711-7"',
-            )
+            (f'info.family is "{info.family}", which is no family', did_you_mean(info.family, FAMILIES))
         )
     if info.task_boundaries and not told:
         found.append(
@@ -174,6 +170,16 @@ def _doubts(cls: Any) -> list[tuple[str, str]]:
             ("info.search_space is empty: a sweep tunes nothing", 'write {"strength": (1e-4, 1e-3, 1e-2)}')
         )
     return found
+
+
+def _doubts_of_papers(info: MethodInfo) -> list[tuple[str, str]]:
+    example = 'Paper(authors="Lovelace, Ada", title="...", year=2026, arxiv="2408.15495")'
+    if not info.papers:
+        return [("info.papers is empty: nothing can be cited", f"write papers=({example},)")]
+    flaws = list(dict.fromkeys(flaw for paper in info.papers for flaw in paper.flaws()))
+    if not any(paper.arxiv or paper.doi for paper in info.papers):
+        flaws.append("no arXiv id or DOI")
+    return [(f"info.papers cannot be cited yet: {', '.join(flaws)}", f"write {example}")] if flaws else []
 
 
 def _signatures() -> dict[str, list[str]]:

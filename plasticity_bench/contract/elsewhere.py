@@ -21,7 +21,8 @@ from plasticity_bench.contract.stacking import MEND_ROUNDING, ROUNDING, RULE
 from plasticity_bench.contract.subject import Subject, same_bits
 from plasticity_bench.contract.watch import named
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_stream, stream_of, with_learning_rate
+from plasticity_bench.registry.choices import with_learning_rate
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import ControlStream
 
@@ -60,7 +61,7 @@ def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tenso
     """What is trainable after two tasks of one rollout, 16 updates each, of actor and critic."""
     from plasticity_bench.agents.ppo import PPOLearner
 
-    stream = stream_of(choose_stream(GRIDWORLD))
+    stream = create_stream(GRIDWORLD)
     assert isinstance(stream, ControlStream)
     optimizer = with_learning_rate(stream, subject.chosen)
     made = PPOLearner(stream, subject.make(), seeds, optimizer=optimizer)

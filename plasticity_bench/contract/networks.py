@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 def serves_a_plain_network(subject: Subject) -> str:
     """On a network without a seed dimension the hooks do what they do on its slice of a stack."""
-    _compare_with_slice(subject, subject.stream.network())
+    _compare_with_slice(subject, subject.stream.network)
     return "weights (out, in) as well as (seeds, out, in)"
 
 

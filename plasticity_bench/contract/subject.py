@@ -26,10 +26,9 @@ from plasticity_bench.registry.choices import (
     choose_method,
     choose_stream,
     method_names,
-    method_of,
-    stream_of,
     with_learning_rate,
 )
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.registry.settings import split_parts, split_settings
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
@@ -63,7 +62,7 @@ class Subject:
         #: The composed methods, or the method itself.
         self.parts: Sequence[Chosen] = self.chosen.parts or (self.chosen,)
         configuration(choose_stream(STREAM), self.chosen)
-        found = stream_of(choose_stream(STREAM))
+        found = create_stream(STREAM)
         assert isinstance(found, SupervisedStream)
         self.stream = found
         self.optimizer = with_learning_rate(self.stream, self.chosen)
@@ -75,7 +74,7 @@ class Subject:
 
     def make(self) -> Method:
         """A new instance."""
-        return method_of(self.chosen)
+        return self.chosen.make()
 
     def with_settings(self, settings: Mapping[str, str]) -> Subject:
         """The same method with these settings besides its own, those of parts as ``part.key``."""
@@ -92,7 +91,7 @@ class Subject:
     @property
     def changes_network(self) -> bool:
         """Whether it trains another architecture than the stream's."""
-        spec = self.stream.network()
+        spec = self.stream.network
         return self.make().network(spec) != spec
 
     def learner(self, seeds: Sequence[int] = (0, 1), method: Method | None = None) -> SupervisedLearner:

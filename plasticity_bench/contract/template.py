@@ -12,7 +12,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.registry.choices import method_names
 
 #: What the template imports or Python reserves: a class of this name would hide it.
-TAKEN = {"Method", "MethodInfo", "Sequence", "ClassVar", "Any", "None", "True", "False"}
+TAKEN = {"Method", "MethodInfo", "Paper", "Sequence", "ClassVar", "Any", "None", "True", "False"}
 LONGEST = 40  # characters of a name
 
 SOURCE = '''"""NAME: what it does, in one line.
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from plasticity_bench.agents.methods import Method, MethodInfo
+from plasticity_bench.agents.methods import Method, MethodInfo, Paper
 
 
 @dataclass
@@ -35,7 +35,7 @@ class CLASS(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="NAME",  # as the leaderboard shows it
         summary="keeps the length of every unit's weights near where it started",
-        paper="TODO: authors, year, title, arXiv:NNNN.NNNNN or doi:10.NNNN/...",
+        papers=(Paper(authors="TODO", title="TODO", year=2026, arxiv="NNNN.NNNNN"),),  # or doi="10...."
         off="strength=0",  # settings under which it is plain training, bit for bit
         search_space={"strength": (1e-4, 1e-3, 1e-2)},  # 3 to 5 values of what is worth tuning
     )
@@ -68,7 +68,7 @@ def class_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError where a method cannot have this name."""
+    """Raises InputError if a method cannot have this name."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name, re.ASCII) or len(name) > LONGEST:
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
         better = "-".join(words).lower()[:LONGEST].strip("-").lstrip("0123456789-") or "my-method"

@@ -27,7 +27,7 @@ from plasticity_bench.page.curves import finite, grids
 from plasticity_bench.page.packing import packed
 from plasticity_bench.page.rows import Extra, bounds, link, method_data, place_data, stream_data
 from plasticity_bench.registry.catalog import SUITES
-from plasticity_bench.registry.families import COMBINATIONS, FAMILIES, OTHER
+from plasticity_bench.registry.families import FAMILIES
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Group
 from plasticity_bench.scoring.scores import AggregateRow, Scores, StreamScores
@@ -113,7 +113,7 @@ def page_data(
         "metrics": dict(METRICS),
         "level": LEVEL,
         "few_seeds": FEW_SEEDS,
-        "families": [*FAMILIES, COMBINATIONS, OTHER],
+        "families": [*FAMILIES],
         "methods": [method_data(first[label], (extras or {}).get(label, Extra())) for label in labels],
         "suites": {
             name: {"summary": SUITES[name].summary, "streams": list(suite.members)}

@@ -50,7 +50,7 @@ def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
         "version": method.version,
         "source": method.source,
         "settings": _settings(method),
-        "cited": [{"text": c.text, "url": c.url, "bibtex": c.bibtex} for c in citations(method.paper)],
+        "cited": [vars(c) for c in citations(method.name, method.source, method.paper)],
         "extra": {name: value for name, value in vars(extra).items() if value},
     }
 

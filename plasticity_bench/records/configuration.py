@@ -12,14 +12,7 @@ from msgspec import UNSET, structs
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.plugins import line_of
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
-from plasticity_bench.registry.choices import (
-    Chosen,
-    choose_method,
-    choose_stream,
-    method_of,
-    stream_of,
-    with_learning_rate,
-)
+from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.documents import Setting
@@ -47,9 +40,9 @@ def configuration(stream: Chosen, method: Chosen) -> CellConfig:
     """
     from plasticity_bench.tasks.base import ControlStream
 
-    made, info = stream_of(stream), stream.cls.info
+    made, info = stream.make(), stream.cls.info
     optimizer = with_learning_rate(made, method)
-    network = _network(method, made.network())
+    network = _network(method, made.network)
     if isinstance(made, ControlStream):
         check_acting(network, method.label)
     recorded = StreamRecord(
@@ -68,7 +61,7 @@ def configuration(stream: Chosen, method: Chosen) -> CellConfig:
         unit=info.unit,
         digest=stream.digest or UNSET,
     )
-    ppo = made.ppo() if isinstance(made, ControlStream) else UNSET
+    ppo = made.ppo if isinstance(made, ControlStream) else UNSET
     return CellConfig(PROTOCOL, recorded, method_record(method), network, optimizer, ppo)
 
 
@@ -80,7 +73,7 @@ def method_record(method: Chosen) -> MethodRecord:
         version=info.version,
         label=method.label,
         summary=info.summary,
-        paper=info.paper,
+        paper=info.citation,
         task_boundaries=info.task_boundaries,
         settings=dict(method.settings),
         source=method.source,
@@ -91,7 +84,7 @@ def method_record(method: Chosen) -> MethodRecord:
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
     """The architecture that the method makes of the stream's. Raises RunFailed where its code fails."""
     try:
-        network = method_of(method).network(spec)
+        network = method.make().network(spec)
     except (InputError, RunFailed):
         raise
     except Exception as error:  # a plug-in's

@@ -58,7 +58,7 @@ STREAMS: Mapping[str, str] = MappingProxyType(
         "online-permuted-mnist": f"{_TASKS}.mnist:OnlinePermutedMnist",
         "random-label-mnist": f"{_TASKS}.mnist:RandomLabelMnist",
         "shuffled-gridworld": f"{_TASKS}.gridworld:ShuffledGridworld",
-        "slippery-ant": f"{_TASKS}.ant:SlipperyAnt",
+        "slippery-ant": f"{_TASKS}.ant:SlipperyAntFull",
         "slippery-ant-short": f"{_TASKS}.ant:SlipperyAntShort",
         "ant": f"{_TASKS}.ant:StationaryAnt",
     }
@@ -81,11 +81,11 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ("permuted-digits", "bit-flip", "permuted-mnist", "permuted-mnist-long", "random-label-mnist"),
         ),
         "control": Suite(
-            "agents that act, at sizes that a laptop finishes overnight",
+            "reinforcement learning at sizes that a laptop finishes overnight",
             ("shuffled-gridworld", "slippery-ant-short"),
         ),
         "full": Suite(
-            "the sizes of the source papers; wants a GPU",
+            "the sizes of the source papers; needs a GPU",
             (
                 "permuted-mnist",
                 "permuted-mnist:architecture=mlp",

@@ -1,4 +1,4 @@
-"""Names of methods, streams and suites, and how a name becomes a class. Listing imports no torch."""
+"""How a name becomes a class with settings: of a method, of a stream. What is not chosen is not imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import digest, import_class, import_plugin, is_file
@@ -20,7 +20,6 @@ from plasticity_bench.registry.settings import (
     LEARNING_RATE,
     parse_value,
     settings_of_parts,
-    short,
     split_parts,
     split_settings,
 )
@@ -28,6 +27,7 @@ from plasticity_bench.storage.files import sha256
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
+    from plasticity_bench.specs import OptimizerSpec
     from plasticity_bench.tasks.base import Stream
 
 ENTRY_POINTS = "plasticity_bench.methods"
@@ -35,25 +35,33 @@ ENTRY_POINTS = "plasticity_bench.methods"
 #: What the names of Avalanche's benchmarks begin with as streams.
 AVALANCHE = "avalanche"
 
+#: ``Chosen[Method]`` or ``Chosen[Stream]``.
+MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=True)
+
 
 @dataclass(frozen=True)
-class Chosen:
-    """A class with the settings the user gave, not yet made."""
+class Chosen(Generic[MethodOrStream]):
+    """A method's or stream's class with the settings the user gave, not yet made."""
 
-    cls: Any
+    cls: type[MethodOrStream]
     label: str  # what identifies it to a user: name, and the settings that differ from the defaults
     settings: Mapping[str, Any] = dataclass_field(hash=False)  # every setting
     source: str = "builtin"  # or where a plug-in came from
     digest: str = ""  # SHA-256 of a plug-in's source file: another source is another cell
-    parts: tuple[Chosen, ...] = ()  # of a composition
+    parts: tuple[Chosen[Any], ...] = ()  # of a composition
 
-    def make(self) -> Any:
-        """The method or stream itself. Raises InputError where the settings do not go together."""
+    def make(self) -> MethodOrStream:
+        """The method or stream itself.
+
+        Raises InputError if the settings do not go together, or the class cannot be made.
+        """
         if self.parts:
-            return self.cls(tuple(part.make() for part in self.parts))
-        own = {f.name for f in fields(self.cls)}
+            values: dict[str, Any] = {"parts": tuple(part.make() for part in self.parts)}
+        else:
+            own = {f.name for f in fields(self.cls)}
+            values = {name: value for name, value in self.settings.items() if name in own}
         try:
-            return self.cls(**{name: value for name, value in self.settings.items() if name in own})
+            return self.cls(**values)
         except ValueError as error:
             raise InputError(f"{self.label}: {error}") from error
         except InputError:
@@ -79,15 +87,25 @@ def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
-def choose_method(text: str, settings: Mapping[str, str] | None = None) -> Chosen:
-    """``name[:key=value,...]``, ``package.module:Class[:...]``, ``path/to/file.py:Class[:...]``, or where the
-    file holds one method ``path/to/file.py[:...]``; several have + between them. In ``settings`` those of a
-    part have its name in front: ``l2.strength``."""
+def choose_method(text: str, settings: Mapping[str, str] | None = None) -> Chosen[Method]:
+    """The method that a user named.
+
+    Args:
+        text: ``name[:key=value,...]``, ``package.module:Class[:...]`` or ``path/to/file.py:Class[:...]``; if
+            the file holds one method, ``path/to/file.py[:...]``. Several are written with + between them.
+        settings: more settings, which win over those in ``text``. In a composition the setting of a part has
+            the part's name in front: ``l2.strength``.
+
+    Raises InputError if there is no such method or setting, or a value is not of the setting's kind.
+
+    >>> choose_method("l2:strength=1e-2").label
+    'l2:strength=0.01'
+    """
     names = method_names()
     named = [split_settings(part) for part in split_parts(text, names)]
     found = [_find(name, names) for name, _ in named]
     given = settings_of_parts([cls.info.name for cls, *_ in found], [own for _, own in named], settings or {})
-    parts = [
+    parts: list[Chosen[Method]] = [
         _choose(cls, own, "method", source, sha, extra={LEARNING_RATE: None})
         for (cls, source, sha), own in zip(found, given, strict=True)
     ]
@@ -95,10 +113,11 @@ def choose_method(text: str, settings: Mapping[str, str] | None = None) -> Chose
         return parts[0]
     from plasticity_bench.agents.methods.composed import composed
 
+    classes: list[Any] = [part.cls for part in parts]  # mypy: type[Method] is not hashable
     every = {f"{p.cls.info.name}.{k}": v for p in parts for k, v in p.settings.items() if k != LEARNING_RATE}
     plugins = any(part.digest for part in parts)
     return Chosen(
-        composed(*(part.cls for part in parts)),
+        composed(*classes),
         "+".join(part.label for part in parts),
         {**every, LEARNING_RATE: parts[-1].settings[LEARNING_RATE]},
         "+".join(part.source for part in parts) if plugins else "builtin",
@@ -107,7 +126,7 @@ def choose_method(text: str, settings: Mapping[str, str] | None = None) -> Chose
     )
 
 
-def _find(name: str, names: Mapping[str, str]) -> tuple[Any, str, str]:
+def _find(name: str, names: Mapping[str, str]) -> tuple[type[Method], str, str]:
     """(class, where it came from, digest of its file) of one method."""
     from plasticity_bench.agents.methods import Method, MethodInfo
 
@@ -123,7 +142,7 @@ def _find(name: str, names: Mapping[str, str]) -> tuple[Any, str, str]:
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise InputError(f"{name} is not a method: derive it from plasticity_bench.agents.methods.Method")
     if not isinstance(getattr(cls, "info", None), MethodInfo):
-        raise InputError(f"{name} has no info: set `info = MethodInfo(name=..., summary=..., paper=...)`")
+        raise InputError(f"{name} has no info: set `info = MethodInfo(name=..., summary=..., papers=...)`")
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", cls.info.name):  # it is part of a folder's name
         raise InputError(f'{name}: info.name "{cls.info.name}" may hold only letters, digits and . _ + -')
     if source != "builtin" and cls.info.name in METHODS:
@@ -131,8 +150,19 @@ def _find(name: str, names: Mapping[str, str]) -> tuple[Any, str, str]:
     return cls, source, sha
 
 
-def choose_stream(text: str) -> Chosen:
-    """``name[:key=value,...]``, or ``avalanche:`` with a benchmark's name or ``package.module:function``."""
+def choose_stream(text: str) -> Chosen[Stream]:
+    """The stream that a user named.
+
+    Args:
+        text: ``name[:key=value,...]``; or ``avalanche:`` followed by a benchmark's name or by
+            ``package.module:function``, then settings as before.
+
+    Raises InputError if there is no such stream or setting, a value is not of the setting's kind, or the
+    stream has fewer than 2 tasks.
+
+    >>> choose_stream("permuted-digits:tasks=20").settings["tasks"]
+    20
+    """
     name, settings = split_settings(text)
     kind, _, benchmark = name.partition(":")
     if kind == AVALANCHE:
@@ -147,16 +177,23 @@ def choose_stream(text: str) -> Chosen:
     return _choose_stream(import_class(STREAMS[name]), settings, "builtin", "")
 
 
-def _choose_stream(cls: Any, given: Mapping[str, str], source: str, digest: str) -> Chosen:
+def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, digest: str) -> Chosen[Stream]:
     chosen = _choose(cls, given, "stream", source, digest, extra={PRECISION: DEFAULT})
+    if chosen.settings["tasks"] < 2:
+        raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
     precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
     kept = {name: v for name, v in chosen.settings.items() if name != PRECISION or precision != DEFAULT}
     return replace(chosen, settings=kept)
 
 
 def _choose(
-    cls: Any, given: Mapping[str, str], what: str, source: str, digest: str, extra: Mapping[str, Any]
-) -> Chosen:
+    cls: type[MethodOrStream],
+    given: Mapping[str, str],
+    what: str,
+    source: str,
+    digest: str,
+    extra: Mapping[str, Any],
+) -> Chosen[MethodOrStream]:
     settings: dict[str, Any] = dict(extra)
     for f in fields(cls):
         if f.default is MISSING:
@@ -178,28 +215,22 @@ def _choose(
         value = parse_value(text, settings[key], f"{cls.info.name}: {key}")
         if value != settings[key]:
             settings[key] = value
-            changed.append(f"{key}={text if isinstance(value, str) else short(value)}")
+            changed.append(f"{key}={text if isinstance(value, str) else _in_label(value)}")
     label = cls.info.name + (":" + ",".join(sorted(changed)) if changed else "")
     return Chosen(cls, label, settings, source, digest)
 
 
-def method_of(chosen: Chosen) -> Method:
-    """The method itself."""
-    method: Method = chosen.make()
-    return method
+def _in_label(value: float) -> str:
+    """A number as labels show it, with at most six digits."""
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def stream_of(chosen: Chosen) -> Stream:
-    """The stream itself."""
-    stream: Stream = chosen.make()
-    if stream.tasks < 2:
-        raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
-    return stream
+def with_learning_rate(stream: Stream, method: Chosen[Method]) -> OptimizerSpec:
+    """The stream's optimizer, at the method's learning rate if one was set.
 
-
-def with_learning_rate(stream: Stream, chosen: Chosen) -> Any:
-    """The stream's optimizer, at the method's learning rate where one was set."""
-    optimizer, lr = stream.optimizer(), chosen.settings[LEARNING_RATE]
+    Raises InputError if that is not positive.
+    """
+    optimizer, lr = stream.optimizer, method.settings[LEARNING_RATE]
     if lr is not None and lr <= 0:
-        raise InputError(f"{chosen.label}: lr must be positive")
+        raise InputError(f"{method.label}: lr must be positive")
     return optimizer if lr is None else replace(optimizer, lr=lr)

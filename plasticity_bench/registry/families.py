@@ -1,39 +1,35 @@
-"""Families of methods: what kind of intervention a method is, for readers who filter the leaderboard."""
+"""Families of methods: what kind of intervention a method is. Every method's ``info`` names its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-#: Family -> names of built-in methods, in the order in which the page offers them.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "references": ("none", "reset"),
-    "decay and regularisation": (
-        "l2",
-        "l2-init",
-        "l2-er",
-        "syre",
-        "spectral",
-        "parseval",
-        "wasserstein-init",
-        "weight-clipping",
-        "dropout",
-    ),
-    "resets of units": ("cbp", "redo", "regrama", "snr", "swr"),
-    "resets of layers": ("head-reset", "layer-reset", "plasticity-injection"),
-    "shrinking and perturbing": ("shrink-perturb", "dash", "fire", "hare-tortoise"),
-    "architecture": ("layer-norm", "batch-norm", "crelu", "deep-fourier", "normalize-and-project"),
-    "optimizers": ("upgd", "trac", "adamo"),
-    "controls": ("syre-offset-only", "syre-redrawn"),
-}
-COMBINATIONS, OTHER = "combinations", "other"
+from plasticity_bench.plugins import import_class
+from plasticity_bench.registry.catalog import METHODS
+
+#: Family -> what its methods do, in the order in which lists and the leaderboard page show them.
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "references": "what methods are compared with: plain training, and a fresh network for every task",
+        "decay and regularisation": "keep weights or features from growing or collapsing while they train",
+        "resets of units": "re-initialise units or single weights that contribute little",
+        "resets of layers": "re-initialise or replace whole layers",
+        "shrinking and perturbing": "move all weights toward a fresh state from time to time",
+        "architecture": "train another network: normalisation, other activations",
+        "optimizers": "change how the gradient moves the weights",
+        "controls": "leave out or change one part of a method, to show what that part does",
+        "combinations": "several methods at once, written with + between their names",
+        "other": "plug-ins",
+    }
+)
 
 
 def family_of(name: str) -> str:
-    """The family of the method with this ``MethodInfo.name``.
+    """The family of the method with this ``MethodInfo.name``, as ``FAMILIES`` names it.
 
-    "combinations" for methods joined with +, "other" for plug-ins and names that no family holds.
+    A plug-in's is "other": only its record is at hand, and a record does not hold the family.
     """
-    for family, names in FAMILIES.items():
-        if name in names:
-            return family
-    return COMBINATIONS if "+" in name else OTHER
+    if "+" in name:
+        return "combinations"
+    return str(import_class(METHODS[name]).info.family) if name in METHODS else "other"

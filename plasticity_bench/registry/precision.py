@@ -1,9 +1,9 @@
 """The number type of matrix products and convolutions: a setting that every supervised stream takes.
 
 Weights, gradients, the optimizer's state and everything else are float32 throughout. ``float32``: products
-are too, also where a GPU's library would take TF32 for convolutions by default. ``tf32``: products round
-their factors to 10 bits of mantissa and add up in float32, on NVIDIA GPUs from Ampere on. ``bf16``: products
-take and give bfloat16 (7 bits), as torch.autocast chooses them; outputs and the loss's gradient are float32.
+are too, even if a GPU's library would use TF32 for convolutions by default. ``tf32``: products round their
+factors to 10 bits of mantissa and add up in float32, on NVIDIA GPUs from Ampere on. ``bf16``: products take
+and give bfloat16 (7 bits), as torch.autocast chooses them; outputs and the loss's gradient are float32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from plasticity_bench.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-#: The setting, and its value where none was chosen, which nothing records: as before there were others.
+#: The setting, and its default. The default is not recorded, so records from before the setting are the same.
 PRECISION, DEFAULT = "precision", "float32"
 PRECISIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -30,7 +30,7 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
 
 
 def checked(precision: str, label: str, acting: bool) -> str:
-    """Raises InputError where there is no such precision, or not where agents act (``acting``)."""
+    """The precision. Raises InputError if there is no such, or if agents act and it is not the default."""
     if precision not in PRECISIONS:
         raise InputError(f'{label}: unknown precision "{precision}": {did_you_mean(precision, PRECISIONS)}')
     if acting and precision != DEFAULT:
@@ -51,15 +51,15 @@ def of_settings(settings: Mapping[str, Any]) -> str:
 
 
 def check_devices(precision: str, devices: Sequence[str]) -> None:
-    """Raises InputError where the devices do not compute so."""
+    """Raises InputError if the devices do not have this precision."""
     if precision == "tf32" and not all(device.startswith("cuda") for device in devices):
-        raise InputError("tf32 is of NVIDIA GPUs: use --device cuda, or --precision float32 or bf16")
+        raise InputError("tf32 needs an NVIDIA GPU: use --device cuda, or --precision float32 or bf16")
 
 
 def prepare(device: torch.device, precision: str) -> None:
-    """Sets this process up for the device: the same bits at every run, and products in ``precision``.
+    """Sets this process up for the device: bit-identical results at every run, and products in ``precision``.
 
-    Raises InputError where the device does not compute so.
+    Raises InputError if the device does not have this precision.
     """
     check_devices(precision, [device.type])
     if device.type != "cuda":
@@ -68,7 +68,7 @@ def prepare(device: torch.device, precision: str) -> None:
 
     # Before cuBLAS is first used: with the workspaces that it takes by default a product may differ from run
     # to run. torch.use_deterministic_algorithms is not set: it would slow down what is deterministic here
-    # (scatters of whole numbers, or to places of their own); test_device_ready.py looks for others.
+    # (scatters of integers, or each to a different place); test_device_ready.py looks for other operations.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     if device.index is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from plasticity_bench.errors import InputError
 
-#: Setting that every method takes beside its own fields: another step size than the stream's.
+#: The setting that every method takes in addition to its own fields: another step size than the stream's.
 LEARNING_RATE = "lr"
 
 
@@ -25,7 +25,7 @@ def split_parts(text: str, names: Collection[str] = ()) -> list[str]:
         else:
             parts.append(piece)
     if len(parts) > 1 and not all(parts):
-        raise InputError(f'"{text}": a method is missing beside a +')
+        raise InputError(f'"{text}": a method is missing next to a +')
     return parts
 
 
@@ -98,6 +98,40 @@ def parse_value(text: str, default: Any, where: str) -> Any:
     return text
 
 
-def short(value: float) -> str:
-    """As labels show it."""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+def setting_text(value: Any) -> str:
+    """A setting's value as the command line reads it: ``parse_value`` makes the same value of it.
+
+    >>> setting_text(True), setting_text(0.0001), setting_text(20000.0), setting_text(0.1234567)
+    ('true', '0.0001', '20000', '0.1234567')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def setting_texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as the command line reads them. Those that are None, which nobody set, are left out.
+
+    >>> setting_texts({"strength": 0.01, "decoupled": True, "lr": None})
+    {'strength': '0.01', 'decoupled': 'true'}
+    """
+    return {key: setting_text(value) for key, value in settings.items() if value is not None}
+
+
+def choice_text(name: str, settings: Mapping[str, Any]) -> str:
+    """A method or stream with its settings, as ``choose_method`` and ``choose_stream`` read it. Settings
+    that are None are left out.
+
+    Raises InputError if a value cannot be written in a line: it is empty, or a comma or space would be lost.
+
+    >>> choice_text("l2", {"strength": 0.01, "decoupled": True, "lr": None})
+    'l2:strength=0.01,decoupled=true'
+    """
+    texts = setting_texts(settings)
+    for key, text in texts.items():
+        if not text or "," in text or text != text.strip():
+            raise InputError(f'{name}: {key} is "{text}", which cannot be written in one line of settings')
+    return name + (":" + ",".join(f"{key}={text}" for key, text in texts.items()) if texts else "")

@@ -17,7 +17,7 @@ from plasticity_bench.records.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from plasticity_bench.registry.choices import method_of, with_learning_rate
+from plasticity_bench.registry.choices import with_learning_rate
 from plasticity_bench.running.job import Job, OnProgress, ShouldStop
 from plasticity_bench.running.training import (
     captured,
@@ -94,7 +94,7 @@ def _train(
     (stream, *_), methods, (precision, *_) = zip(*map(chosen, members), strict=True)
     device = prepare_device(members[0].device, precision)
     assert isinstance(stream, SupervisedStream)
-    made = [(method_of(method), with_learning_rate(stream, method)) for method in methods]
+    made = [(method.make(), with_learning_rate(stream, method)) for method in methods]
     learner = GroupedLearner(stream, made, members[0].seeds, device=device, precision=precision)
     paths = [checkpoint_path(member.path, member.seeds) for member in members]
     cells = list(zip(members, learner.shares, paths, strict=True))

@@ -19,7 +19,7 @@ from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
 from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load_checkpoint, save_checkpoint
 from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
-from plasticity_bench.registry.choices import Chosen, method_of, stream_of, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, with_learning_rate
 from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
 from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, ShouldStop
 from plasticity_bench.storage.files import write_text
@@ -122,7 +122,7 @@ def chosen(job: Job) -> tuple[Stream, Chosen, str]:
     chosen_stream, chosen_method = job.plan.chosen()
     if chosen_method.digest != job.digest:
         raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
-    return stream_of(chosen_stream), chosen_method, of_settings(chosen_stream.settings)
+    return chosen_stream.make(), chosen_method, of_settings(chosen_stream.settings)
 
 
 def record(
@@ -160,11 +160,11 @@ def make_learner(
     if isinstance(stream, ControlStream):
         from plasticity_bench.agents.ppo import PPOLearner
 
-        return PPOLearner(stream, method_of(method), seeds, **options)
+        return PPOLearner(stream, method.make(), seeds, **options)
     from plasticity_bench.agents.supervised import SupervisedLearner
 
     assert isinstance(stream, SupervisedStream)
-    return SupervisedLearner(stream, method_of(method), seeds, precision=precision, **options)
+    return SupervisedLearner(stream, method.make(), seeds, precision=precision, **options)
 
 
 def _attached(learner: Saved, index: int) -> dict[str, bytes]:

@@ -17,7 +17,8 @@ from plasticity_bench.records.documents import (
     TriedConfiguration,
     Value,
 )
-from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, stream_of
+from plasticity_bench.registry.choices import Chosen, choose_method
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.registry.settings import LEARNING_RATE, parse_value
 from plasticity_bench.storage.documents import shown
 from plasticity_bench.storage.untrusted import printable, same_json
@@ -210,7 +211,7 @@ def _check_plugin_cells(
 
 def _learning_rate(config: CellConfig) -> float:
     """The stream's own."""
-    return float(stream_of(choose_stream(stream_text(config.stream))).optimizer().lr)
+    return float(create_stream(stream_text(config.stream)).optimizer.lr)
 
 
 def _settings_differ(index: int, found: object, wanted: object) -> str:

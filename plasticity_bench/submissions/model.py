@@ -210,7 +210,7 @@ def in_own_words(cell: Cell) -> Cell:
     stream = structs.replace(stream, summary=about.summary, source=about.source)
     if method.source == "builtin" and set(method.name.split("+")) <= METHODS.keys():
         info = choose_method(method.name).cls.info
-        method = structs.replace(method, summary=info.summary, paper=info.paper)
+        method = structs.replace(method, summary=info.summary, paper=info.citation)
     return replace(cell, config=structs.replace(cell.config, stream=stream, method=method))
 
 

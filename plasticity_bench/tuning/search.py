@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.choices import Chosen
-from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.registry.settings import LEARNING_RATE, setting_text
 from plasticity_bench.storage.files import sha256
 
 if TYPE_CHECKING:
@@ -92,18 +92,18 @@ def _default(method: Chosen, name: str) -> Any:
 def _value(values: Sequence[Any], u: np.floating[Any]) -> str:
     """The value at ``u`` in [0, 1)."""
     if not _interpolated(values):
-        return _text(values[int(u * len(values))])
+        return setting_text(values[int(u * len(values))])
     low, high = values[0], values[-1]
     between = float(low * (high / low) ** u)
     if all(isinstance(v, int) for v in values):
         return str(round(between))
-    return f"{_rounded(between):g}"
+    return setting_text(_rounded(between))
 
 
 def may_be_tried(values: Sequence[Any], text: str) -> bool:
     """Whether a sweep over ``values``, in ascending order, may try the one written so."""
     if not _interpolated(values):
-        return text in [_text(value) for value in values]
+        return text in [setting_text(value) for value in values]
     try:
         value = float(text)
     except ValueError:
@@ -122,13 +122,3 @@ def _interpolated(values: Sequence[Any]) -> bool:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
-
-
-def _text(value: Any) -> str:
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )

@@ -19,7 +19,8 @@ import numpy as np
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan, method_folder, stream_folder
 from plasticity_bench.records.documents import TUNING_SCHEMA, SweepTable, TriedConfiguration
-from plasticity_bench.registry.choices import choose_method, choose_stream, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.running.plan import Planned
 from plasticity_bench.scoring.metrics import measure
 from plasticity_bench.storage.documents import convert, shown
@@ -49,7 +50,7 @@ class SweepPlan:
 def plan_sweep(stream: str, method: str, budget: int, design: int = 0) -> SweepPlan:
     """The configurations of ``method`` on ``stream``. Raises InputError for unknown names."""
     chosen = choose_method(method)
-    space = search_space(chosen, stream_of(choose_stream(stream)).optimizer().lr)
+    space = search_space(chosen, create_stream(stream).optimizer.lr)
     return SweepPlan(stream, method, space, tuple(configurations(chosen, space, budget, design)))
 
 

@@ -22,7 +22,8 @@ from plasticity_bench.agents.networks import (
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.running.plan import _work, open_cells
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
 from plasticity_bench.storage.files import write_json
@@ -63,7 +64,7 @@ class ChannelNorm(nn.Module):
 def network_of(
     method: str, spec: NetworkSpec, seeds: tuple[int, ...] = (0, 1, 2), dtype: torch.dtype = torch.float64
 ) -> StackedNetwork:
-    changed = method_of(choose_method(method)).network(spec)
+    changed = create_method(method).network(spec)
     return StackedNetwork(changed, SeedRng(seeds, "init"), torch.device("cpu"), dtype)
 
 
@@ -145,7 +146,7 @@ def test_parameter_counts(method: str, hidden: tuple[int, ...], count: int) -> N
 
 @pytest.mark.parametrize("spec", [PERCEPTRON, CONVOLUTION, DIGITS_NETWORK, NetworkSpec((20,), 1, (5,))])
 def test_crelu_has_as_many_parameters_as_whole_widths_allow(spec: NetworkSpec) -> None:
-    changed = method_of(choose_method("crelu")).network(spec)
+    changed = create_method("crelu").network(spec)
     found, wanted = parameter_count(changed), parameter_count(spec)
     assert all(new <= old for new, old in zip(changed.hidden, spec.hidden, strict=True))
     for by in (-1, 1):

@@ -105,7 +105,7 @@ def test_a_run_goes_on_from_a_checkpoint() -> None:
 class Tried(Method):
     """What the tests below derive their methods from."""
 
-    info: ClassVar[MethodInfo] = MethodInfo("tried", "for tests", "none")
+    info: ClassVar[MethodInfo] = MethodInfo("tried", "for tests")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng, self.factor, self.updates = rng, 1.0, 0
@@ -179,7 +179,7 @@ def test_what_cannot_be_captured_is_found_out(cls: type[Method], reason: str) ->
 class Anneals(Tried):
     """Numbers that the host changes between tasks."""
 
-    info: ClassVar[MethodInfo] = MethodInfo("anneals", "for tests", "none", task_boundaries=True)
+    info: ClassVar[MethodInfo] = MethodInfo("anneals", "for tests", task_boundaries=True)
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         layers[0].weight.mul_(1 - 1e-4 * self.factor)

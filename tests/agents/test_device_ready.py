@@ -120,7 +120,7 @@ def test_convolutions_too(name: str) -> None:
 @pytest.mark.parametrize("stream", marked(*SUPERVISED, *STREAM_VARIANTS))
 def test_every_streams_batches_are_gathered_on_the_device(stream: str) -> None:
     with torch.no_grad():
-        spec = supervised(stream).optimizer()
+        spec = supervised(stream).optimizer
         plain = replace(spec, fused=spec.name != "sgd")  # torch's fused SGD has no meta kernel
         made = learner("l2", stream=stream, device=META, steps=EagerSteps, optimizer=plain)
         with Listing(META) as listing:

@@ -17,7 +17,7 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import Chosen, choose_method, method_of, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, choose_method, with_learning_rate
 from plasticity_bench.tasks.bit_flip import BitFlip
 from plasticity_bench.tuning.sweep import plan_sweep
 from tests.support.learners import shorten_digits, supervised
@@ -55,13 +55,13 @@ def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chos
 
 def grouped(chosen: Sequence[Chosen], stream: str = STREAM) -> GroupedLearner:
     made = supervised(stream)
-    members = [(method_of(one), with_learning_rate(made, one)) for one in chosen]
+    members = [(one.make(), with_learning_rate(made, one)) for one in chosen]
     return GroupedLearner(made, members, SEEDS)
 
 
 def alone(chosen: Chosen, stream: str = STREAM, seeds: Sequence[int] = SEEDS) -> SupervisedLearner:
     made = supervised(stream)
-    return SupervisedLearner(made, method_of(chosen), seeds, optimizer=with_learning_rate(made, chosen))
+    return SupervisedLearner(made, chosen.make(), seeds, optimizer=with_learning_rate(made, chosen))
 
 
 def finish(learner: Any) -> Any:
@@ -142,7 +142,7 @@ def test_convolutions_and_compositions(name: str, monkeypatch: pytest.MonkeyPatc
 
     spec = NetworkSpec((1, 8, 8), 10, (12,), channels=(4,), kernel=3)
     shorten_digits(monkeypatch, 20)
-    monkeypatch.setattr(PermutedDigits, "network", lambda self: spec)
+    monkeypatch.setattr(PermutedDigits, "network", spec)
     real = PermutedDigits.open
 
     def as_images(self: PermutedDigits, *args: Any) -> Any:
@@ -174,7 +174,7 @@ def failing(hook: str) -> Method:
     """L2 that raises in one of its hooks: the first call, or where there are many the tenth."""
 
     class Failing(Method):
-        info = MethodInfo(name="failing", summary="fails", paper="none", task_boundaries=True)
+        info = MethodInfo(name="failing", summary="fails", task_boundaries=True)
         calls = 0
 
     def fail(self: Failing, *args: Any) -> Any:
@@ -192,8 +192,8 @@ def failing(hook: str) -> Method:
 def test_a_configuration_that_fails_leaves_the_others_as_they_were(hook: str) -> None:
     chosen = [choose_method("shrink-perturb", {"lr": lr}) for lr in ("0.001", "0.003")]
     stream = supervised(STREAM)
-    members = [(method_of(one), with_learning_rate(stream, one)) for one in chosen]
-    members.insert(1, (failing(hook), stream.optimizer()))
+    members = [(one.make(), with_learning_rate(stream, one)) for one in chosen]
+    members.insert(1, (failing(hook), stream.optimizer))
     learner = finish(GroupedLearner(stream, members, SEEDS))
     assert isinstance(learner.shares[1].failure, Fault)
     assert str(learner.shares[1].failure) == hook
@@ -203,7 +203,7 @@ def test_a_configuration_that_fails_leaves_the_others_as_they_were(hook: str) ->
 
 def test_nothing_left_to_train() -> None:
     stream = supervised(STREAM)
-    members = [(failing("after_update"), stream.optimizer()) for _ in range(2)]
+    members = [(failing("after_update"), stream.optimizer) for _ in range(2)]
     learner = finish(GroupedLearner(stream, members, SEEDS))
     assert learner.task < stream.tasks
     assert all(isinstance(share.failure, Fault) for share in learner.shares)
@@ -220,7 +220,7 @@ def test_features_and_gradients_are_each_configurations_own() -> None:
     seen: list[tuple[Any, ...]] = []
 
     class Looks(Method):
-        info = MethodInfo(name="looks", summary="looks", paper="none")
+        info = MethodInfo(name="looks", summary="looks")
         needs_features = True
 
         def after_update(self, layers: Sequence[Layer], optimizer: Any) -> None:
@@ -229,7 +229,7 @@ def test_features_and_gradients_are_each_configurations_own() -> None:
             assert all(p.grad is not None and p.grad.shape == p.shape for p in layers[0].parameters())
 
     stream = supervised(STREAM)
-    learner = GroupedLearner(stream, [(Looks(), stream.optimizer()) for _ in range(2)], SEEDS)
+    learner = GroupedLearner(stream, [(Looks(), stream.optimizer) for _ in range(2)], SEEDS)
     learner.piece = 1
     learner.advance()
     assert [share.failure for share in learner.shares] == [None, None]

@@ -187,7 +187,7 @@ def test_data_at_hand(
     probes: dict, tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = folders[0] / "MNIST" / "raw"
-    monkeypatch.setattr(mnist_data, "find", lambda dataset: mnist_data.Found("packed", raw))
+    monkeypatch.setattr(mnist_data, "find", lambda dataset: mnist_data.DataStatus("packed", raw))
     found = examine(tmp_path)["MNIST"]
     assert found.state == doctor.OK
     assert str(raw) in found.detail

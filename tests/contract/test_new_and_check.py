@@ -57,7 +57,8 @@ def test_new_writes_a_file_that_checks_runs_and_is_in_style(
     assert [line.split("/")[0].strip() for line in lines if f"/{len(CHECKS)} " in line] == [
         str(i) for i in range(1, len(CHECKS) + 1)
     ]
-    assert "      info.paper names no arXiv id or DOI yet" in lines
+    said = 'authors is missing, title is missing, arxiv is "NNNN.NNNNN", not like 2408.15495'
+    assert f"      info.papers cannot be cited yet: {said}" in lines
     assert any(line.startswith("unit-length: 14 passed, 1 warning (") for line in lines)
     assert main(["run", "--method", "unit_length.py", *SMALL, "--runs", "runs"]) == 0
     assert main(["run", "--method", "unit_length.py:UnitLength", *SMALL, "--runs", "runs"]) == 0

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from plasticity_bench.leaderboard.build import build
-from plasticity_bench.page.citations import citations
 from plasticity_bench.page.document import (
     LIBRARY,
     SCRIPTS,
@@ -26,8 +25,7 @@ from plasticity_bench.page.document import (
     script_json,
     write_page,
 )
-from plasticity_bench.registry.catalog import METHODS, SUITES
-from plasticity_bench.registry.families import FAMILIES, family_of
+from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import aggregate_streams
 from plasticity_bench.stats.bootstrap import mean_band
@@ -231,52 +229,6 @@ def test_the_leaderboard_holds_the_page(tmp_path: Path) -> None:
     assert len(links) == 10
     for link in links:
         assert (tmp_path / "board" / link / "config.json").exists()
-
-
-def test_every_built_in_method_has_one_family() -> None:
-    names = [name for members in FAMILIES.values() for name in members]
-    assert len(names) == len(set(names))
-    assert not set(METHODS) - set(names), "add the method to plasticity_bench/registry/families.py"
-    assert family_of("syre") == "decay and regularisation"
-    assert family_of("layer-norm+l2") == "combinations"
-    assert family_of("somebody-elses") == "other"
-
-
-def test_citations() -> None:
-    first, second = citations(
-        "Lewandowski, Schuurmans & Machado 2025, Plastic Learning, with 100% more_x, ICLR, arXiv:2410.20634; "
-        "as a baseline: Dohare et al. 2024, Loss of plasticity in deep continual learning, Nature 632, "
-        "doi:10.1038/s41586-024-07711-7"
-    )
-    assert first.url == "https://arxiv.org/abs/2410.20634"
-    assert first.bibtex.startswith("@misc{lewandowski2025,\n")
-    assert "  author = {Lewandowski and Schuurmans and Machado},\n" in first.bibtex
-    assert r"  title = {{Plastic Learning, with 100\% more\_x}}," in first.bibtex
-    assert "  howpublished = {ICLR},\n" in first.bibtex
-    assert "  eprint = {2410.20634},\n  archivePrefix = {arXiv},\n" in first.bibtex
-    assert second.bibtex.startswith("@misc{dohare2024,\n  author = {Dohare and others},\n")
-    assert "  title = {{Loss of plasticity in deep continual learning}},\n" in second.bibtex
-    assert "  doi = {10.1038/s41586-024-07711-7},\n" in second.bibtex
-    assert second.url == "https://doi.org/10.1038/s41586-024-07711-7"
-
-
-@pytest.mark.parametrize(
-    ("paper", "entries"),
-    [
-        ("", []),
-        ("my own idea", ["@misc{method,\n  note = {my own idea},\n}\n"]),
-        ("A 2020; A 2020", ["@misc{a2020,", "@misc{a20202,"]),
-        ("} , \\input{x} 2020", [r"\}"]),
-        ("Krogh & Hertz 1991, NeurIPS 4", ["  howpublished = {NeurIPS 4},"]),
-    ],
-)
-def test_citations_of_any_text(paper: str, entries: list[str]) -> None:
-    found = citations(paper)
-    assert len(found) == len(entries)
-    for citation, entry in zip(found, entries, strict=True):
-        assert entry in citation.bibtex
-        body = re.sub(r"\\[{}]", "", citation.bibtex)
-        assert body.count("{") == body.count("}")
 
 
 def luminance(color: str) -> float:

@@ -264,7 +264,7 @@ from plasticity_bench.agents.methods import Method, MethodInfo
 
 @dataclass
 class Odd(Method):
-    info = MethodInfo(name="odd", summary="keeps what a checkpoint cannot hold", paper="none")
+    info = MethodInfo(name="odd", summary="keeps what a checkpoint cannot hold")
 
     def setup(self, layers, rng):
         self.kept = {"a": [1, {2, 3}]}

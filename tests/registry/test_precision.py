@@ -87,8 +87,8 @@ def test_run_records_and_scores_it(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--precision", "tf32", "--device", "cpu"], "tf32 is of NVIDIA GPUs"),
-        (["--stream", f"{DIGITS},precision=tf32", "--device", "cpu"], "tf32 is of NVIDIA GPUs"),
+        (["--precision", "tf32", "--device", "cpu"], "tf32 needs an NVIDIA GPU"),
+        (["--stream", f"{DIGITS},precision=tf32", "--device", "cpu"], "tf32 needs an NVIDIA GPU"),
         (["--stream", f"{DIGITS},precision=f16", "--device", "cpu"], 'unknown precision "f16"'),
         (["--suite", "control", "--precision", "bf16"], "agents that act are trained in float32 only"),
         (
@@ -126,7 +126,7 @@ def test_a_worker_is_set_up_before_anything_runs_on_the_device(monkeypatch: pyte
         torch.set_float32_matmul_precision(kept[0])
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = kept[1], False
     assert seen == [":4096:8"] * 3
-    with pytest.raises(InputError, match="tf32 is of NVIDIA GPUs"):
+    with pytest.raises(InputError, match="tf32 needs an NVIDIA GPU"):
         precision.prepare(torch.device("cpu"), "tf32")
 
 

@@ -174,7 +174,7 @@ from plasticity_bench.agents.methods import Method, MethodInfo
 
 @dataclass
 class Fragile(Method):
-    info = MethodInfo(name="fragile", summary="breaks", paper="none", search_space={"breaks": (0, 1)})
+    info = MethodInfo(name="fragile", summary="breaks", search_space={"breaks": (0, 1)})
     breaks: int = 0
     keeps: int = 0
 

@@ -14,7 +14,7 @@ from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.contract.elsewhere import side_by_side
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from tests.support.method_names import ARCHITECTURES, EXAMPLE
 
@@ -47,7 +47,7 @@ def check_against_the_learner(
         else torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     )
     attached = attach(name, model, theirs, seed=3)
-    for _ in side_by_side(method_of(choose_method(name)), stack, spec, model, theirs, attached):
+    for _ in side_by_side(create_method(name), stack, spec, model, theirs, attached):
         for mine, other in zip(model.parameters(), trainable(stack.layers), strict=True):
             torch.testing.assert_close(mine.detach(), other.detach()[0], rtol=1e-9, atol=1e-12)
             assert torch.isfinite(mine).all()

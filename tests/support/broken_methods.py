@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from plasticity_bench.agents.layers import parameters
-from plasticity_bench.agents.methods import Method, MethodInfo
+from plasticity_bench.agents.methods import Method, MethodInfo, Paper
 from plasticity_bench.errors import InputError
 
 """
 
 #: A method that keeps the whole contract; a case replaces its body, its info or lines of it.
+PAPERS = '(Paper("Lovelace, Ada", "On Notes", 2025, arxiv="2408.15495"),)'
 INFO = (
-    'name="tried", summary="one line", paper="arXiv:2408.15495", off="strength=0", '
+    f'name="tried", summary="one line", papers={PAPERS}, off="strength=0", '
     'search_space={"strength": (1e-4, 1e-3)}'
 )
 GOOD = """
@@ -55,7 +56,7 @@ def info(**changes: str) -> str:
     found = {
         "name": '"tried"',
         "summary": '"one line"',
-        "paper": '"arXiv:2408.15495"',
+        "papers": PAPERS,
         "off": '"strength=0"',
         "search_space": '{"strength": (1e-4, 1e-3)}',
         **changes,
@@ -126,8 +127,32 @@ DEFINITION = {
         "definition", GOOD, ('acts_after="size"', "whole number"), info=info(acts_after='"size"')
     ),
     "off no setting": Case("definition", GOOD, ('"strength" is not a setting',), info=info(off='"strength"')),
-    "no citation": Case(
-        "definition", GOOD, ("no arXiv id or DOI yet",), WARNING, info(paper='"TODO arXiv:NNNN.NNNNN"')
+    "no paper": Case(
+        "definition", GOOD, ("info.papers is empty", "papers=(Paper(authors="), WARNING, info(papers="()")
+    ),
+    "no identifier": Case(
+        "definition",
+        GOOD,
+        ("info.papers cannot be cited yet: no arXiv id or DOI", "arxiv="),
+        WARNING,
+        info(papers='(Paper("Lovelace, Ada", "On Notes", 1843),)'),
+    ),
+    "malformed paper": Case(
+        "definition",
+        GOOD,
+        (
+            'title is missing, arxiv is "NNNN.NNNNN", not like 2408.15495, doi is "Nature", not like 10.',
+            'Paper(authors="Lovelace, Ada"',
+        ),
+        WARNING,
+        info(papers='(Paper("Lovelace, Ada", "TODO", 2025, arxiv="NNNN.NNNNN", doi="Nature"),)'),
+    ),
+    "unknown family": Case(
+        "definition",
+        GOOD,
+        ('info.family is "optimizer", which is no family', 'did you mean "optimizers"?'),
+        WARNING,
+        info(family='"optimizer"'),
     ),
     "no summary": Case("definition", GOOD, ("info.summary",), WARNING, info(summary='"a\\nb"')),
     "told of nothing": Case(

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from plasticity_bench.agents.ppo import PPOLearner
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
 from plasticity_bench.tasks.base import ControlStream, Step, StreamInfo
 
@@ -87,15 +87,18 @@ class GymStream(ControlStream):
     hidden: tuple[int, ...] = (64, 64)
     fused: bool = True
 
+    @property
     def ppo(self) -> PPOSpec:
         return self.spec
 
+    @property
     def network(self) -> NetworkSpec:
         env = self.make()
         outputs = int(env.action_space.n) if self.discrete else env.action_space.shape[0]
         inputs = env.observation_space.shape
         return NetworkSpec(inputs, outputs, self.hidden, init="lecun", log_std=not self.discrete)
 
+    @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec(lr=1e-3, eps=1e-5, fused=self.fused)
 
@@ -115,7 +118,7 @@ def agent(
     method: str = "none", seeds: Sequence[int] = (0,), stream: ControlStream | None = None
 ) -> PPOLearner:
     """A learner as ``run`` would make it."""
-    return PPOLearner(stream or GymStream(), method_of(choose_method(method)), seeds)
+    return PPOLearner(stream or GymStream(), create_method(method), seeds)
 
 
 def finish(made: PPOLearner) -> PPOLearner:

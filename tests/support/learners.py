@@ -12,32 +12,34 @@ import torch
 
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.records.tables import COLUMNS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.create import create_method, create_stream
 from plasticity_bench.tasks import mnist_data
 from plasticity_bench.tasks.base import SupervisedStream
+from plasticity_bench.tasks.digits import PermutedDigits
 
 DIGITS = "permuted-digits:tasks=3"
 
 
 def shorten_digits(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Tasks of permuted-digits have ``steps`` updates, on the first images of the data set, not 112."""
-    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGITS", 16 * steps)
+    monkeypatch.setattr("plasticity_bench.tasks.digits.DIGIT_IMAGES", PermutedDigits.batch * steps)
+    monkeypatch.setattr(PermutedDigits, "steps", steps)
 
 
 def few_test_images(monkeypatch: pytest.MonkeyPatch, count: int = 1000) -> None:
     """Streams of MNIST evaluate on the first ``count`` test images: most of a short task's time."""
-    real = mnist_data.load
+    real = mnist_data.load_mnist
 
-    def load(dataset: str = "MNIST") -> mnist_data.MnistData:
+    def load_mnist(dataset: str = "MNIST") -> mnist_data.MnistData:
         data = real(dataset)
         return replace(data, test_images=data.test_images[:count], test_labels=data.test_labels[:count])
 
-    monkeypatch.setattr(mnist_data, "load", load)
+    monkeypatch.setattr(mnist_data, "load_mnist", load_mnist)
 
 
 def supervised(text: str) -> SupervisedStream:
     """A supervised stream by its name and settings."""
-    stream = stream_of(choose_stream(text))
+    stream = create_stream(text)
     assert isinstance(stream, SupervisedStream)
     return stream
 
@@ -46,7 +48,7 @@ def learner(
     method: str = "none", seeds: Sequence[int] = (0, 1), stream: str = DIGITS, **options: Any
 ) -> SupervisedLearner:
     """A learner as ``run`` would make it."""
-    return SupervisedLearner(supervised(stream), method_of(choose_method(method)), seeds, **options)
+    return SupervisedLearner(supervised(stream), create_method(method), seeds, **options)
 
 
 def finish(made: SupervisedLearner) -> np.ndarray:

@@ -11,7 +11,7 @@ from plasticity_bench.agents.methods import Method, MethodInfo
 @dataclass
 class Noise(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
-        name="noise", summary="noise at every update", paper="none", search_space={"strength": (1e-4, 1e-3)}
+        name="noise", summary="noise at every update", search_space={"strength": (1e-4, 1e-3)}
     )
     strength: float = 1e-4
 

@@ -23,11 +23,13 @@ STEPS, BATCH, EPOCHS, ROLLOUTS = 512, 128, 2, 3  # more than one episode
 class SmallAnt(StationaryAnt):
     """Short rollouts, and Adam as torch has it by default."""
 
+    @property
     def ppo(self) -> PPOSpec:
-        return replace(super().ppo(), rollout=STEPS, batch=BATCH, epochs=EPOCHS)
+        return replace(super().ppo, rollout=STEPS, batch=BATCH, epochs=EPOCHS)
 
+    @property
     def optimizer(self) -> OptimizerSpec:
-        return replace(super().optimizer(), fused=False)
+        return replace(super().optimizer, fused=False)
 
 
 def test_weights_are_those_of_stable_baselines3_on_the_published_ant() -> None:

@@ -16,10 +16,11 @@ from sklearn.datasets import load_digits
 
 from plasticity_bench.cli import main
 from plasticity_bench.records.configuration import configuration, stream_folder
-from plasticity_bench.registry.choices import choose_method, choose_stream, stream_of
-from plasticity_bench.tasks.avalanche_data import KNOWN, Benchmark
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_stream
+from plasticity_bench.tasks.avalanche_data import BENCHMARKS, Benchmark
 from plasticity_bench.tasks.avalanche_stream import TESTED
-from plasticity_bench.tasks.mnist_data import cache_folder, load
+from plasticity_bench.tasks.mnist_data import cache_folder, load_mnist
 from tests.support.digits_benchmarks import TRAIN, split_digits
 from tests.support.here import no_workers
 from tests.support.learners import finish, learner, supervised
@@ -51,7 +52,7 @@ def rows_of(images: np.ndarray) -> dict[bytes, int]:
 def test_a_users_function_becomes_a_stream_of_its_examples() -> None:
     stream = supervised(SMALL)
     assert (stream.tasks, stream.steps, stream.batch) == (3, 6, 16)
-    assert stream.network().inputs == (64,)
+    assert stream.network.inputs == (64,)
     assert stream.info.chance == pytest.approx(0.1)
     images, labels = load_digits(return_X_y=True)
     opened = source(SMALL, (0, 4))
@@ -134,7 +135,7 @@ def test_permuted_mnist_is_mnist_under_avalanches_permutations() -> None:
     assert x.shape == (2, 1, 16, 1, 28, 28)
     rng = np.random.RandomState(5)
     pixels = [rng.permutation(784) for _ in range(2)][1]
-    data = load("MNIST")
+    data = load_mnist("MNIST")
     published = {row.tobytes(): i for i, row in enumerate(data.train_images)}
     unpermuted = np.empty((32, 784), np.uint8)
     unpermuted[:, pixels] = np.round((x.reshape(-1, 784).numpy() * 0.3081 + 0.1307) * 255)
@@ -178,7 +179,7 @@ def test_run_records_scores_and_extends_a_cell(tmp_path: Path, capsys: pytest.Ca
 
 def test_names_settings_and_folders() -> None:
     chosen = choose_stream("avalanche:PermutedMNIST:n_experiences=20,epochs=2")
-    assert stream_of(chosen).tasks == 20
+    assert chosen.make().tasks == 20
     assert chosen.label == "avalanche:PermutedMNIST:epochs=2,tasks=20"
     assert choose_stream(chosen.label).settings == chosen.settings
     assert stream_folder(chosen) == "avalanche.PermutedMNIST-v1_epochs=2_tasks=20"
@@ -189,12 +190,12 @@ def test_names_settings_and_folders() -> None:
     config = configuration(choose_stream(PERMUTED), choose_method("l2"))
     assert len(str(config.stream.digest)) == 64
     assert not configuration(choose_stream("avalanche:SplitMNIST"), choose_method("l2")).stream.digest
-    for name, facts in KNOWN.items():
+    for name, facts in BENCHMARKS.items():
         stream = supervised(f"avalanche:{name}")
-        assert stream.network().outputs == facts.classes
+        assert stream.network.outputs == facts.classes
         assert stream.info.name == f"avalanche:{name}"
         assert callable(Benchmark(name).function)
-    assert stream_of(choose_stream("avalanche:SplitCIFAR10:architecture=cnn")).network().inputs == (3, 32, 32)
+    assert create_stream("avalanche:SplitCIFAR10:architecture=cnn").network.inputs == (3, 32, 32)
 
 
 def failing(seed: int) -> Any:

@@ -18,7 +18,8 @@ from plasticity_bench.records.cells import POLICY, ROLLOUTS, find_cells
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.records.tables import COLUMNS, CONTROL_COLUMNS, ROLLOUT_COLUMNS
 from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of, stream_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.specs import layer_shapes
@@ -31,20 +32,21 @@ SHORT = ["shuffled-gridworld:tasks=3,rollouts=2", "slippery-ant-short:tasks=2,ro
 
 
 def stream_named(name: str) -> ControlStream:
-    stream = stream_of(choose_stream(name))
+    stream = create_stream(name)
     assert isinstance(stream, ControlStream)
     return stream
 
 
 def shorten_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rollouts of ants have 1,024 steps, not 2,048: an episode ends in each. Few updates."""
-    real = AntStream.ppo
-    monkeypatch.setattr(AntStream, "ppo", lambda self: replace(real(self), rollout=1024, epochs=2))
+    real = vars(AntStream)["ppo"].fget
+    short = property(lambda self: replace(real(self), rollout=1024, epochs=2))
+    monkeypatch.setattr(AntStream, "ppo", short)
 
 
 def play(stream: ControlStream, worlds: Worlds, steps: int, seed: int = 0) -> list[np.ndarray]:
     """Everything that ``steps`` random actions lead to, the same actions for every seed of the stack."""
-    rng, outputs = np.random.default_rng(seed), stream.network().outputs
+    rng, outputs = np.random.default_rng(seed), stream.network.outputs
     seeds, count = worlds.observations.shape[:2]
     seen = []
     for _ in range(steps):
@@ -63,7 +65,7 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_and_types(name: str) -> None:
     stream = stream_named(name)
-    ppo, spec = stream.ppo(), stream.network()
+    ppo, spec = stream.ppo, stream.network
     assert layer_shapes(spec)
     assert spec.log_std != stream.discrete
     assert (ppo.rollout * ppo.environments) % ppo.batch == 0
@@ -132,7 +134,7 @@ def test_a_checkpoint_after_a_task_and_in_one_is_read_back(
     stream = stream_named(text.replace("rollouts=1", "rollouts=2"))
 
     def agent() -> PPOLearner:
-        return PPOLearner(stream, method_of(choose_method("cbp:rate=0.01,maturity=10")), [0, 3])
+        return PPOLearner(stream, choose_method("cbp:rate=0.01,maturity=10").make(), [0, 3])
 
     whole, saved = agent(), []
     while not whole.finished:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from plasticity_bench.seeding import generator
-from plasticity_bench.tasks.gridworld import PIXELS, SIDE, ShuffledGridworld
+from plasticity_bench.tasks.gridworld import MAP_PIXELS, SIDE, ShuffledGridworld
 from plasticity_bench.tasks.gridworld_worlds import AHEAD, Gridworlds, Sight
 
 MOVES = {0: (-1, 0), 1: (1, 0), 2: (0, -1), 3: (0, 1)}  # up, down, left, right
@@ -126,15 +126,15 @@ def test_episodes_are_taken_in_order_and_redrawn_when_used_up() -> None:
 def test_each_task_shuffles_some_of_the_pixels_of_the_one_before() -> None:
     stream = ShuffledGridworld()
     orders = np.stack([stream.draw(7, task).pixels for task in range(6)])
-    np.testing.assert_array_equal(np.sort(orders, 1), np.tile(np.arange(PIXELS), (6, 1)))
+    np.testing.assert_array_equal(np.sort(orders, 1), np.tile(np.arange(MAP_PIXELS), (6, 1)))
     changed = (orders[1:] != orders[:-1]).sum(1)
     assert (changed <= stream.moved).all()
     assert changed.mean() > 0.8 * stream.moved
     assert (ShuffledGridworld(moved=0).draw(7, 5).pixels == orders[0]).all()
-    everywhere = ShuffledGridworld(moved=PIXELS).draw(7, 5).pixels
+    everywhere = ShuffledGridworld(moved=MAP_PIXELS).draw(7, 5).pixels
     assert (everywhere == orders[0]).mean() < 0.2
     with pytest.raises(ValueError, match="moved"):
-        ShuffledGridworld(moved=PIXELS + 1)
+        ShuffledGridworld(moved=MAP_PIXELS + 1)
 
 
 def test_a_task_depends_on_seed_and_index_alone() -> None:
@@ -186,5 +186,5 @@ def test_every_step_gives_fresh_arrays() -> None:
 
 def test_draws_come_from_the_seeds_data() -> None:
     np.testing.assert_array_equal(
-        ShuffledGridworld().draw(1, 0).pixels, generator(1, "data", 0).permutation(PIXELS)
+        ShuffledGridworld().draw(1, 0).pixels, generator(1, "data", 0).permutation(MAP_PIXELS)
     )

@@ -58,7 +58,7 @@ def genuine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLASTICITY_BENCH_CACHE", str(cache))
         for dataset in SETS:
-            mnist_data.load(dataset, root=source)
+            mnist_data.load_mnist(dataset, root=source)
     return source, cache
 
 
@@ -70,7 +70,7 @@ def test_published_files(
 
     source, cache = genuine
     monkeypatch.setenv("PLASTICITY_BENCH_CACHE", str(cache))
-    data = mnist_data.load(dataset)
+    data = mnist_data.load_mnist(dataset)
     assert data.train_images.shape == (60000, 784)
     assert data.test_images.shape == (10000, 784)
     root = tmp_path / "torchvision"
@@ -97,7 +97,7 @@ def test_published_files(
 def test_known_values(genuine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Facts told by others: the first labels, the class counts, the published mean and deviation."""
     monkeypatch.setenv("PLASTICITY_BENCH_CACHE", str(genuine[1]))
-    mnist, fashion = mnist_data.load("MNIST"), mnist_data.load("FashionMNIST")
+    mnist, fashion = mnist_data.load_mnist("MNIST"), mnist_data.load_mnist("FashionMNIST")
     assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -111,7 +111,9 @@ def test_known_values(genuine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
 def test_later_loads_are_light(genuine: tuple[Path, Path]) -> None:
     code = (
         "import sys, time; from plasticity_bench.tasks import mnist_data\n"
-        "start = time.perf_counter(); data = mnist_data.load('MNIST'); spent = time.perf_counter() - start\n"
+        "start = time.perf_counter()\n"
+        "data = mnist_data.load_mnist('MNIST')\n"
+        "spent = time.perf_counter() - start\n"
         "print(int(data.train_labels[0]), spent, [m for m in ('torch', 'torchvision', 'avalanche') "
         "if m in sys.modules])"
     )
@@ -139,12 +141,12 @@ def test_small_files(
     arrays = publish(dataset)
     before = {path: path.stat().st_mtime_ns for path in folders[0].rglob("*")}
     assert mnist_data.find(dataset).state == "packed"
-    check_small(mnist_data.load(dataset), arrays)
+    check_small(mnist_data.load_mnist(dataset), arrays)
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"Unpacking {dataset} once into {folders[1] / dataset}\n"
     assert {path: path.stat().st_mtime_ns for path in folders[0].rglob("*")} == before  # only ever read
-    check_small(mnist_data.load(dataset), arrays)
+    check_small(mnist_data.load_mnist(dataset), arrays)
     assert capsys.readouterr().err == ""
     assert mnist_data.find(dataset).state == "cached"
     left = {path.name for path in folders[1].rglob("*") if path.is_file()} - {".lock", "index.json"}
@@ -154,7 +156,7 @@ def test_small_files(
 def test_root_takes_the_place_of_the_data_folder(publish: Publish, tmp_path: Path) -> None:
     arrays = publish(into=tmp_path / "elsewhere" / "MNIST" / "raw")
     assert mnist_data.find("MNIST").state == "missing"
-    check_small(mnist_data.load(root=tmp_path / "elsewhere"), arrays)
+    check_small(mnist_data.load_mnist(root=tmp_path / "elsewhere"), arrays)
 
 
 def test_processes_at_once_unpack_once(
@@ -173,7 +175,7 @@ def test_processes_at_once_unpack_once(
 
     def work() -> None:
         start.wait(20)
-        check_small(mnist_data.load(), arrays)
+        check_small(mnist_data.load_mnist(), arrays)
 
     monkeypatch.setattr(mnist_data, "_materialise", slow)
     workers = [multiprocessing.get_context("fork").Process(target=work) for _ in range(3)]
@@ -204,13 +206,13 @@ def test_damaged_cache_is_made_again(
     damage: str, publish: Publish, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     arrays = publish()
-    mnist_data.load()
+    mnist_data.load_mnist()
     path = folders[1] / "MNIST" / "train_images.npy"
     before = path.read_bytes()
     CACHE_DAMAGES[damage](path)
     assert not path.exists() or path.read_bytes() != before
     capsys.readouterr()
-    check_small(mnist_data.load(), arrays)
+    check_small(mnist_data.load_mnist(), arrays)
     told = capsys.readouterr().err
     assert str(path) in told
     assert "making it again" in told
@@ -222,23 +224,23 @@ def test_damaged_cache_is_made_again(
 )
 def test_damaged_index(text: str, publish: Publish, folders: tuple[Path, Path]) -> None:
     arrays = publish()
-    mnist_data.load()
+    mnist_data.load_mnist()
     (folders[1] / "MNIST" / "index.json").write_text(text)
-    check_small(mnist_data.load(), arrays)
+    check_small(mnist_data.load_mnist(), arrays)
     assert json.loads((folders[1] / "MNIST" / "index.json").read_text())["format"] == mnist_data.FORMAT
 
 
 def test_cache_of_another_format_is_made_again(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = publish()
-    mnist_data.load()
+    mnist_data.load_mnist()
     monkeypatch.setattr(mnist_data, "FORMAT", mnist_data.FORMAT + 1)
     assert mnist_data.find("MNIST").state == "packed"
-    check_small(mnist_data.load(), arrays)
+    check_small(mnist_data.load_mnist(), arrays)
 
 
 def test_find_sees_a_changed_byte(publish: Publish, folders: tuple[Path, Path]) -> None:
     publish()
-    mnist_data.load()
+    mnist_data.load_mnist()
     path = folders[1] / "MNIST" / "test_images.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -256,7 +258,7 @@ def test_killed_while_writing(publish: Publish, folders: tuple[Path, Path]) -> N
     folder.mkdir(parents=True)
     (folder / ".train_images.npy.12345.tmp").write_bytes(b"half")
     (folder / "train_images.npy").write_bytes(b"old")
-    check_small(mnist_data.load(), arrays)
+    check_small(mnist_data.load_mnist(), arrays)
     assert not list(folder.glob(".*.tmp"))
 
 
@@ -269,13 +271,13 @@ def test_cache_folder_that_cannot_be_made(
     publish()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PLASTICITY_BENCH_CACHE", str(tmp_path / "file" / "cache"))
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert str(tmp_path / "file" / "cache") in said
     assert "PLASTICITY_BENCH_CACHE" in said
 
 
 def test_unknown_name() -> None:
-    assert 'did you mean "FashionMNIST"?' in message(lambda: mnist_data.load("FashonMNIST"))
+    assert 'did you mean "FashionMNIST"?' in message(lambda: mnist_data.load_mnist("FashonMNIST"))
     assert 'did you mean "MNIST"?' in message(lambda: mnist_data.find("MINST"))
 
 

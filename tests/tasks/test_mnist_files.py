@@ -44,7 +44,7 @@ def test_other_files_under_the_name_are_refused(
     published = dict(mnist_files.FILES["MNIST"])
     publish()
     monkeypatch.setitem(mnist_files.FILES, "MNIST", published)
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert str(folders[0] / "MNIST" / "raw" / IMAGES) in said
     assert "f68b3c2dcbeaaa9fbdd348bbdeb94873" in said
 
@@ -68,7 +68,7 @@ def test_damaged_file(damage: str, name: str, publish: Publish, folders: tuple[P
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     found = mnist_data.find("MNIST")
     assert found.state == "damaged"
-    for said in (message(mnist_data.load), found.problem):
+    for said in (message(mnist_data.load_mnist), found.problem):
         assert str(path) in said
         assert "damaged" in said
         assert "copy it there again" in said
@@ -81,7 +81,7 @@ def test_files_that_torchvision_cannot_read(
 ) -> None:
     """Whatever the data set classes raise becomes one line. The checksum agrees, so they come to see it."""
     publish(damage=lambda name, content: DAMAGES[damage](content) if name == IMAGES else content)
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert said.startswith(f"cannot unpack MNIST in {folders[1] / 'MNIST'}: ")
     assert not list(folders[1].rglob("*ubyte"))  # no half-unpacked file stays behind
 
@@ -97,15 +97,15 @@ def test_files_that_torchvision_cannot_read(
 )
 def test_idx_that_torchvision_cannot_read(content: bytes, publish: Publish) -> None:
     publish(damage=lambda name, good: gzip.compress(content) if name == IMAGES else good)
-    assert message(mnist_data.load).startswith("cannot unpack MNIST in ")
+    assert message(mnist_data.load_mnist).startswith("cannot unpack MNIST in ")
 
 
 def test_missing_and_offline(publish: Publish, folders: tuple[Path, Path]) -> None:
     publish()
     raw = folders[0] / "MNIST" / "raw"
     (raw / IMAGES).unlink()
-    assert mnist_data.find("MNIST") == mnist_data.Found("missing", raw, IMAGES)
-    said = message(mnist_data.load)
+    assert mnist_data.find("MNIST") == mnist_data.DataStatus("missing", raw, IMAGES)
+    said = message(mnist_data.load_mnist)
     missing = re.search(r"; missing: (.*?), looked in ", said)
     assert missing is not None
     assert missing[1] == IMAGES  # the three others are there
@@ -115,7 +115,7 @@ def test_missing_and_offline(publish: Publish, folders: tuple[Path, Path]) -> No
 
 def test_no_such_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PLASTICITY_BENCH_DATA", str(tmp_path / "typo"))
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert f"looked in {tmp_path / 'typo' / 'MNIST' / 'raw'} (no such folder)" in said
     for name in mnist_files.FILES["MNIST"]:
         assert name in said
@@ -154,7 +154,7 @@ def test_download(publish: Publish, mirror: Path, folders: tuple[Path, Path]) ->
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(7)
     try:
-        check_small(mnist_data.load(), arrays)
+        check_small(mnist_data.load_mnist(), arrays)
         assert socket.getdefaulttimeout() == 7
     finally:
         socket.setdefaulttimeout(before)
@@ -163,13 +163,13 @@ def test_download(publish: Publish, mirror: Path, folders: tuple[Path, Path]) ->
         path.unlink()
     for path in (folders[1] / "MNIST").glob("*.npy"):
         path.unlink()
-    check_small(mnist_data.load(), arrays)  # made again from what was downloaded
+    check_small(mnist_data.load_mnist(), arrays)  # made again from what was downloaded
 
 
 def test_download_of_a_damaged_file(publish: Publish, mirror: Path) -> None:
     publish(into=mirror)
     (mirror / IMAGES).write_bytes(b"<html>please log in to this network</html>")
-    assert message(mnist_data.load).startswith("MNIST is not here and could not be downloaded")
+    assert message(mnist_data.load_mnist).startswith("MNIST is not here and could not be downloaded")
 
 
 def test_interrupted_download_is_taken_up_again(
@@ -181,7 +181,7 @@ def test_interrupted_download_is_taken_up_again(
     (own / IMAGES).write_bytes(truncate((mirror / IMAGES).read_bytes()))
     for name in arrays:  # torchvision would take these unseen
         (own / name.removesuffix(".gz")).write_bytes(make_idx(np.zeros((1, 28, 28), np.uint8)))
-    check_small(mnist_data.load(), arrays)
+    check_small(mnist_data.load_mnist(), arrays)
 
 
 # ---- other input
@@ -199,7 +199,7 @@ def test_full_disk(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(mnist_files, "_through_avalanche", full)
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert "No space left on device" in said
     assert "free space" in said
     assert "downloaded" not in said
@@ -217,7 +217,7 @@ def test_standard_output_is_left_alone(
         return original(root)
 
     monkeypatch.setattr(mnist_files, "_avalanche", lambda dataset: talkative)
-    mnist_data.load()
+    mnist_data.load_mnist()
     out, err = capsys.readouterr()
     assert out == ""
     assert "Downloading" in err
@@ -226,6 +226,6 @@ def test_standard_output_is_left_alone(
 def test_avalanche_that_cannot_be_imported(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     publish()
     monkeypatch.setitem(sys.modules, "avalanche.benchmarks.datasets.external_datasets.mnist", None)
-    said = message(mnist_data.load)
+    said = message(mnist_data.load_mnist)
     assert said.startswith("cannot import Avalanche to unpack MNIST: ")
     assert "$HOME" in said

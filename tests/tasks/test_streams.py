@@ -12,10 +12,11 @@ import torch
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import STREAMS, SUITES
-from plasticity_bench.registry.choices import choose_stream, stream_of
+from plasticity_bench.registry.choices import choose_stream
+from plasticity_bench.registry.create import create_stream
 from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.base import SupervisedStream
-from plasticity_bench.tasks.images import Draw, Images, ImageTasks
+from plasticity_bench.tasks.images import ImageDraw, Images, ImageTasks
 from plasticity_bench.tasks.threshold_units import BitFlipTasks, Target
 from tests.support.learners import supervised
 from tests.support.mnist_files import MNIST, needs_mnist
@@ -44,19 +45,19 @@ def test_info_is_complete(name: str) -> None:
     assert info.deviations, "every stream says what it changes of its source, or leaves open"
     assert info.summary
     assert info.seeds >= 4
-    assert 0 <= info.warmup_tasks < stream_of(chosen).tasks
+    assert 0 <= info.warmup_tasks < chosen.make().tasks
 
 
 def test_suites_name_streams_that_exist() -> None:
     for suite in SUITES.values():
         for text in suite.streams:
-            stream_of(choose_stream(text))
+            create_stream(text)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_tasks_have_the_shapes_of_the_network(name: str) -> None:
     stream = small(name)
-    spec, task = stream.network(), source(stream).task(1)
+    spec, task = stream.network, source(stream).task(1)
     x, y = task.batches(2, 5)
     assert x.shape == (3, 2, stream.batch, *spec.inputs)
     assert x.dtype == torch.float32
@@ -116,7 +117,7 @@ def test_unknown_settings_are_refused() -> None:
         ("permuted-digit", 'did you mean "permuted-digits"'),
     ]:
         with pytest.raises(InputError, match=message):
-            stream_of(choose_stream(text))
+            create_stream(text)
 
 
 def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +183,9 @@ def test_flips_change_that_many_slow_bits(flips: int) -> None:
 
 @needs_mnist
 def test_permuted_mnist_permutes_train_and_test_alike_and_leaves_task_0() -> None:
-    from plasticity_bench.tasks.mnist_data import load
+    from plasticity_bench.tasks.mnist_data import load_mnist
 
-    data, stream = load(), small("permuted-mnist")
+    data, stream = load_mnist(), small("permuted-mnist")
     opened = source(stream, (0,))
     test = torch.cat([x for x, _ in opened.task(0).evaluation()], 1)
     assert test.shape == (1, 10_000, 1, 28, 28)
@@ -204,9 +205,9 @@ def test_permuted_mnist_permutes_train_and_test_alike_and_leaves_task_0() -> Non
 
 @needs_mnist
 def test_random_labels_are_a_shuffle_on_the_same_images() -> None:
-    from plasticity_bench.tasks.mnist_data import load
+    from plasticity_bench.tasks.mnist_data import load_mnist
 
-    data, stream = load(), small("random-label-mnist")
+    data, stream = load_mnist(), small("random-label-mnist")
     opened = source(stream, (6,))
     pairs = []
     for index in (0, 1):
@@ -236,11 +237,11 @@ def test_permutation_is_avalanches(tmp_path: Path) -> None:
     """The same pixel permutation through Avalanche's PermutedMNIST gives the same images and labels."""
     from avalanche.benchmarks.classic import PermutedMNIST
 
-    from plasticity_bench.tasks.mnist_data import load
+    from plasticity_bench.tasks.mnist_data import load_mnist
 
     shutil.copytree(MNIST, tmp_path / "MNIST" / "raw")
     theirs = PermutedMNIST(n_experiences=2, seed=3, dataset_root=tmp_path)
-    data = load()
+    data = load_mnist()
     places = (0, 1, 777, 59_999)
     rows = np.argsort(data.train_labels, kind="stable")[list(places)]  # Avalanche sorts the images by class
     their_rng = np.random.RandomState(3)
@@ -251,7 +252,7 @@ def test_permutation_is_avalanches(tmp_path: Path) -> None:
             Images.of(data.train_images, data.train_labels, CPU, 0.0, 255.0),
             None,
             [0],
-            lambda seed, index, pixels=pixels: Draw(order=rows, pixels=pixels),  # type: ignore[misc]
+            lambda seed, index, pixels=pixels: ImageDraw(order=rows, pixels=pixels),  # type: ignore[misc]
             4,
             (784,),
             torch.float32,

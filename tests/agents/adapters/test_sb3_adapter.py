@@ -27,7 +27,8 @@ from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec
 from tests.support.attached import INSTANCES
 from tests.support.method_names import ALWAYS_ON, ARCHITECTURES
@@ -105,7 +106,7 @@ def test_l2_is_the_optimizers_weight_decay_bit_for_bit(algorithm: str, optimizer
 class Penalty(Method):
     """L2 as a penalty."""
 
-    info: ClassVar[MethodInfo] = MethodInfo(name="penalty", summary="L2", paper="none")
+    info: ClassVar[MethodInfo] = MethodInfo(name="penalty", summary="L2")
 
     def penalty(self, layers: Any) -> torch.Tensor:
         return sum((p.square().sum() * 0.05 for layer in layers for p in layer.parameters()), torch.zeros(()))
@@ -265,7 +266,7 @@ def test_architectures_are_those_of_the_learner_and_survive_saving(name: str, al
     for policy in (loaded.policy, ArchitecturePolicy.load(cast(str, policies), device="cpu")):
         assert torch.equal(policy.predict_values(x), model.policy.predict_values(x))
     ours = chains(loaded.policy)["critic"].layers
-    spec = method_of(choose_method(name)).network(NetworkSpec((4,), 1, (7,), activation="tanh"))
+    spec = create_method(name).network(NetworkSpec((4,), 1, (7,), activation="tanh"))
     stack = StackedNetwork(spec, SeedRng((0,), "init"), torch.device("cpu"), torch.float32)
     with torch.no_grad():
         for mine, theirs in zip(trainable(ours), trainable(stack.layers), strict=True):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from plasticity_bench.agents.layers import Layer
-from plasticity_bench.agents.methods import Method, MethodInfo
+from plasticity_bench.agents.methods import Method, MethodInfo, Paper
 from plasticity_bench.agents.methods.composed import composed
 from plasticity_bench.agents.methods.decay import L2
 from plasticity_bench.agents.supervised import SupervisedLearner
@@ -21,7 +21,7 @@ from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_of
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.settings import split_parts
 from plasticity_bench.specs import NetworkSpec
 from tests.support.learners import DIGITS, finish, learner, supervised
@@ -51,13 +51,14 @@ def test_layer_norm_and_decay_are_both_by_hand() -> None:
 
 
 calls: list[str] = []
+PAPER, ELSEWHERE = Paper("A, B", "One", 2020, arxiv="2001.00001"), Paper("C, D", "Two", 2021, doi="10.1000/1")
 
 
 @dataclass
 class First(Method):
     """Has a penalty and a boundary hook that it is not to be told of."""
 
-    info = MethodInfo("first", "a", "none")
+    info = MethodInfo("first", "a", (PAPER, ELSEWHERE))
 
     def penalty(self, layers: Sequence[Layer]) -> torch.Tensor:
         return layers[0].weight.square().sum((-1, -2))
@@ -73,7 +74,9 @@ class First(Method):
 class Second(Method):
     """Has a penalty and is told of boundaries."""
 
-    info = MethodInfo("second", "b", "none", task_boundaries=True, search_space={"size": (1, 2)}, version=3)
+    info = MethodInfo(
+        "second", "b", (ELSEWHERE,), task_boundaries=True, search_space={"size": (1, 2)}, version=3
+    )
     size: float = 2.0
 
     def penalty(self, layers: Sequence[Layer]) -> torch.Tensor:
@@ -92,6 +95,9 @@ def test_hooks_run_in_order_and_penalties_add_up() -> None:
     assert cls.info.name == "first+second"
     assert cls.info.task_boundaries
     assert cls.info.version == 3
+    assert cls.info.family == "combinations"
+    assert cls.info.papers == (PAPER, ELSEWHERE)
+    assert cls.info.citation == "A 2020, One, arXiv:2001.00001; C 2021, Two, doi:10.1000/1"
     assert cls.info.search_space == {"second.size": (1, 2)}
     made = cls((First(), Second()))
     assert [made.uses(hook) for hook in ("penalty", "before_update", "after_update")] == [True, False, True]
@@ -177,7 +183,7 @@ def test_splitting() -> None:
     ("text", "settings", "phrase"),
     [
         ("layer-norm+srye", {}, 'unknown method "srye": did you mean "syre"?'),
-        ("layer-norm+", {}, "a method is missing beside a +"),
+        ("layer-norm+", {}, "a method is missing next to a +"),
         ("l2+l2:strength=1", {}, "not with itself"),
         ("layer-norm+l2", {"strength": "1"}, "l2.KEY"),
         ("layer-norm+l2", {"l2.strenght": "1"}, 'did you mean "strength"?'),
@@ -188,7 +194,7 @@ def test_splitting() -> None:
 )
 def test_mistakes_are_one_line(text: str, settings: dict[str, str], phrase: str) -> None:
     with pytest.raises(InputError) as caught:
-        method_of(choose_method(text, settings))
+        choose_method(text, settings).make()
     assert phrase in str(caught.value)
     assert "\n" not in str(caught.value)
 

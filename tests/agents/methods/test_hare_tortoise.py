@@ -11,7 +11,7 @@ from plasticity_bench.agents.methods.hare_tortoise import HareTortoise
 from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from tests.support.learners import few_test_images, learner
 from tests.support.method_bench import Bench
 
@@ -22,7 +22,7 @@ MNIST = "permuted-mnist:tasks=2,images=640"
 @pytest.mark.parametrize("clear", [False, True])
 def test_the_tortoise_is_the_average_of_the_hare(kind: str, clear: bool) -> None:
     method = HareTortoise(decay=0.8, period=3, clear=clear)
-    bench, plain = Bench(method, kind, "adam"), Bench(method_of(choose_method("none")), kind, "adam")
+    bench, plain = Bench(method, kind, "adam"), Bench(create_method("none"), kind, "adam")
     tortoise = [p.detach().numpy().copy() for p in trainable(bench.layers)]
     for update in range(1, 8):
         bench.step()
@@ -88,6 +88,6 @@ def test_in_batch_norm_the_running_statistics_are_averaged_and_returned_too() ->
 @pytest.mark.parametrize(("text", "phrase"), [("decay=1", "below 1"), ("period=-1", "negative")])
 def test_mistakes_are_one_line(text: str, phrase: str) -> None:
     with pytest.raises(InputError) as caught:
-        method_of(choose_method(f"hare-tortoise:{text}"))
+        create_method(f"hare-tortoise:{text}")
     assert phrase in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from plasticity_bench.agents.networks import (
 )
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec
 from tests.support.learners import few_test_images, finish, learner
 from tests.support.method_bench import Bench
@@ -36,7 +36,7 @@ def quickly_tested(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network_of(method: str, spec: NetworkSpec) -> StackedNetwork:
-    changed = method_of(choose_method(method)).network(spec)
+    changed = create_method(method).network(spec)
     made = StackedNetwork(changed, SeedRng(SEEDS, "init"), torch.device("cpu"), torch.float64)
     made.rng = SeedRng(SEEDS, "method")
     return made
@@ -254,8 +254,8 @@ def test_projected_weights_keep_their_initial_norm_and_direction_of_change(strea
 
 
 def test_projection_scales_what_the_optimizer_left() -> None:
-    bench = Bench(method_of(choose_method("normalize-and-project:output=true")), "normalised", "adam")
-    twin = Bench(method_of(choose_method("none")), "normalised", "adam")
+    bench = Bench(create_method("normalize-and-project:output=true"), "normalised", "adam")
+    twin = Bench(create_method("none"), "normalised", "adam")
     starts = [layer.weight.detach().clone() for layer in bench.layers]
     for layer in twin.layers[:-1]:
         layer.bias.data.zero_()
@@ -292,6 +292,6 @@ def test_parts_of_normalize_and_project_can_be_left_out() -> None:
 )
 def test_mistakes_are_one_line(text: str, phrase: str) -> None:
     with pytest.raises(InputError) as caught:
-        method_of(choose_method(text))
+        create_method(text)
     assert phrase in str(caught.value)
     assert "\n" not in str(caught.value)

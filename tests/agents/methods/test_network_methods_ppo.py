@@ -75,7 +75,7 @@ def test_an_injection_leaves_policy_and_values_as_they_are(kind: str) -> None:
     made, plain = agent("plasticity-injection:after=1", (0, 1), stream), agent("none", (0, 1), stream)
     made.advance()
     plain.advance()
-    x = torch.randn(2, 50, *stream.network().inputs)
+    x = torch.randn(2, 50, *stream.network.inputs)
     for ours, theirs in zip(made.parts, plain.parts, strict=True):
         torch.testing.assert_close(ours.network.forward(x), theirs.network.forward(x))
         assert len(ours.layers[1].branches) == 2
@@ -100,11 +100,11 @@ def test_the_kept_policy_of_an_injected_network_acts_as_it_did() -> None:
     torch.save(made.policy_state(1), file)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    network = StackedNetwork(stream.network(), SeedRng([9], "init"), torch.device("cpu"), torch.float32)
+    network = StackedNetwork(stream.network, SeedRng([9], "init"), torch.device("cpu"), torch.float32)
     with torch.no_grad():
         for parameter, saved in zip(trainable(network.layers), state["weights"], strict=True):
             parameter[0].copy_(saved)
-    x = torch.randn(2, 50, *stream.network().inputs)
+    x = torch.randn(2, 50, *stream.network.inputs)
     without = network.forward(x[1:])
     network.load_extras(state)
     torch.testing.assert_close(network.forward(x[1:])[0], made.actor.network.forward(x)[1])

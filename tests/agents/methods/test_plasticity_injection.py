@@ -15,7 +15,7 @@ from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.running.plan import open_cells
 from tests.support.learners import few_test_images, finish, learner
 
@@ -203,4 +203,4 @@ def test_what_cannot_be_done_is_told_in_one_line() -> None:
         learner("hare-tortoise+plasticity-injection")
     for text, phrase in (("after=-1", "negative"), ("head=0", "at least 1")):
         with pytest.raises(InputError, match=phrase):
-            method_of(choose_method(f"plasticity-injection:{text}"))
+            create_method(f"plasticity-injection:{text}")

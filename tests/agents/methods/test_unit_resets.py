@@ -18,7 +18,7 @@ from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from tests.support.learners import learner
 from tests.support.unit_bench import BATCH, CPU, SEEDS, Arrays, Bench, Units, run
@@ -222,8 +222,8 @@ def test_reset_units_say_nothing_and_the_others_the_same(spec: NetworkSpec) -> N
     ],
 )
 def test_stack_and_plain_network_reset_alike(name: str) -> None:
-    plain_method = method_of(choose_method(name))
-    bench = Bench(plain_method.network(CONVOLUTION), method_of(choose_method(name)))
+    plain_method = create_method(name)
+    bench = Bench(plain_method.network(CONVOLUTION), create_method(name))
     alone = StackedNetwork(bench.spec, SeedRng([SEEDS[1]], "init"), CPU, torch.float64)
     optimizer = FlatOptimizer(alone.flat, alone.gradient, OptimizerSpec("adam", 0.01))
     layers = []

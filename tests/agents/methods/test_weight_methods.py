@@ -20,7 +20,7 @@ from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import choose_method, method_of
+from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from tests.support.method_bench import SEEDS, SPECS, Bench, Tensors
 
@@ -204,4 +204,4 @@ def test_resets_change_exactly_the_last_layers_and_clear_their_moments(
 )
 def test_settings_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(InputError):
-        method_of(choose_method(text))
+        create_method(text)
