@@ -51,7 +51,7 @@ class Results:
             (stream.name, row.method): values
             for stream in self.scores.streams
             for row in stream.rows
-            if row.cell.config["method"]["source"] == "builtin"
+            if row.cell.config.method.source == "builtin"
             if (values := row.by_seed("retained_plasticity")) and not np.isnan(list(values.values())).any()
         }
 

@@ -142,7 +142,7 @@ def train(runs: Path, jobs: Sequence[CellPlan], workers: int, storm: Storm | Non
             passes += 1
             try:
                 with storm or nullcontext():
-                    launch.train(open_cells(runs, jobs, SEEDS), workers, ["cpu"], console)
+                    launch.train_missing(open_cells(runs, jobs, SEEDS), workers, ["cpu"], console)
                 break
             except RunFailed as failed:
                 killed = [line for line in failed.lines if "worker process was killed" in line]

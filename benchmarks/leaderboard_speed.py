@@ -7,7 +7,6 @@ file. Parts are the times between the lines that the command prints. Exit code 1
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -20,12 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import asdict
 
 from plasticity_bench.processes.workers import Workers, usable_cores
 from plasticity_bench.records.cells import open_cell
+from plasticity_bench.records.documents import SeedRecord
 from plasticity_bench.records.tables import COLUMNS, WHOLE
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.storage.files import sha256
+from tests.support.documents import made_config, made_origin
 
 #: Diagnostics are measured at every so many tasks, as real runs do.
 EVERY = 6
@@ -64,30 +66,23 @@ def write(runs: Path, method: str, fake: Fake) -> int:
     """Records a cell; returns the bytes of its tables."""
     known = list(STREAMS)
     stream = f"{known[fake.stream % len(known)]}-v{1 + fake.stream // len(known)}"
-    config = {
-        "stream": {
+    name = method.partition(":")[0]
+    config = made_config(
+        {
             "name": stream.rpartition("-v")[0],
-            "version": 1,
-            "label": stream.rpartition("-v")[0],
             "summary": f"a made-up stream called {stream}",
-            "source": "none: synthetic records",
             "settings": {"lr": 0.001},
             "tasks": fake.tasks,
-            "chance": 0.1,
-            "score": "online_performance",
-            "warmup_tasks": 0,
-            "unit": "accuracy",
         },
-        "method": {
-            "name": method.partition(":")[0],
+        {
+            "name": name,
             "label": method,
             "settings": {},
             "summary": f"what {method} does",
             "paper": f"A. Author, A paper on {method}, arXiv 0000.00000",
             "task_boundaries": method == "reset",
-            "source": "builtin",
         },
-    }
+    )
     cell = open_cell(runs, stream, f"{method.replace(':', '-').replace('=', '-')}-0123abcd", config)
     rng = np.random.default_rng([fake.stream, fake.method])
     end = rng.uniform(0.3, 0.75) if fake.method else 0.4
@@ -100,14 +95,9 @@ def write(runs: Path, method: str, fake: Fake) -> int:
         table["dormant_fraction"] = rng.uniform(0, 1, fake.tasks)
         data = to_table(table).encode()
         cell.table_path(seed).write_bytes(data)
-        origin = {"device": "cpu", "hardware": {"cpu": "made up", "threads": 1}, "stack": fake.seeds}
-        origin |= {
-            "seconds": 10.0 + fake.method,
-            "seed": seed,
-            "sha256": sha256(data),
-            "versions": {"numpy": "0"},
-        }
-        cell.table_path(seed).with_suffix(".json").write_text(json.dumps(origin, indent=1))
+        origin = made_origin(10.0 + fake.method, fake.seeds)
+        record = SeedRecord(**asdict(origin), seed=seed, sha256=sha256(data))
+        cell.table_path(seed).with_suffix(".json").write_bytes(record.to_bytes())
         size += len(data)
     return size
 

@@ -60,15 +60,15 @@ def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[li
     """stream, method, settings, seed, and the scores; trains what is missing."""
     processes, devices = launch.workers(workers, device)
     planned = open_cells(runs, plans(), seeds)
-    launch.train(planned, processes, devices, Console(stderr=True))
+    launch.train_missing(planned, processes, devices, Console(stderr=True))
     found: list[list[object]] = []
     for stream in score([item.cell for item in planned]).streams:
         for row in sorted(stream.rows, key=lambda row: row.method):
-            method = row.cell.config["method"]
+            method = row.cell.config.method
             own = [
                 stream.name,
-                method["name"],
-                *(method["settings"].get(name, "") for name in ("lr", "strength", "sigma")),
+                method.name,
+                *(method.settings.get(name, "") for name in ("lr", "strength", "sigma")),
             ]
             for i, seed in enumerate(row.seeds):
                 found.append([*own, seed, *(f"{row.values[name][i]:.9g}" for name in COLUMNS)])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import POLICY, Cell, read_cell
-from plasticity_bench.specs import NetworkSpec
 from plasticity_bench.storage.files import write_bytes
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _stream(cell: Cell) -> ControlStream:
     from plasticity_bench.registry.create import create_stream
     from plasticity_bench.tasks.base import ControlStream
 
-    stream = create_stream(str(cell.config["stream"]["label"]))
+    stream = create_stream(cell.config.stream.label)
     if not isinstance(stream, ControlStream):
         raise InputError(f"nobody acts on {cell.stream}: there is nothing to watch; try plot")
     return stream
@@ -112,8 +111,7 @@ def _policy(cell: Cell, seed: int) -> Any:
         kept = [s for s in cell.seeds() if cell.table_path(s).with_suffix(POLICY).exists()]
         which = f"policies are kept of the seeds {', '.join(map(str, kept))}" if kept else "run it again"
         raise InputError(f"no policy of seed {seed} in {cell.path}; {which}")
-    spec = NetworkSpec.of_record(cell.config["network"])
-    network = StackedNetwork(spec, SeedRng([seed], "init"), torch.device("cpu"), torch.float32)
+    network = StackedNetwork(cell.config.network, SeedRng([seed], "init"), torch.device("cpu"), torch.float32)
     try:
         state = torch.load(path, weights_only=True)
         with torch.no_grad():

@@ -20,7 +20,8 @@ def _recorded(spec: Any) -> dict[str, Any]:
     """As config.json holds it: a field that came later is left out at its default, so that what existed
     before is recorded as it was then."""
     defaults = {f.name: f.default for f in fields(spec)}
-    return {k: v for k, v in asdict(spec).items() if k not in YOUNGER or v != defaults[k]}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
+    return {k: v for k, v in plain.items() if k not in YOUNGER or v != defaults[k]}
 
 
 @dataclass(frozen=True)
@@ -137,3 +138,5 @@ class PPOSpec:
     normalize_advantage: bool = True  # in every minibatch
     normalize_observations: bool = False  # running mean and deviation, clipped to +-10
     normalize_rewards: bool = False  # running deviation of the discounted return, clipped to +-10
+
+    recorded = _recorded

@@ -133,7 +133,7 @@ def _stream_json(stream: StreamScores) -> dict[str, Any]:
     none = stream.row("none")
     return {
         "stream": stream.name,
-        "config": stream.rows[0].cell.config["stream"] if stream.rows else None,
+        "config": stream.rows[0].cell.config.stream.as_json() if stream.rows else None,
         "none_loses_plasticity": loses_plasticity(none) if none else None,
         "methods": [
             {**_row_json(row), **_place_json(place)}
@@ -190,9 +190,8 @@ def _or_none(value: float) -> float | None:
 def _title(stream: StreamScores) -> str:
     if not stream.rows:
         return stream.name
-    config = stream.rows[0].cell.config["stream"]
-    unit = config.get("unit", "performance")
-    return f"{stream.name}: {config['tasks']} tasks, {unit}, chance {number(float(config['chance']))}"
+    config = stream.rows[0].cell.config.stream
+    return f"{stream.name}: {config.tasks} tasks, {config.unit}, chance {number(config.chance)}"
 
 
 def _metrics_that_fit(console: Console) -> list[str]:

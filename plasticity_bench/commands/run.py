@@ -184,8 +184,8 @@ def run(args: argparse.Namespace) -> int:
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
         if cluster is None:
-            launch.train(planned, workers, devices, messages)
-        elif not submitted.train(args.runs, planned, cluster, args.wait, messages):
+            launch.train_missing(planned, workers, devices, messages)
+        elif not submitted.submit_missing(args.runs, planned, cluster, args.wait, messages):
             submitted.say_next(args.runs, messages)
             return 0
     _print(args, planned)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.registry.choices import choose_method, choose_stream
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
-    from plasticity_bench.submissions.model import Submitter
+    from plasticity_bench.submissions.documents import Submitter
     from plasticity_bench.submissions.writer import (
         find_submission,
         missing,
@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
         plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
         wanted.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
     planned = [item for plan, lacking in wanted if lacking for item in open_cells(args.runs, [plan], lacking)]
-    launch.train(planned, workers, devices, Console(stderr=True))
-    given = found.method["submitter"] if found else {"name": "", "link": ""}
-    submitter = Submitter(args.by or given["name"], args.link or given["link"])
+    launch.train_missing(planned, workers, devices, Console(stderr=True))
+    given = found.method.submitter if found and found.method else Submitter()
+    submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)
     _tell(args, args.out / name, done)
     return 0
@@ -90,10 +90,11 @@ def _options(args: argparse.Namespace) -> str:
 
 def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
     """What was written, what it lacks, and what comes next."""
-    import json
+    from plasticity_bench.storage.documents import parse_document
+    from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
 
-    document = json.loads((folder / "method.json").read_text())
-    scores = json.loads((folder / "scores.json").read_text())
+    document = parse_document((folder / "method.json").read_bytes(), MethodDocument)
+    scores = parse_document((folder / "scores.json").read_bytes(), ScoresDocument)
     words = {
         "new": "wrote",
         "extended": "extended",
@@ -101,16 +102,16 @@ def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
         "identical": "identical, nothing to write:",
     }
     print(f"{words[done]} {folder}/")
-    for stream, entry in document["streams"].items():
-        metric = scores["streams"][stream]["metrics"]["retained_plasticity"]
-        score = "unknown" if metric["point"] is None else f"{metric['point']:.3f}"
-        best = f"; best of {entry['tuning']['budget']} configurations" if "tuning" in entry else ""
-        print(f"  {stream}: {len(entry['seeds'])} seeds, retained plasticity {score}{best}")
+    for stream, entry in document.streams.items():
+        metric = scores.streams[stream].metrics["retained_plasticity"]
+        score = "unknown" if metric.point is None else f"{metric.point:.3f}"
+        best = f"; best of {entry.tuning.budget} configurations" if entry.tuning else ""
+        print(f"  {stream}: {len(entry.seeds)} seeds, retained plasticity {score}{best}")
     lacking = {
         reference
-        for stream, entry in document["streams"].items()
-        for reference, seeds in scores["streams"][stream]["references"].items()
-        if set(entry["seeds"]) - set(seeds) and reference != document["method"]["label"]
+        for stream, entry in document.streams.items()
+        for reference, seeds in scores.streams[stream].references.items()
+        if set(entry.seeds) - set(seeds) and reference != document.method.label
     }
     command = "python -m plasticity_bench"
     for reference in sorted(lacking):

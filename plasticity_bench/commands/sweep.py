@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plasticity_bench.records.documents import SweepTable
 
 SUMMARY = "tune methods: as many configurations for each, on seeds of their own"
 
@@ -67,22 +70,22 @@ def run(args: argparse.Namespace) -> int:
             for plan in of_method
             for item in open_cells(args.out, plan.cells(), seeds)
         ]
-        if not submitted.train(args.out, everything, cluster, args.wait, messages):
+        if not submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
             submitted.say_next(args.out, messages)
             return 0
     for index, of_method in enumerate(plans, start=1):
         method = of_method[0].method
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
         planned = [open_cells(args.out, plan.cells(), seeds) for plan in of_method]
-        launch.train([item for items in planned for item in items], workers, devices, messages)
+        launch.train_missing([item for items in planned for item in items], workers, devices, messages)
         for plan, items in zip(of_method, planned, strict=True):
-            found = sweep.summarise(plan, items, seeds, args.design)
-            path = sweep.write(args.out, found)
+            found = sweep.sweep_table(plan, items, seeds, args.design)
+            path = sweep.write_sweep(args.out, found)
             tables.append(found)
             if not args.json:
                 _print(found, path, console)
     if args.json:
-        print(json.dumps(tables, indent=1))
+        print(json.dumps([table.as_json() for table in tables], indent=1))
     else:
         methods = " ".join(args.method)
         console.print("next: the chosen configurations on the seeds that are reported", highlight=False)
@@ -92,19 +95,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(found: dict[str, Any], path: Path, console: Any) -> None:
+def _print(found: SweepTable, path: Path, console: Any) -> None:
     from plasticity_bench.terminal import make_table, number
 
     table = make_table("", "score", "seconds", "method")
-    scores = [float("nan") if row["score"] is None else row["score"] for row in found["configurations"]]
+    scores = [float("nan") if row.score is None else row.score for row in found.configurations]
     order = sorted(range(len(scores)), key=lambda i: (scores[i] != scores[i], -scores[i]))
     for i in order:
-        row = found["configurations"][i]
-        mark = "chosen" if i == found["chosen"] else "default" if not row["settings"] else ""
-        table.add_row(mark, number(scores[i]), f"{row['seconds']:.1f}", row["label"])
-    console.print(f"{found['stream']}: {found['method']}, {found['budget']} configurations", highlight=False)
+        row = found.configurations[i]
+        mark = "chosen" if i == found.chosen else "default" if not row.settings else ""
+        table.add_row(mark, number(scores[i]), f"{row.seconds:.1f}", row.label)
+    console.print(f"{found.stream}: {found.method}, {found.budget} configurations", highlight=False)
     console.print(table)
-    total = sum(row["seconds"] for row in found["configurations"])
+    total = sum(row.seconds for row in found.configurations)
     console.print(
-        f"{found['objective']}; {total:.0f} s of training in all; written to {path}\n", highlight=False
+        f"{found.objective}; {total:.0f} s of training in all; written to {path}\n", highlight=False
     )

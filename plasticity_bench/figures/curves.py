@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plasticity_bench.figures.styles import GREY, PANELS, Style, split, wrapped
+from plasticity_bench.records.documents import StreamRecord
 from plasticity_bench.scoring.scores import CellScores, StreamScores
 from plasticity_bench.stats.bootstrap import mean_band
 
@@ -40,7 +41,7 @@ class StreamCurves:
     """All that the figure of a stream shows; quantity -> curves, those in colour first and best first."""
 
     name: str
-    config: Mapping[str, Any]
+    config: StreamRecord
     curves: Mapping[str, Sequence[Curve]]
     seeds: tuple[int, ...]  # numbers of seeds
     grey: int
@@ -54,7 +55,7 @@ def curves_of(stream: StreamScores, styles: Mapping[str, Style]) -> StreamCurves
     found = {name: [curve for row, style in rows if (curve := _curve(row, name, style))] for name in names}
     return StreamCurves(
         stream.name,
-        stream.rows[0].cell.config["stream"],
+        stream.rows[0].cell.config.stream,
         {name: curves for name, curves in found.items() if curves},
         tuple(sorted({len(row.seeds) for row in stream.rows})),
         len(rest),
@@ -74,12 +75,12 @@ def learning_curves(stream: StreamCurves) -> Figure:
     main = figure.add_axes((0.065, BOTTOM, right - 0.065, TOP - BOTTOM))
     _draw(main, stream.curves["performance"])
     config = stream.config
-    smoothing = _smoothing(config["tasks"])
+    smoothing = _smoothing(config.tasks)
     detail = f", mean over {smoothing} tasks" if smoothing > 1 else ""
-    main.set(xlabel="task", ylabel=f"{config['score'].replace('_', ' ')} ({_unit(config)}{detail})")
+    main.set(xlabel="task", ylabel=f"{config.score.replace('_', ' ')} ({_unit(config)}{detail})")
     low, high = main.get_ylim()
-    if low <= config["chance"] <= high:
-        main.axhline(config["chance"], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+    if low <= config.chance <= high:
+        main.axhline(config.chance, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     _label_ends(main, [curve for curve in stream.curves["performance"] if curve.style])
     height = (TOP - BOTTOM + 0.11) / len(panels) - 0.11 if panels else 0.0
     for index, name in enumerate(panels):
@@ -94,7 +95,7 @@ def learning_curves(stream: StreamCurves) -> Figure:
         else:
             axes.tick_params(labelbottom=False)
     for axes in figure.axes:
-        axes.set_xlim(0, config["tasks"])
+        axes.set_xlim(0, config.tasks)
     _head(figure, stream)
     return figure
 
@@ -106,7 +107,7 @@ def _head(figure: Figure, stream: StreamCurves) -> None:
         about = "a single seed, no interval"
     others = f"; grey: {stream.grey} more row{'s' * (stream.grey > 1)}" if stream.grey else ""
     figure.text(0.065, 0.955, stream.name, fontsize=13, weight="bold", va="center")
-    text = f"{about}; chance {stream.config['chance']:.3g}{others}"
+    text = f"{about}; chance {stream.config.chance:.3g}{others}"
     figure.text(0.065, 0.9, text, color="0.35", va="center")
 
 
@@ -148,8 +149,8 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return np.asarray(windows.mean(axis=-1))
 
 
-def _unit(config: Mapping[str, Any]) -> str:
-    return {"R2": "R²"}.get(config.get("unit", ""), config.get("unit", "performance"))
+def _unit(config: StreamRecord) -> str:
+    return {"R2": "R²"}.get(config.unit, config.unit)
 
 
 def _smoothing(points: int) -> int:

@@ -129,8 +129,7 @@ def swept_of(stream: StreamScores) -> list[Swept]:
     none = stream.row("none")
     if none is None:
         return []
-    config = none.cell.config["stream"]
-    start, chance = int(config["warmup_tasks"]), float(config["chance"])
+    start, chance = none.cell.config.stream.warmup_tasks, none.cell.config.stream.chance
     first = none.curves["performance"][:, start : start + window(none.cell.tasks)]
     room = float(first.mean()) - chance
     if not room > 0:
@@ -138,12 +137,10 @@ def swept_of(stream: StreamScores) -> list[Swept]:
     found = []
     for row in stream.rows:
         if row.cell.tuning:
-            tried = row.cell.tuning["configurations"]
-            scores = np.array([np.nan if t["score"] is None else float(t["score"]) for t in tried])
-            default = next((i for i, t in enumerate(tried) if not t["settings"]), None)
-            found.append(
-                Swept(plain(row.method), (scores - chance) / room, default, int(row.cell.tuning["chosen"]))
-            )
+            tried = row.cell.tuning.configurations
+            scores = np.array([np.nan if t.score is None else t.score for t in tried])
+            default = next((i for i, t in enumerate(tried) if not t.settings), None)
+            found.append(Swept(plain(row.method), (scores - chance) / room, default, row.cell.tuning.chosen))
     return sorted(found, key=lambda swept: (-swept.scores[swept.chosen], swept.method))
 
 

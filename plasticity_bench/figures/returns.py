@@ -56,12 +56,12 @@ def draw_returns(
         axes.plot(steps, mean, color=style.color, linestyle=style.linestyle, label=row.method, linewidth=1.4)
         if len(curves) > 1:
             axes.fill_between(steps, low, high, color=style.color, alpha=0.15, linewidth=0)
-    config = rows[0][0].cell.config["stream"]
-    per_task = config["steps"]
-    if config["tasks"] <= 60:
-        for task in range(1, config["tasks"]):
+    stream = rows[0][0].cell.config.stream
+    per_task = stream.steps
+    if stream.tasks <= 60:
+        for task in range(1, stream.tasks):
             axes.axvline(task * per_task, color="0.85", linewidth=0.7, linestyle=":", zorder=0)
-    axes.set_xlim(0, config["tasks"] * per_task)
+    axes.set_xlim(0, stream.tasks * per_task)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     counts = sorted({len(curves) for _, (_, curves) in rows})
     seeds = f"mean over {counts[0] if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'} seeds"

@@ -93,16 +93,16 @@ def _summary_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
     for stream in scores.streams:
         for group in stream.groups:
             for row, place in zip(group.rows, group.places, strict=True):
-                method, tuning = row.cell.config["method"], row.cell.tuning
+                method, tuning = row.cell.config.method, row.cell.tuning
                 line: list[object] = [stream.name, group.tuned, "" if place.rank is None else place.rank]
                 line += [place.shared, row.method, row.cell.configuration, len(row.seeds)]
-                line.append(method["task_boundaries"])
+                line.append(method.task_boundaries)
                 for metric in METRICS:
                     line += row.summary[metric]
                 for found in (place.above, place.none):
                     line += _compared(found)
-                line += [len(tuning["configurations"]), len(tuning["seeds"])] if tuning else ["", ""]
-                yield [*line, method["source"], relative(row.cell.path, out)]
+                line += [len(tuning.configurations), len(tuning.seeds)] if tuning else ["", ""]
+                yield [*line, method.source, relative(row.cell.path, out)]
 
 
 def _compared(found: Comparison | None) -> list[object]:

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from plasticity_bench.figures.drawing import ranked
@@ -17,7 +16,7 @@ from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group
 from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.suites import SuiteScores
-from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.terminal import interval_text, metric_text, number, p_text
 
 INTRODUCTION = f"""\
@@ -174,11 +173,11 @@ def _p(found: Comparison | None) -> str:
 
 
 def _stream_section(stream: StreamScores, out: Path) -> str:
-    config = stream.rows[0].cell.config["stream"]
-    settings = ", ".join(inert(f"{name} {value}") for name, value in config["settings"].items())
-    about = f"{inert(_sentence(config['summary']))} Data: {inert(_sentence(config['source']))} "
-    about += f"{config['tasks']} tasks; {config['unit']}, "
-    about += f"chance {number(float(config['chance']))}" + (f"; {settings}." if settings else ".")
+    config = stream.rows[0].cell.config.stream
+    settings = ", ".join(inert(f"{name} {value}") for name, value in config.settings.items())
+    about = f"{inert(_sentence(config.summary))} Data: {inert(_sentence(config.source))} "
+    about += f"{config.tasks} tasks; {config.unit}, "
+    about += f"chance {number(config.chance)}" + (f"; {settings}." if settings else ".")
     parts = [f"## {stream.name}\n", about + "\n"]
     for group in stream.groups:
         parts.append(f"### {stream.name}: {TITLES[group.tuned].lower()}\n\n{_stream_table(group, out)}")
@@ -189,7 +188,7 @@ def _stream_section(stream: StreamScores, out: Path) -> str:
 def _stream_table(group: Group[CellScores], out: Path) -> str:
     rows = []
     for row, place in zip(group.rows, group.places, strict=True):
-        method = row.cell.config["method"]
+        method = row.cell.config.method
         rows.append(
             [
                 place.text,
@@ -198,7 +197,7 @@ def _stream_table(group: Group[CellScores], out: Path) -> str:
                 interval_text(row.score),
                 *_compared(place.above, place.none),
                 *(metric_text(row, metric) for metric in OTHER_METRICS),
-                "yes" if method["task_boundaries"] else "no",
+                "yes" if method.task_boundaries else "no",
                 *_tuning(row),
                 f"[records]({quote(relative(row.cell.path, out))})",
             ]
@@ -211,26 +210,26 @@ def _stream_table(group: Group[CellScores], out: Path) -> str:
 
 def _tuning(row: CellScores) -> list[str]:
     """What the sweep chose, and how large it was; nothing for a row that is not tuned."""
-    tuning: Mapping[str, Any] | None = row.cell.tuning
+    tuning = row.cell.tuning
     if not tuning:
         return []
     chosen = row.cell.configuration.partition(":")[2]
     return [
         code(chosen) if chosen else "defaults",
-        f"{len(tuning['configurations'])} x {len(tuning['seeds'])}",
+        f"{len(tuning.configurations)} x {len(tuning.seeds)}",
     ]
 
 
 def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str:
     found = {
-        str(row.cell.tuning["method"]) if row.cell.tuning else row.method: row.cell.config["method"]
+        row.cell.tuning.method if row.cell.tuning else row.method: row.cell.config.method
         for stream in scores.streams
         for row in stream.rows
     }
     lines = ["## Methods\n"]
     for label, method in sorted(found.items()):
-        source = "" if method["source"] == "builtin" else f" Source: {inert(method['source'])}."
-        about = " ".join(inert(_sentence(method[part])) for part in ("summary", "paper"))
+        source = "" if method.source == "builtin" else f" Source: {inert(method.source)}."
+        about = " ".join(inert(_sentence(text)) for text in (method.summary, method.paper))
         own = (submitters.get(key, Submitter()) for key in (label, f"{label}{TUNED_MARK}"))
         by = next((who for who in own if who.name or who.link), Submitter())
         lines.append(f"- {code(label)}: {about}{source}{_submitted(by)}")

@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from plasticity_bench.errors import InputError
 from plasticity_bench.page.citations import citations
 from plasticity_bench.page.curves import finite
 from plasticity_bench.page.packing import packed, packed_curves, packed_values
-from plasticity_bench.records.cells import TUNING, Cell
+from plasticity_bench.records.documents import MethodRecord, SweepTable
 from plasticity_bench.registry.families import family_of
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.notes import loses_plasticity
@@ -39,19 +38,19 @@ class Extra:
 
 def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
     """A method's panel; ``base``: its label without "(tuned)", shared by tuned and default rows."""
-    method, tuning = row.cell.config["method"], row.cell.tuning
+    method, tuning = row.cell.config.method, row.cell.tuning
     return {
         "label": row.method,
-        "base": str(tuning["method"]) if tuning else row.method,
+        "base": tuning.method if tuning else row.method,
         "tuned": tuning is not None,
-        "name": method["name"],
-        "family": family_of(method["name"]),
-        "summary": method["summary"],
-        "told": bool(method["task_boundaries"]),
-        "version": method.get("version", 1),
-        "source": method["source"],
+        "name": method.name,
+        "family": family_of(method.name),
+        "summary": method.summary,
+        "told": method.task_boundaries,
+        "version": method.version,
+        "source": method.source,
         "settings": _settings(method),
-        "cited": [vars(c) for c in citations(method["name"], method["source"], method["paper"])],
+        "cited": [vars(c) for c in citations(method.name, method.source, method.paper)],
         "extra": {name: value for name, value in vars(extra).items() if value},
     }
 
@@ -66,17 +65,16 @@ def stream_data(
     """A stream with its curves and rows. ``first``: method's label -> the row whose settings its panel has;
     ``places``: label -> the method's index; ``out``: what links to records are relative to; ``curves``: its
     ``page_curves.grids``."""
-    config, none = stream.rows[0].cell.config["stream"], stream.row("none")
-    unit = config.get("unit", "performance")
+    config, none = stream.rows[0].cell.config.stream, stream.row("none")
     return {
         "name": stream.name,
-        "summary": config["summary"],
-        "source": config["source"],
-        "unit": {"R2": "R²"}.get(unit, unit),
-        "score": config["score"],
-        "tasks": config["tasks"],
-        "chance": finite(float(config["chance"])),
-        "settings": config["settings"],
+        "summary": config.summary,
+        "source": config.source,
+        "unit": {"R2": "R²"}.get(config.unit, config.unit),
+        "score": config.score,
+        "tasks": config.tasks,
+        "chance": finite(config.chance),
+        "settings": config.settings,
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
         "grids": packed_curves(curves),
@@ -120,9 +118,9 @@ def link(path: Path, out: Path) -> str:
     return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())
 
 
-def _settings(method: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(method: MethodRecord) -> dict[str, Any]:
     """A learning rate of null is the stream's own."""
-    return {name: value for name, value in method["settings"].items() if not (name == "lr" and value is None)}
+    return {name: value for name, value in method.settings.items() if not (name == "lr" and value is None)}
 
 
 def _row(
@@ -133,7 +131,7 @@ def _row(
     out: Path | None,
 ) -> dict[str, Any]:
     """A method on a stream; ``summary`` and ``values`` hold an entry per metric, in the order of METRICS."""
-    own, usual = (_settings(cell.cell.config["method"]) for cell in (row, first[row.method]))
+    own, usual = (_settings(cell.cell.config.method) for cell in (row, first[row.method]))
     values = [np.where(row.defined[name], row.values[name], np.nan) for name in METRICS]
     return {
         "method": places[row.method],
@@ -143,34 +141,24 @@ def _row(
         "values": packed_values(values),
         **({"settings": own} if own != usual else {}),
         **({"records": link(row.cell.path, out)} if out else {}),
-        **({"tuning": _tuning(row.cell)} if row.cell.tuning else {}),
+        **({"tuning": _tuning(row.cell.tuning)} if row.cell.tuning else {}),
     }
 
 
-def _tuning(cell: Cell) -> dict[str, Any]:
-    """The sweep that chose the cell's settings; what ``tuning.json`` says of every configuration.
-
-    Raises InputError where it is no sweep's table.
-    """
-    try:
-        table = dict(cell.tuning or {})
-        tried = table["configurations"]
-        names = sorted({name for entry in tried for name in entry["settings"]})
-        return {
-            "seeds": [int(seed) for seed in table["seeds"]],
-            "objective": str(table["objective"]),
-            "names": names,
-            "chosen": range(len(tried))[table["chosen"]],
-            "settings": [[entry["settings"].get(name) for name in names] for entry in tried],
-            "scores": [_number(entry["score"]) for entry in tried],
-            "per_seed": [[_number(value) for value in entry["per_seed"]] for entry in tried],
-            "seconds": [_number(entry["seconds"]) for entry in tried],
-        }
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"{cell.path / TUNING} is not the table of a sweep ({error!r}); "
-            "move the folder away and run --tuned again"
-        ) from error
+def _tuning(tuning: SweepTable) -> dict[str, Any]:
+    """The sweep that chose a cell's settings; what ``tuning.json`` says of every configuration."""
+    tried = tuning.configurations
+    names = sorted({name for entry in tried for name in entry.settings})
+    return {
+        "seeds": tuning.seeds,
+        "objective": tuning.objective,
+        "names": names,
+        "chosen": tuning.chosen,
+        "settings": [[entry.settings.get(name) for name in names] for entry in tried],
+        "scores": [_number(entry.score) for entry in tried],
+        "per_seed": [[_number(value) for value in entry.per_seed] for entry in tried],
+        "seconds": [_number(entry.seconds) for entry in tried],
+    }
 
 
 def _number(value: Any) -> float | None:

@@ -13,16 +13,24 @@ Nothing that depends on the clock or the machine goes into config.json or the ta
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from msgspec.structs import asdict
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.records.documents import (
+    PROTOCOL,
+    CellConfig,
+    Origin,
+    SeedRecord,
+    SweepTable,
+    differences,
+)
 from plasticity_bench.records.tables import (
     COLUMNS,
     CONTROL_COLUMNS,
@@ -34,25 +42,22 @@ from plasticity_bench.records.tables import (
     read_columns,
     to_csv,
 )
-from plasticity_bench.storage.files import sha256, write_bytes, write_json, write_text
+from plasticity_bench.storage.documents import Document, convert, shown
+from plasticity_bench.storage.files import sha256, write_bytes
 from plasticity_bench.storage.untrusted import Refused, parse_object
-
-#: Raised when the meaning of a record changes (columns, metrics, random streams).
-PROTOCOL = 1
 
 #: Suffixes of what is kept beside a table where the agent acts: its rollouts, and its final policy.
 ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
 #: Where the settings come from a sweep: its whole table, beside config.json, in a folder of this ending.
-TUNING, TUNED = "tuning.json", "-tuned"
+CONFIG, TUNING, TUNED = "config.json", "tuning.json", "-tuned"
 #: Ends the label of a method whose settings come from a sweep.
 TUNED_MARK = " (tuned)"
 
 #: Tables read at once: more do not fit a core's cache.
 AT_ONCE = 16
 
-#: Entries of config.json that only describe; records stay valid when their wording changes.
-DESCRIPTIONS = frozenset({"summary", "paper", "source"})
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ class Cell:
     """
 
     path: Path
-    config: Mapping[str, Any] = field(hash=False)
-    tuning: Mapping[str, Any] | None = field(default=None, hash=False)
+    config: CellConfig = field(hash=False)
+    tuning: SweepTable | None = field(default=None, hash=False)
 
     @property
     def stream(self) -> str:
@@ -75,12 +80,12 @@ class Cell:
     @property
     def method(self) -> str:
         """What the scores call it: ``configuration``, or ``l2 (tuned)``, whatever settings a sweep chose."""
-        return f"{self.tuning['method']}{TUNED_MARK}" if self.tuning else self.configuration
+        return f"{self.tuning.method}{TUNED_MARK}" if self.tuning else self.configuration
 
     @property
     def configuration(self) -> str:
         """The method as a user writes it, with the settings that differ: ``l2:strength=0.01``."""
-        return str(self.config["method"]["label"])
+        return self.config.method.label
 
     @property
     def label(self) -> str:
@@ -90,12 +95,12 @@ class Cell:
     @property
     def tasks(self) -> int:
         """Number of tasks, hence of rows of every table."""
-        return int(self.config["stream"]["tasks"])
+        return self.config.stream.tasks
 
     @property
     def columns(self) -> Mapping[str, str]:
         """The tables' columns: ``COLUMNS``, and where the agent acts ``CONTROL_COLUMNS``."""
-        return {**COLUMNS, **CONTROL_COLUMNS} if "ppo" in self.config else COLUMNS
+        return {**COLUMNS, **CONTROL_COLUMNS} if self.config.acts else COLUMNS
 
     def table_path(self, seed: int) -> Path:
         """Where the table of ``seed`` is or will be."""
@@ -106,9 +111,16 @@ class Cell:
         found = (re.fullmatch(r"seed-(\d{3,})\.json", path.name) for path in self.path.glob("seed-*.json"))
         return sorted(int(match[1]) for match in found if match)
 
-    def provenance(self, seed: int) -> dict[str, Any]:
-        """How a seed was run (seconds, stack, versions, hardware). Raises InputError where damaged."""
-        return _read_json(self.table_path(seed).with_suffix(".json"), lambda: _mend(self, seed))
+    def provenance(self, seed: int) -> SeedRecord:
+        """How a seed was trained. Raises InputError if the record is damaged or of another seed."""
+        path = self.table_path(seed).with_suffix(".json")
+        record = _read(path, SeedRecord, _advice(self, seed))
+        if record.seed != seed:
+            raise InputError(
+                f"{path} is the record of seed {record.seed}, not {seed}: give both of its files their name "
+                "back, or move them away"
+            )
+        return record
 
     def table(self, seed: int) -> Table:
         """Column -> array of shape (tasks,), nan where not measured. Raises InputError where damaged."""
@@ -116,7 +128,7 @@ class Cell:
 
     def records(
         self, seeds: Sequence[int], columns: Collection[str]
-    ) -> tuple[dict[int, Table], list[dict[str, Any]]]:
+    ) -> tuple[dict[int, Table], list[SeedRecord]]:
         """Seed -> ``table``, of it these ``columns``, and how each was run.
 
         Raises InputError where one is damaged, or not of the other.
@@ -135,28 +147,28 @@ class Cell:
                 tables[seed] = each or self._table(seed, data, wanted)
         return tables, origins
 
-    def _read(self, seed: int) -> tuple[bytes, dict[str, Any]]:
+    def _read(self, seed: int) -> tuple[bytes, SeedRecord]:
         """The bytes of the seed's table, and how it was run."""
         path = self.table_path(seed)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; {_mend(self, seed)}") from error
+            raise InputError(f"cannot read {path}: {error.strerror}; {_advice(self, seed)}") from error
         provenance = self.provenance(seed)
-        if sha256(data) != provenance.get("sha256"):
+        if sha256(data) != provenance.sha256:
             raise InputError(
-                f"{path} is damaged (its checksum differs from the one recorded); {_mend(self, seed)}"
+                f"{path} is damaged (its checksum differs from the one recorded); {_advice(self, seed)}"
             )
         return data, provenance
 
     def _table(self, seed: int, data: bytes, wanted: Collection[str] | None = None) -> Table:
-        path, mend = self.table_path(seed), _mend(self, seed)
+        path, advice = self.table_path(seed), _advice(self, seed)
         try:
             table = read_columns(data, self.columns, wanted)
         except Refused as error:
-            raise InputError(f"{path} is not a table of {self.tasks} tasks: it {error}; {mend}") from None
+            raise InputError(f"{path} is not a table of {self.tasks} tasks: it {error}; {advice}") from None
         if not np.array_equal(table["task"], np.arange(self.tasks)):
-            raise InputError(f"{path} is not a table of {self.tasks} tasks; {mend}")
+            raise InputError(f"{path} is not a table of {self.tasks} tasks; {advice}")
         return table
 
     def rollouts(self, seed: int) -> Table | None:
@@ -176,7 +188,7 @@ class Cell:
         self,
         seed: int,
         rows: Sequence[Mapping[str, float]],
-        provenance: dict[str, Any],
+        origin: Origin,
         attached: Mapping[str, bytes] | None = None,
     ) -> None:
         """Records a finished seed, with files ``attached`` by suffix (``.rollouts.csv``).
@@ -196,22 +208,23 @@ class Cell:
         for suffix, content in (attached or {}).items():
             write_bytes(path.with_suffix(suffix), content)
         write_bytes(path, data)
-        write_json(path.with_suffix(".json"), {**provenance, "seed": seed, "sha256": sha256(data)})
+        record = SeedRecord(**asdict(origin), seed=seed, sha256=sha256(data))
+        write_bytes(path.with_suffix(".json"), record.to_bytes())
 
 
 def open_cell(
-    runs: Path, stream_folder: str, method_folder: str, config: Mapping[str, Any], tuning: str = ""
+    runs: Path, stream_folder: str, method_folder: str, config: CellConfig, tuning: SweepTable | None = None
 ) -> Cell:
-    """The cell's folder, made with its config.json where missing; ``tuning``: the text of its tuning.json.
+    """The cell's folder, made with its config.json if it is missing; ``tuning``: the sweep that chose the
+    settings.
 
-    Raises InputError where a folder of that name holds another configuration, sweep or protocol version.
+    Raises InputError if a folder of that name holds another configuration, sweep or protocol version.
     """
     path = runs / stream_folder / f"{method_folder}{TUNED if tuning else ''}"
-    config = {"protocol": PROTOCOL, **config}
-    if (path / "config.json").exists():
+    if (path / CONFIG).exists():
         found = read_cell(path)
-        differing = _differences(found.config, json.loads(json.dumps(config)))
-        if tuning and found.tuning != json.loads(tuning):
+        differing = differences(found.config.as_json(), convert(config.as_json(), CellConfig).as_json())
+        if tuning and found.tuning != tuning:
             differing.append(TUNING)
         if differing:
             raise InputError(
@@ -222,44 +235,29 @@ def open_cell(
     if path.exists() and any(path.glob("seed-*.json")):
         raise InputError(f"{path} holds records but no config.json; move it away or restore the file")
     if tuning:
-        write_text(path / TUNING, tuning)
-    write_json(path / "config.json", config)
+        write_bytes(path / TUNING, tuning.to_bytes())
+    write_bytes(path / CONFIG, config.to_bytes())
     return read_cell(path)
 
 
 def read_cell(path: Path) -> Cell:
-    """Reads a cell's config.json and tuning.json. Raises InputError where one is damaged, or the cell of
-    another protocol."""
-    mend = "move the folder away and run again"
-    config = _read_json(path / "config.json", lambda: mend)
-    tuning = _read_json(path / TUNING, lambda: mend) if path.name.endswith(TUNED) else None
-    file = "config.json"
-    if config.get("protocol") != PROTOCOL:
-        raise InputError(
-            f"{path} follows protocol {config.get('protocol')}, this version reads protocol {PROTOCOL}; "
-            "use a version that wrote it, or choose another --runs folder"
-        )
-    try:
-        cell = Cell(path, config, tuning)
-        stream = config["stream"]
-        _ = (cell.configuration, cell.tasks, stream["chance"], stream["score"], stream["warmup_tasks"])
-        file = TUNING
-        if tuning is not None:
-            _ = (
-                tuning["method"],
-                tuning["configurations"][tuning["chosen"]]["settings"],
-                len(tuning["seeds"]),
-            )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{path / file} is damaged: {error!r}; {mend}") from error
-    return cell
+    """Reads a cell's config.json and tuning.json.
+
+    Raises InputError if one is damaged, or if the cell follows another protocol.
+    """
+    advice = "move the folder away and run again"
+    config = _read(path / CONFIG, CellConfig, advice)
+    tuning = _read(path / TUNING, SweepTable, advice) if path.name.endswith(TUNED) else None
+    if tuning and tuning.chosen >= len(tuning.configurations):
+        raise InputError(f"{path / TUNING} is damaged (it chose a configuration that it lacks); {advice}")
+    return Cell(path, config, tuning)
 
 
 def find_cells(runs: Path) -> list[Cell]:
     """Every cell under ``runs``, by stream and method; ``runs`` may also be a folder of submissions, or one
-    of them. Raises InputError where there is none."""
+    of them. Raises InputError if there is none."""
     places = ("*/*", "*/records/*/*", "records/*/*")
-    paths = {path.parent for place in places for path in runs.glob(f"{place}/config.json")}
+    paths = {path.parent for place in places for path in runs.glob(f"{place}/{CONFIG}")}
     found = [read_cell(path) for path in sorted(paths, key=lambda path: (path.parts[-2:], path))]
     if not found:
         raise InputError(
@@ -269,30 +267,21 @@ def find_cells(runs: Path) -> list[Cell]:
     return found
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """``["stream.steps"]``: entries that differ, apart from descriptions, on which no score depends."""
-    differing = []
-    for key in sorted({*found, *wanted}):
-        ours, theirs = wanted.get(key), found.get(key)
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            differing += [
-                f"{key}.{name}"
-                for name in sorted({*ours, *theirs} - DESCRIPTIONS)
-                if ours.get(name) != theirs.get(name)
-            ]
-        elif ours != theirs:
-            differing.append(key)
-    return differing
-
-
-def _mend(cell: Cell, seed: int) -> str:
+def _advice(cell: Cell, seed: int) -> str:
     return f"delete {cell.table_path(seed).stem}.csv and .json there and run again to train that seed anew"
 
 
-def _read_json(path: Path, mend: Callable[[], str]) -> dict[str, Any]:
+def _read(path: Path, kind: type[D], advice: str) -> D:
+    """A document of the cell. Raises InputError, which ends in ``advice``."""
     try:
-        return parse_object(path.read_bytes())
+        found = parse_object(path.read_bytes())
+        if "protocol" in found and found["protocol"] != PROTOCOL:
+            raise InputError(
+                f"{path} follows protocol {shown(found['protocol'])}, this version reads protocol "
+                f"{PROTOCOL}; use a version that wrote it, or choose another --runs folder"
+            )
+        return convert(found, kind)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {mend()}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except Refused as error:
-        raise InputError(f"{path} is damaged ({error}); {mend()}") from error
+        raise InputError(f"{path} is damaged ({error}); {advice}") from error

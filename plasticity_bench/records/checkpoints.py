@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.cells import PROTOCOL
+from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.storage.files import write_atomic
 
 
@@ -63,7 +63,7 @@ def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
     return stacks
 
 
-def save(path: Path, learner: Saved, seconds: float) -> None:
+def save_checkpoint(path: Path, learner: Saved, seconds: float) -> None:
     """Writes the checkpoint. Raises TypeError where the method's state cannot travel through one."""
     import torch
 
@@ -91,7 +91,7 @@ def is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
 
 
-def load(path: Path, learner: Saved, device: Any) -> float:
+def load_checkpoint(path: Path, learner: Saved, device: Any) -> float:
     """Loads the checkpoint where there is one; returns the seconds spent before it."""
     import torch
 
@@ -115,9 +115,9 @@ def load(path: Path, learner: Saved, device: Any) -> float:
         ) from error
 
 
-def position(path: Path) -> tuple[int, int] | None:
+def checkpoint_position(path: Path) -> tuple[int, int] | None:
     """(task, step) that the checkpoint was taken at; the start where there is none, None where it is damaged
-    (which ``load`` explains)."""
+    (which ``load_checkpoint`` explains)."""
     import torch
 
     if not path.exists():
@@ -126,5 +126,5 @@ def position(path: Path) -> tuple[int, int] | None:
         # Mapped: the weights are not looked at.
         learner = torch.load(path, weights_only=True, mmap=True, map_location="cpu")["learner"]
         return int(learner["task"]), int(learner["step"])
-    except Exception:  # as in load
+    except Exception:  # as in load_checkpoint
         return None

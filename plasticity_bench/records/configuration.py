@@ -5,35 +5,38 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+
+from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.plugins import line_of
+from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.specs import NetworkSpec, check_acting
+from plasticity_bench.storage.documents import Setting
 from plasticity_bench.storage.files import sha256
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A (stream, method) to train. Strings only, so that it travels to worker processes."""
+    """A (stream, method) to train, as text, so that it can be sent to worker processes."""
 
     stream: str  # as ``choose_stream`` reads it
     method: str  # as ``choose_method`` reads it
     settings: Mapping[str, str] = field(default_factory=dict, hash=False)  # from --set, for the method
-    tuning: str = field(default="", compare=False)  # the table of the sweep that chose the settings, as JSON
+    tuning: SweepTable | None = field(default=None, compare=False)  # the sweep that chose the settings
 
     def chosen(self) -> tuple[Chosen, Chosen]:
         """(stream, method). Raises InputError for unknown names and bad settings."""
         return choose_stream(self.stream), choose_method(self.method, self.settings)
 
 
-def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
-    """Everything that a score depends on: the cell's config.json without the protocol number.
+def configuration(stream: Chosen, method: Chosen) -> CellConfig:
+    """Everything that a score depends on: the cell's config.json.
 
-    Raises InputError where settings do not go together.
+    Raises InputError if settings do not go together.
     """
     from plasticity_bench.tasks.base import ControlStream
 
@@ -42,38 +45,40 @@ def configuration(stream: Chosen, method: Chosen) -> dict[str, Any]:
     network = _network(method, made.network)
     if isinstance(made, ControlStream):
         check_acting(network, method.label)
-    return {
-        "stream": {
-            "name": info.name,
-            "version": info.version,
-            "label": stream.label,
-            "summary": info.summary,
-            "source": info.source,
-            "settings": dict(stream.settings),
-            "tasks": made.tasks,
-            "steps": made.steps,
-            "batch": made.batch,
-            "chance": info.chance,
-            "score": info.score,
-            "warmup_tasks": info.warmup_tasks,
-            "unit": info.unit,
-            **({"digest": stream.digest} if stream.digest else {}),
-        },
-        "method": {
-            "name": method.cls.info.name,
-            "version": method.cls.info.version,
-            "label": method.label,
-            "summary": method.cls.info.summary,
-            "paper": method.cls.info.citation,
-            "task_boundaries": method.cls.info.task_boundaries,
-            "settings": dict(method.settings),
-            "source": method.source,
-            "digest": method.digest,
-        },
-        "network": network.recorded(),
-        "optimizer": optimizer.recorded(),
-        **({"ppo": asdict(made.ppo)} if isinstance(made, ControlStream) else {}),
-    }
+    recorded = StreamRecord(
+        name=info.name,
+        version=info.version,
+        label=stream.label,
+        summary=info.summary,
+        source=info.source,
+        settings=dict(stream.settings),
+        tasks=made.tasks,
+        steps=made.steps,
+        batch=made.batch,
+        chance=info.chance,
+        score=info.score,
+        warmup_tasks=info.warmup_tasks,
+        unit=info.unit,
+        digest=stream.digest or UNSET,
+    )
+    ppo = made.ppo if isinstance(made, ControlStream) else UNSET
+    return CellConfig(PROTOCOL, recorded, method_record(method), network, optimizer, ppo)
+
+
+def method_record(method: Chosen) -> MethodRecord:
+    """The method as config.json holds it."""
+    info = method.cls.info
+    return MethodRecord(
+        name=info.name,
+        version=info.version,
+        label=method.label,
+        summary=info.summary,
+        paper=info.citation,
+        task_boundaries=info.task_boundaries,
+        settings=dict(method.settings),
+        source=method.source,
+        digest=method.digest,
+    )
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
@@ -99,27 +104,23 @@ def stream_folder(stream: Chosen) -> str:
 
 
 def method_folder(method: Chosen) -> str:
+    """``syre-1a2b3c4d``: see ``recorded_folder``."""
+    return recorded_folder(method_record(method))
+
+
+def recorded_folder(method: MethodRecord) -> str:
     """``syre-1a2b3c4d``: the hash covers the settings, the method's version and a plug-in's source."""
-    info = method.cls.info
-    return recorded_folder(
-        {
-            "name": info.name,
-            "version": info.version,
-            "settings": method.settings,
-            "source": method.source,
-            "digest": method.digest,
-        }
-    )
-
-
-def recorded_folder(method: Mapping[str, Any]) -> str:
-    """``method_folder`` of a method as config.json holds it."""
-    settings = method["settings"].items()
+    settings = method.settings.items()
     identity = [
-        method["name"],
-        method["version"],
+        method.name,
+        method.version,
         {key: value for key, value in settings if key != LEARNING_RATE or value is not None},
-        method["source"],
-        method["digest"],
+        method.source,
+        method.digest,
     ]
-    return f"{method['name']}-{sha256(json.dumps(identity, sort_keys=True).encode())[:8]}"
+    return f"{method.name}-{sha256(json.dumps(identity, sort_keys=True).encode())[:8]}"
+
+
+def with_settings(method: MethodRecord, settings: Mapping[str, Setting]) -> MethodRecord:
+    """The record with these settings changed."""
+    return structs.replace(method, settings={**method.settings, **settings})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plasticity_bench.running.progress import JobProgress
 
 
-def train(planned: Sequence[Planned], workers: int, devices: Sequence[str], console: Console) -> int:
+def train_missing(planned: Sequence[Planned], workers: int, devices: Sequence[str], console: Console) -> int:
     """Trains all that is missing, in ``workers`` processes spread over the devices; a process keeps its
     device, so that more of them than devices share some. Returns the number of seeds trained.
 

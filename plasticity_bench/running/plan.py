@@ -6,19 +6,24 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, open_cell
 from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_seeds
-from plasticity_bench.records.configuration import CellPlan, configuration, method_folder, stream_folder
+from plasticity_bench.records.configuration import (
+    CellPlan,
+    configuration,
+    method_folder,
+    stream_folder,
+)
+from plasticity_bench.records.documents import CellConfig, StreamRecord
 from plasticity_bench.registry.choices import Chosen
 from plasticity_bench.running.job import Job
-from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
+from plasticity_bench.specs import layer_shapes, parameter_count
 from plasticity_bench.storage.files import remove_leftovers
 
 #: Most seeds in one stack on a CPU: beyond it the weights leave the cache and nothing is gained.
@@ -66,8 +71,8 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
         chosen_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
         folders = (stream_folder(stream), method_folder(method))
         config = configuration(stream, method)
-        _check_it_acts(method, config["stream"])
-        if plan.tuning and (both := sorted({*json.loads(plan.tuning)["seeds"]}.intersection(chosen_seeds))):
+        _check_it_acts(method, config.stream)
+        if plan.tuning and (both := sorted(set(plan.tuning.seeds).intersection(chosen_seeds))):
             raise InputError(f"seed {both[0]} was used to tune {plan.method}: choose other --seeds")
         prepared.append((plan, folders, config, chosen_seeds))
     return [
@@ -76,15 +81,15 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
     ]
 
 
-def _check_it_acts(method: Chosen, stream: Mapping[str, Any]) -> None:
+def _check_it_acts(method: Chosen, stream: StreamRecord) -> None:
     """Raises InputError where the method would wait to the stream's end, and be no method."""
     for part in method.parts or (method,):
         name = part.cls.info.acts_after
         waits = part.settings.get(name)
-        if isinstance(waits, int) and waits >= stream["tasks"]:
+        if isinstance(waits, int) and waits >= stream.tasks:
             raise InputError(
-                f"{part.label} never acts on {stream['label']}: it waits for {waits} tasks of "
-                f"{stream['tasks']}; set {name} to {stream['tasks'] - 1} or less"
+                f"{part.label} never acts on {stream.label}: it waits for {waits} tasks of "
+                f"{stream.tasks}; set {name} to {stream.tasks - 1} or less"
             )
 
 
@@ -154,10 +159,10 @@ def _side_by_side(
 def _family(item: Planned, seeds: list[int], device: str) -> str:
     """The same for configurations of a method that can train side by side with these seeds; "" for none."""
     config = item.cell.config
-    if not seeds or "ppo" in config or _largest_stack(config, device) == 1:
+    if not seeds or config.acts or _largest_stack(config, device) == 1:
         return ""
-    optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr"}
-    same = [item.plan.stream, item.plan.method, config["network"], optimizer, seeds]
+    optimizer = {key: value for key, value in config.optimizer.recorded().items() if key != "lr"}
+    same = [item.plan.stream, item.plan.method, config.network.recorded(), optimizer, seeds]
     return json.dumps(same, sort_keys=True)
 
 
@@ -181,7 +186,7 @@ def _job(item: Planned, seeds: tuple[int, ...], device: str) -> Job:
         item.cell.path,
         seeds,
         device,
-        digest=item.cell.config["method"]["digest"],
+        digest=item.cell.config.method.digest,
         seconds=_expected_seconds(item.cell.config, len(seeds)),
         steps=_steps(item.cell.config) * len(seeds),
     )
@@ -202,37 +207,36 @@ def tidy(item: Planned) -> None:
             path.unlink()
 
 
-def _work(config: Mapping[str, Any]) -> float:
+def _work(config: CellConfig) -> float:
     """Multiplications of one update of one seed, forward and backward."""
-    spec = NetworkSpec.of_record(config["network"])
-    work = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(spec))
-    return 3 * work * float(config["stream"]["batch"])
+    work = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(config.network))
+    return 3 * work * config.stream.batch
 
 
-def _largest_stack(config: Mapping[str, Any], device: str) -> int:
+def _largest_stack(config: CellConfig, device: str) -> int:
     if device.startswith("cuda"):
         return GPU_STACK
     return CPU_STACK if _work(config) < CPU_STACK_WORK else 1
 
 
-def _largest_group(config: Mapping[str, Any], device: str) -> int:
+def _largest_group(config: CellConfig, device: str) -> int:
     """Most seeds of several configurations together."""
     if device.startswith("cuda"):
         return GPU_STACK
-    numbers = parameter_count(NetworkSpec.of_record(config["network"]))
+    numbers = parameter_count(config.network)
     return min(CPU_GROUPED, CPU_GROUPED_NUMBERS // numbers)
 
 
-def _steps(config: Mapping[str, Any]) -> int:
+def _steps(config: CellConfig) -> int:
     """Of training, for one seed: updates, or where the agent acts steps in its environments."""
-    return int(config["stream"]["tasks"]) * int(config["stream"]["steps"])
+    return config.stream.tasks * config.stream.steps
 
 
-def _expected_seconds(config: Mapping[str, Any], stack: int) -> float:
+def _expected_seconds(config: CellConfig, stack: int) -> float:
     """A rough guess, for the order of jobs and the weight of their progress: overhead and arithmetic."""
     updates, rounds, acting = float(_steps(config)), 1, 0.0
-    if ppo := config.get("ppo"):
-        acting = updates / ppo["environments"] * (3e-4 + 2e-5 * stack)
-        updates *= ppo["epochs"] / ppo["batch"]
+    if ppo := config.ppo:
+        acting = updates / ppo.environments * (3e-4 + 2e-5 * stack)
+        updates *= ppo.epochs / ppo.batch
         rounds = 2  # policy and value network
     return acting + rounds * updates * (2e-4 + stack * (1e-5 + _work(config) / 2e10))

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from plasticity_bench.errors import CannotWrite, InputError, OutOfMemory, RunFailed
-from plasticity_bench.records.checkpoints import checkpoint_path, load, position, save
+from plasticity_bench.records.checkpoints import (
+    checkpoint_path,
+    checkpoint_position,
+    load_checkpoint,
+    save_checkpoint,
+)
 from plasticity_bench.registry.choices import with_learning_rate
 from plasticity_bench.running.job import Job, OnProgress, ShouldStop
 from plasticity_bench.running.training import (
@@ -21,8 +26,8 @@ from plasticity_bench.running.training import (
     is_recorded,
     prepare_device,
     record,
-    train,
     train_cell,
+    train_to_end,
 )
 
 
@@ -39,7 +44,7 @@ def run_members(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         if is_recorded(member):  # by a worker that was killed before the others were
             checkpoint_path(member.path, member.seeds).unlink(missing_ok=True)
             continue
-        at = position(checkpoint_path(member.path, member.seeds))
+        at = checkpoint_position(checkpoint_path(member.path, member.seeds))
         together.setdefault(i if at is None else at, []).append(member)
     failures: list[Exception] = []
     done = len(job.members) - sum(map(len, together.values()))
@@ -96,7 +101,7 @@ def _train(
     before = []
     for _, share, path in cells:
         try:
-            before.append(load(path, share, device))
+            before.append(load_checkpoint(path, share, device))
         except InputError as error:
             share.fail(error)
             before.append(0.0)
@@ -105,13 +110,13 @@ def _train(
         for (_, share, path), earlier in zip(cells, before, strict=True):
             if share.failure is None:
                 try:
-                    save(path, share, earlier + spent / len(cells))
+                    save_checkpoint(path, share, earlier + spent / len(cells))
                 except InputError:  # a full disk is everybody's
                     raise
                 except Exception as error:  # of the method's state
                     share.fail(error)
 
-    spent = train(members[0], learner, keep, report, should_stop)
+    spent = train_to_end(members[0], learner, keep, report, should_stop)
     for (member, share, path), earlier in zip(cells, before, strict=True):
         if share.failure is not None:
             own = isinstance(share.failure, InputError)

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, structs
+
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
-from plasticity_bench.records.cells import POLICY, PROTOCOL, ROLLOUTS, read_cell
-from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load, save
+from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
+from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load_checkpoint, save_checkpoint
+from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
 from plasticity_bench.registry.choices import Chosen, with_learning_rate
 from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
@@ -67,8 +70,10 @@ def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         path.unlink(missing_ok=True)
         return True
     learner = make_learner(stream, method, job.seeds, device, precision)
-    seconds = load(path, learner, device)
-    spent = train(job, learner, lambda spent: save(path, learner, seconds + spent), report, should_stop)
+    seconds = load_checkpoint(path, learner, device)
+    spent = train_to_end(
+        job, learner, lambda spent: save_checkpoint(path, learner, seconds + spent), report, should_stop
+    )
     if learner.finished:
         record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
         path.unlink(missing_ok=True)
@@ -81,7 +86,7 @@ def is_recorded(job: Job) -> bool:
     return set(read_cell(job.path).seeds()).issuperset(job.seeds)
 
 
-def train(
+def train_to_end(
     job: Job, learner: Progressing, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
 ) -> float:
     """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``
@@ -127,14 +132,12 @@ def record(
     ``steps``: see ``captured``, for a GPU."""
     cell = read_cell(job.path)
     recorded = set(cell.seeds())
-    provenance = dict(_provenance(job, stack, device))
-    provenance["seconds"] = round(seconds / len(job.seeds), 3)
-    provenance["precision"] = of_settings(job.plan.chosen()[0].settings)
+    origin = _origin(job, stack, device, round(seconds / len(job.seeds), 3))
     if device.type == "cuda":
-        provenance |= steps
+        origin = structs.replace(origin, **steps)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
-            cell.write_seed(seed, rows, provenance, _attached(learner, index))
+            cell.write_seed(seed, rows, origin, _attached(learner, index))
 
 
 def captured(learner: Any) -> dict[str, Any]:
@@ -193,32 +196,43 @@ def find_device(name: str) -> Any:
     return device
 
 
-def _provenance(job: Job, stack: int, device: Any) -> Mapping[str, Any]:
+def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
+    """How the job's seeds were trained: ``seconds`` each, in a stack of so many."""
     import torch
 
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return Origin(
+        protocol=PROTOCOL,
+        device=str(device),
+        stack=stack,
+        threads=torch.get_num_threads(),
+        seconds=seconds,
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        git=job.git,
+        versions=_versions(str(torch.__version__)),
+        hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
+        precision=of_settings(job.plan.chosen()[0].settings),
+        slurm_job=slurm_job() or UNSET,
+    )
+
+
+def _versions(torch: str) -> Versions:
     def installed(name: str) -> str | None:
         try:
             return version(name)
         except PackageNotFoundError:
             return None
 
-    names = ("plasticity_bench", "numpy", "scikit-learn", "avalanche-lib", "pybullet", "gymnasium")
-    return {
-        "protocol": PROTOCOL,
-        "device": str(device),
-        "stack": stack,
-        "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__}
-        | {name: installed(name) for name in names},
-        "git": job.git,
-        "hardware": {
-            "machine": platform.machine(),
-            "cpu": torch.backends.cpu.get_cpu_capability(),
-            "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **({"slurm_job": number} if (number := slurm_job()) else {}),
-    }
+    return Versions(
+        python=platform.python_version(),
+        torch=torch,
+        numpy=version("numpy"),
+        plasticity_bench=version("plasticity_bench"),
+        scikit_learn=installed("scikit-learn"),
+        avalanche_lib=installed("avalanche-lib"),
+        pybullet=installed("pybullet"),
+        gymnasium=installed("gymnasium"),
+    )
 
 
 def slurm_job() -> str | None:

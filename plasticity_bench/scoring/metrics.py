@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.documents import Origin
 from plasticity_bench.records.tables import COLUMNS, Table
 from plasticity_bench.stats.bootstrap import theil_sen
 
@@ -64,8 +64,16 @@ class Measured:
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean performance in the first and in the last window, each (seeds,)."""
         performance, size = self.curves["performance"], window(self.cell.tasks)
-        start = int(self.cell.config["stream"]["warmup_tasks"])
+        start = self.cell.config.stream.warmup_tasks
         return performance[:, start : start + size].mean(axis=1), performance[:, -size:].mean(axis=1)
+
+    def of(self, seeds: Sequence[int]) -> Measured:
+        """These of the seeds, in this order."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        curves = {name: values[rows] for name, values in self.curves.items()}
+        return Measured(
+            self.cell, tuple(seeds), curves, self.seconds[rows], tuple(self.batches[row] for row in rows)
+        )
 
 
 def window(tasks: int) -> int:
@@ -83,7 +91,7 @@ def measure(cell: Cell) -> Measured:
     return found
 
 
-def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[str, object]]) -> Measured:
+def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin]) -> Measured:
     """The same of tables at hand: seed -> table, and how each was run.
 
     Raises InputError where the cell names no column to be scored by.
@@ -92,18 +100,16 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
         for name, column in _columns(cell).items()
     }
-    seconds = np.array([float(str(origin.get("seconds", "nan"))) for origin in origins])
-    keys = ("stack", "device", "hardware")
-    encode = json.JSONEncoder(sort_keys=True).encode
-    batches = tuple(tuple(encode(origin.get(key)) for key in keys) for origin in origins)
+    seconds = np.array([origin.seconds for origin in origins])
+    batches = tuple((origin.stack, origin.device, origin.hardware) for origin in origins)
     return Measured(cell, tuple(tables), curves, seconds, batches)
 
 
 def _columns(cell: Cell) -> dict[str, str]:
     """Curve -> the column of the tables that holds it."""
-    scored = cell.config["stream"]["score"]
+    scored = cell.config.stream.score
     if scored not in COLUMNS:
-        known = did_you_mean(str(scored), COLUMNS)
+        known = did_you_mean(scored, COLUMNS)
         raise InputError(f"{cell.path} is scored by an unknown column {scored!r}; {known}")
     return {"performance": scored, **{name: name for name in DIAGNOSTICS}}
 
@@ -117,7 +123,7 @@ def seed_metrics(
     defined where the reference lacks the seed, or nothing was measured or timed. A value can be nan and
     defined: the performance was nan, or `none` was not above chance, so that there is no ratio.
     """
-    chance = float(own.cell.config["stream"]["chance"])
+    chance = own.cell.config.stream.chance
     performance = own.curves["performance"]
     first, last = own.ends()
     room = _first_or_last(own, references.get("none"), 0) - chance

@@ -75,8 +75,7 @@ def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
 
 
 def _aliases(cell: Cell) -> set[str]:
-    stream = cell.config["stream"]
-    return {cell.stream, str(stream.get("label", cell.stream)), str(stream.get("name", cell.stream))}
+    return {cell.stream, cell.config.stream.label, cell.config.stream.name}
 
 
 class _Scoring:

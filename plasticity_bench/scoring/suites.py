@@ -38,7 +38,7 @@ def suite_scores(scores: Scores) -> dict[str, SuiteScores]:
 
 def recorded_suites(streams: Sequence[StreamScores]) -> dict[str, list[int]]:
     """Suite -> indices of its streams that are recorded; suites without one are left out."""
-    labels = [_sorted_label(str(stream.rows[0].cell.config["stream"]["label"])) for stream in streams]
+    labels = [_sorted_label(stream.rows[0].cell.config.stream.label) for stream in streams]
     found = {}
     for name, suite in SUITES.items():
         wanted = {_sorted_label(label) for label in suite.streams}

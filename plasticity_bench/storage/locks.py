@@ -18,12 +18,12 @@ def locked(folders: Sequence[Path]) -> Iterator[None]:
     _allow_open_files(len(folders))
     with ExitStack() as stack:
         for folder in folders:
-            stack.enter_context(held(folder / ".lock", folder, "choose another --runs folder"))
+            stack.enter_context(hold_lock(folder / ".lock", folder, "choose another --runs folder"))
         yield
 
 
 @contextmanager
-def held(file: Path, what: Path, otherwise: str) -> Iterator[None]:
+def hold_lock(file: Path, what: Path, otherwise: str) -> Iterator[None]:
     """Holds the lock ``file``, which says who writes ``what``; ``otherwise``: what to do but wait.
 
     Raises InputError where another process holds it, or where it cannot be made.

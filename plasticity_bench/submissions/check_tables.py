@@ -1,18 +1,15 @@
-"""Whether a table and its provenance that somebody else wrote hold possible values."""
+"""Whether a table that somebody else wrote holds possible values."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from plasticity_bench.records.cells import PROTOCOL
+from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import Table
 from plasticity_bench.specs import WIDENING, NetworkSpec, layer_shapes
-from plasticity_bench.storage.untrusted import printable
 
 #: Unit of the scored column -> lowest and highest performance there is.
 PERFORMANCE: Mapping[str, tuple[float, float]] = {
@@ -28,14 +25,14 @@ ALL_OR_NONE = ("final_performance", "action_std")
 ROUNDING = 1e-6
 
 
-def check_table(config: Mapping[str, Any], table: Table) -> Iterator[str]:
+def check_table(config: CellConfig, table: Table) -> Iterator[str]:
     """Every reason why ``table`` cannot be one of this configuration (its stream and network are known to
     be well formed)."""
-    stream, tasks = config["stream"], len(table["task"])
+    stream, tasks = config.stream, len(table["task"])
     if not np.array_equal(table["task"], np.arange(tasks)):
         yield "tasks are not 0, 1, 2, ... in this order"
-    if tasks != stream["tasks"]:
-        yield f"has {tasks} tasks; the stream has {stream['tasks']}"
+    if tasks != stream.tasks:
+        yield f"has {tasks} tasks; the stream has {stream.tasks}"
         return
     yield from _check_gaps(config, table)
     for name, (low, high) in _bounds(config).items():
@@ -52,46 +49,18 @@ def check_table(config: Mapping[str, Any], table: Table) -> Iterator[str]:
             yield f"{name} is {values[at]:g} at task {at}; it is {limits}"
     if "episodes" in table:
         lived = table["episodes"] * np.nan_to_num(table["episode_length"])
-        if (long := np.flatnonzero(lived > stream["steps"] * (1 + ROUNDING))).size:
-            yield f"episodes at task {long[0]} take more steps than the task's {stream['steps']}"
+        if (long := np.flatnonzero(lived > stream.steps * (1 + ROUNDING))).size:
+            yield f"episodes at task {long[0]} take more steps than the task's {stream.steps}"
 
 
-def check_origin(origin: Mapping[str, Any], seed: int) -> Iterator[str]:
-    """Every reason why ``origin`` cannot be what a run wrote beside the table of ``seed``."""
-
-    def texts(value: object) -> bool:
-        return isinstance(value, dict) and all(isinstance(v, (str, type(None))) for v in value.values())
-
-    def count(value: object) -> bool:
-        return type(value) is int and 1 <= value <= 100_000
-
-    rules = {
-        "protocol": lambda v: type(v) is int and v == PROTOCOL,
-        "seed": lambda v: type(v) is int and v == seed,
-        "device": lambda v: isinstance(v, str) and re.fullmatch(r"cpu|cuda(:\d{1,3})?", v),
-        "stack": count,
-        "threads": count,
-        "seconds": lambda v: type(v) in (int, float) and 0 <= v <= 1e9,
-        "finished": lambda v: isinstance(v, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", v),
-        "git": lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"[0-9a-f]{7,64}\+?", v)),
-        "versions": lambda v: texts(v) and v.keys() >= {"python", "torch", "numpy", "plasticity_bench"},
-        "hardware": lambda v: texts(v) and v.keys() >= {"machine", "cpu", "accelerator"},
-        "sha256": lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v),
-        "slurm_job": lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"\d{1,12}(_\d{1,9})?", v)),
-    }
-    for key, fits in rules.items():
-        if not fits(origin.get(key)):
-            yield f"{key} is {printable(repr(origin.get(key)), 80)}, which no run writes"
-
-
-def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
+def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
     """Where fields are empty that a run fills, and filled that it leaves empty."""
-    stream, tasks = config["stream"], len(table["task"])
+    stream, tasks = config.stream, len(table["task"])
     # Of a network that has diverged nothing can be measured; it has no performance to gain from that.
     diverged = not all(np.isfinite(table[name]).all() for name in ("online_loss", "online_performance"))
-    if stream["unit"] == "accuracy" and np.isnan(table["online_performance"]).any():
+    if stream.unit == "accuracy" and np.isnan(table["online_performance"]).any():
         yield "online_performance is empty; an accuracy is always measured"
-    if stream["unit"] != "return" and np.isnan(table["online_loss"]).all():
+    if stream.unit != "return" and np.isnan(table["online_loss"]).all():
         yield "online_loss is empty throughout"
     measured = _measured(tasks)
     for name, values in table.items():
@@ -103,7 +72,7 @@ def _check_gaps(config: Mapping[str, Any], table: Table) -> Iterator[str]:
             if empty.any() and not empty.all() and not diverged:
                 yield f"{name} is empty at task {np.flatnonzero(empty)[0]} but not everywhere"
         elif name not in ("online_performance", "online_loss", "episode_length"):
-            if "ppo" not in config and (early := np.flatnonzero(~empty & ~measured)).size:
+            if not config.acts and (early := np.flatnonzero(~empty & ~measured)).size:
                 yield f"{name} is there for task {early[0]}, at whose end nothing is measured"
             if not diverged and (lacking := np.flatnonzero(empty & measured)).size:
                 yield f"{name} is empty at task {lacking[0]}, at whose end it is measured"
@@ -117,10 +86,10 @@ def _measured(tasks: int) -> np.ndarray:
     return np.array([is_measured(task, tasks) for task in range(tasks)])
 
 
-def _bounds(config: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _bounds(config: CellConfig) -> dict[str, tuple[float, float]]:
     """Column -> lowest and highest value there is."""
-    performance = PERFORMANCE.get(config["stream"]["unit"], (-np.inf, np.inf))
-    width = float(_width(NetworkSpec.of_record(config["network"])))
+    performance = PERFORMANCE.get(config.stream.unit, (-np.inf, np.inf))
+    width = float(_width(config.network))
     bounds = dict.fromkeys(("online_performance", "final_performance"), performance)
     for name in (
         "online_loss",
@@ -131,7 +100,7 @@ def _bounds(config: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         "episode_length",
     ):
         bounds[name] = (0.0, np.inf)
-    bounds["episodes"] = (0.0, float(config["stream"]["steps"]))
+    bounds["episodes"] = (0.0, float(config.stream.steps))
     for who in ("", "critic_"):
         for name in ("dormant_fraction", "dormant_fraction_tau0", "dead_fraction"):
             bounds[f"{who}{name}"] = (0.0, 1.0)

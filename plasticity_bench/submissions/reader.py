@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
-from plasticity_bench.records.cells import (
-    DESCRIPTIONS,
-    ROLLOUTS,
-    TUNED,
-    TUNING,
-    Cell,
+from plasticity_bench.records.cells import ROLLOUTS, TUNED, TUNING, Cell
+from plasticity_bench.records.documents import (
+    CellConfig,
+    SeedRecord,
+    SweepTable,
+    recorded_identity,
 )
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
+from plasticity_bench.scoring.metrics import measured
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
-    MAX_JSON,
     MAX_SOURCE,
     MAX_TABLE,
     Refused,
     is_name,
     list_tree,
-    parse_object,
-    printable,
-    read_file,
     same_json,
 )
-from plasticity_bench.submissions.check_config import Wrong, differences, expected_config, network_changes
-from plasticity_bench.submissions.check_documents import check_shape
-from plasticity_bench.submissions.check_tables import check_origin, check_table
+from plasticity_bench.submissions.check_config import (
+    Wrong,
+    config_differences,
+    expected_config,
+    network_changes,
+)
+from plasticity_bench.submissions.check_tables import check_table
 from plasticity_bench.submissions.check_tuning import check_tuning
+from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
+from plasticity_bench.submissions.files import Note, SubmissionFiles
 from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
@@ -50,41 +51,18 @@ _CELL = re.compile(
 _SEED = re.compile(r"seed-(\d{3}|[1-9]\d{3,5})\.(csv|json|rollouts\.csv)")
 
 
-class Note(NamedTuple):
-    """Something about a file of a submission; both are written so that they print on one line."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{as_name(str(self.path))}: {self.reason}"
-
-
-def as_name(text: str) -> str:
-    """A path or key that somebody else chose, fit to print."""
-    return printable(text, 300)
-
-
-class Reader:
-    """Reads the submission in ``folder``; ``problems`` and ``notes`` hold what there is to say about it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.problems: list[Note] = []
-        self.notes: list[Note] = []
-        #: Whether every record is there and possible, so that scores can be computed from them.
-        self.sound = True
-        self.digests: dict[str, str] = {}
-        self._files: dict[str, int] = {}
+class Reader(SubmissionFiles):
+    """Reads a submission; ``problems`` and ``notes`` then hold what there is to say about it."""
 
     def read(self) -> Submission | None:
-        """The submission, with those of its cells that are sound; None where there are none."""
-        method, scores = self._document(METHOD), self._document(SCORES)
-        for reason in check_shape(method) if method else ():
-            self._problem(METHOD, reason)
-        return self.read_records(method, scores)
+        """The submission, with those of its cells that are sound; None if there are none."""
+        return self.read_records(
+            self._document(METHOD, MethodDocument), self._document(SCORES, ScoresDocument)
+        )
 
-    def read_records(self, method: Mapping[str, Any], scores: Mapping[str, Any]) -> Submission | None:
+    def read_records(
+        self, method: MethodDocument | None = None, scores: ScoresDocument | None = None
+    ) -> Submission | None:
         """``read`` with these in place of method.json and scores.json."""
         if not is_name(self.folder.name):
             self._problem("", "a submission's name is of small letters, digits, + _ and -")
@@ -101,24 +79,12 @@ class Reader:
         if not streams:
             self._problem(RECORDS, "holds no cell that can be read: a submission needs at least one")
             return None
-        submission = Submission(self.folder, dict(sorted(streams.items())), method, scores, self.digests)
+        submission = Submission(
+            self.folder, dict(sorted(streams.items())), method, scores, self.digests, self.sources
+        )
         self._check_method(submission)
         self._check_source(submission)
         return submission
-
-    def _problem(self, name: str, reason: str) -> None:
-        self.problems.append(Note(self.folder / name if name else self.folder, reason))
-
-    def _unsound(self, name: str, reason: str) -> None:
-        self.sound = False
-        self._problem(name, reason)
-
-    def _document(self, name: str) -> dict[str, Any]:
-        try:
-            return parse_object(read_file(self.folder / name, MAX_JSON))
-        except Refused as error:
-            self._problem(name, str(error))
-            return {}
 
     def _cells(self) -> dict[tuple[str, str], list[str]]:
         """(stream's folder, cell's folder) -> names of its files; everything else is a problem."""
@@ -136,11 +102,10 @@ class Reader:
         where = f"{RECORDS}/{stream}/{folder}"
         config_name = f"{where}/config.json"
         try:
-            data = self._read(config_name, MAX_JSON)
-            config = parse_object(data)
+            config = self._record(config_name, CellConfig)
             expected, stream_folder, cell_folder = expected_config(config)
             changed = network_changes(config, expected)
-            wrong = list(differences(config, expected))
+            wrong = list(config_differences(config, expected))
         except (Refused, Wrong) as error:
             self._unsound(config_name, str(error))
             return None
@@ -155,24 +120,25 @@ class Reader:
             self._unsound(config_name, reason)
         if wrong:
             return None
-        if changed and config["method"]["source"] != "builtin":
+        if changed and config.method.source != "builtin":
             self.notes.append(Note(self.folder, f"{stream}: changes the network's {', '.join(changed)}"))
         tuning = self._tuning(f"{where}/{TUNING}", config, stream) if TUNING in names else None
         if TUNING in names and tuning is None:
             return None
         cell = Cell(self.folder / where, config, tuning)
         tables, origins = self._seeds(cell, where, names)
-        if dirty := sum(str(origin["git"]).endswith("+") for origin in origins.values()):
+        if dirty := sum((origin.git or "").endswith("+") for origin in origins.values()):
             self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
-        if both := sorted(set(tables) & set(tuning["seeds"] if tuning else ())):
+        if both := sorted(set(tables) & set(tuning.seeds if tuning else ())):
             self._unsound(f"{where}/seed-{both[0]:03d}.csv", "was used to tune; reported seeds are others")
-        return Evidence(cell, tables, origins) if tables else None
+        # Here, as this is the only time that the tables are parsed.
+        return Evidence(cell, measured(cell, tables, list(origins.values())), origins) if tables else None
 
-    def _tuning(self, name: str, config: Mapping[str, Any], stream: str) -> dict[str, Any] | None:
+    def _tuning(self, name: str, config: CellConfig, stream: str) -> SweepTable | None:
         """A sweep's table, None where it is not sound."""
         before = len(self.problems)
         try:
-            tuning = parse_object(self._read(name, MAX_JSON))
+            tuning = self._record(name, SweepTable)
             for reason in check_tuning(tuning, config, stream):
                 self._unsound(name, reason)
         except (Refused, Wrong) as error:
@@ -181,9 +147,9 @@ class Reader:
 
     def _seeds(
         self, cell: Cell, where: str, names: Iterable[str]
-    ) -> tuple[dict[int, Table], dict[int, dict[str, Any]]]:
+    ) -> tuple[dict[int, Table], dict[int, SeedRecord]]:
         tables: dict[int, Table] = {}
-        origins: dict[int, dict[str, Any]] = {}
+        origins: dict[int, SeedRecord] = {}
         kinds: dict[int, set[str]] = {}
         for name in names:
             if match := _SEED.fullmatch(name):
@@ -212,26 +178,26 @@ class Reader:
                     self._unsound(f"{stem}.csv", f"is, byte for byte, the table of seed {twin}")
         return tables, origins
 
-    def _seed(self, cell: Cell, stem: str, seed: int) -> tuple[Table, dict[str, Any]] | None:
+    def _seed(self, cell: Cell, stem: str, seed: int) -> tuple[Table, SeedRecord] | None:
         before = len(self.problems)
         table: Table = {}
-        origin: dict[str, Any] = {}
+        origin: SeedRecord | None = None
         try:
-            origin = parse_object(self._read(f"{stem}.json", MAX_JSON))
-            for reason in check_origin(origin, seed):
-                self._unsound(f"{stem}.json", reason)
+            origin = self._record(f"{stem}.json", SeedRecord)
+            if origin.seed != seed:
+                self._unsound(f"{stem}.json", f"seed is {origin.seed}, the file is named after seed {seed}")
         except Refused as error:
             self._unsound(f"{stem}.json", str(error))
         try:
             data = self._read(f"{stem}.csv", MAX_TABLE)
-            if sha256(data) != origin.get("sha256"):
+            if origin and sha256(data) != origin.sha256:
                 self._unsound(f"{stem}.csv", "its checksum is not the one recorded beside it")
             table = parse_table(data, cell.columns, WHOLE)
             for reason in check_table(cell.config, table):
                 self._unsound(f"{stem}.csv", reason)
         except Refused as error:
             self._unsound(f"{stem}.csv", str(error))
-        return None if len(self.problems) > before else (table, origin)
+        return (table, origin) if origin and len(self.problems) == before else None
 
     def _rollouts(self, name: str) -> None:
         try:
@@ -242,11 +208,9 @@ class Reader:
     def _check_method(self, submission: Submission) -> None:
         """One configuration on every stream, or everywhere one that a sweep of the method chose; and name and
         label that say the same everywhere."""
-        first = {
-            key: value for key, value in submission.recorded.items() if key not in DESCRIPTIONS - {"source"}
-        }
+        first = recorded_identity(submission.recorded)
         for stream, evidence in submission.streams.items():
-            other = method_of_cell(evidence.cell)
+            other = recorded_identity(method_of_cell(evidence.cell))
             for key, value in first.items():
                 if not same_json(other[key], value):
                     where = f"{RECORDS}/{stream}/{evidence.cell.path.name}/config.json"
@@ -255,7 +219,7 @@ class Reader:
     def _check_source(self, submission: Submission) -> None:
         """A plug-in's files are there, and are the ones that ran."""
         method = submission.recorded
-        origins = method["source"].split("+") if method["source"] != "builtin" else []
+        origins = method.source.split("+") if method.source != "builtin" else []
         digests = []
         for origin in origins:
             if origin == "builtin":
@@ -263,24 +227,17 @@ class Reader:
                 continue
             name = source_name(origin)
             try:
-                digests.append(sha256(self._read(name, MAX_SOURCE)))
+                self.sources[name] = self._read(name, MAX_SOURCE)
+                digests.append(self.digests[name])
             except Refused as error:
                 self._problem(name, f"{error}: the file of a plug-in method is submitted with it")
                 return
         wanted = digests[0] if len(digests) == 1 else sha256("+".join(digests).encode())
-        if origins and wanted != method["digest"]:
+        if origins and wanted != method.digest:
             self._problem(SOURCE, "is not what ran: its checksum is not the method.digest in config.json")
         for name in sorted(self._files):
             if name.startswith(f"{SOURCE}/") and name not in self.digests:
                 self._problem(name, "unexpected file: the method did not come from it")
-
-    def _read(self, name: str, limit: int) -> bytes:
-        """A file of the tree, its digest noted. Raises Refused."""
-        if name not in self._files:
-            raise Refused("is missing")
-        data = read_file(self.folder / PurePosixPath(name), limit)
-        self.digests[name] = sha256(data)
-        return data
 
 
 def source_name(origin: str) -> str:

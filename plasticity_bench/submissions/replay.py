@@ -13,6 +13,7 @@ import numpy as np
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.documents import SeedRecord
 from plasticity_bench.records.tables import Table
 from plasticity_bench.running.plan import open_cells
 from plasticity_bench.scoring.metrics import window
@@ -72,7 +73,7 @@ def draw(
         for submission in sorted(submissions, key=lambda submission: submission.name)
         for stream, evidence in submission.streams.items()
         if streams is None or stream in streams
-        for recorded in sorted(evidence.tables)
+        for recorded in evidence.seeds
     ]
     if not pairs:
         raise InputError("the submissions hold no seed of these streams")
@@ -89,7 +90,7 @@ def replay(
     """
     from plasticity_bench.running import launch
 
-    foreign = sorted({p.submission.name for p in pairs if p.submission.recorded["source"] != "builtin"})
+    foreign = sorted({p.submission.name for p in pairs if p.submission.recorded.source != "builtin"})
     if foreign and not trust:
         raise InputError(
             f"{', '.join(foreign)}: a replay runs the code submitted, here; read it first, then add --trust"
@@ -105,7 +106,7 @@ def replay(
             wanted.setdefault(item.cell.path, set()).update(item.seeds)
         joined = {item.cell.path: item for item in planned}
         jobs = [replace(item, seeds=tuple(sorted(wanted[path]))) for path, item in joined.items()]
-        launch.train(jobs, workers, devices, console)
+        launch.train_missing(jobs, workers, devices, console)
         return [_compare(pair, item.cell) for pair, item in zip(pairs, planned, strict=True)]
 
 
@@ -113,19 +114,19 @@ def plan_of(submission: Submission, stream: str) -> CellPlan:
     """What to train for the submission's records on a stream (its folder). A plug-in comes from the
     submission's own folder."""
     config = submission.streams[stream].cell.config
-    method, settings = config["method"], _texts(config["stream"]["settings"])
-    text = str(config["stream"]["name"])
+    method, settings = config.method, _texts(config.stream.settings)
+    text = config.stream.name
     if settings:
         text += ":" + ",".join(f"{key}={value}" for key, value in settings.items())
-    origins, names = method["source"].split("+"), method["name"].split("+")
-    if method["source"] == "builtin":
-        parts = [method["name"]]
+    origins, names = method.source.split("+"), method.name.split("+")
+    if method.source == "builtin":
+        parts = [method.name]
     else:
         parts = [
             name if origin == "builtin" else _file(submission, origin)
             for origin, name in zip(origins, names if len(origins) > 1 else origins, strict=True)
         ]
-    return CellPlan(text, "+".join(parts), _texts(method["settings"]))
+    return CellPlan(text, "+".join(parts), _texts(method.settings))
 
 
 def _file(submission: Submission, origin: str) -> str:
@@ -142,7 +143,7 @@ def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def _compare(pair: Pair, cell: Cell) -> Outcome:
     evidence = pair.submission.streams[pair.stream]
-    recorded, again = evidence.tables[pair.seed], cell.table(pair.seed)
+    recorded, again = evidence.cell.table(pair.seed), cell.table(pair.seed)
     differing = {
         name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
         for name in recorded
@@ -163,7 +164,7 @@ def _compare(pair: Pair, cell: Cell) -> Outcome:
 
 
 def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:
-    column, size = cell.config["stream"]["score"], window(cell.tasks)
+    column, size = cell.config.stream.score, window(cell.tasks)
     left, right = recorded[column], again[column]
     means = [(left.mean(), right.mean()), (left[-size:].mean(), right[-size:].mean())]
     if all(np.isnan(pair).all() for pair in means):
@@ -171,9 +172,11 @@ def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:
     return max(float(abs(a - b) / max(1.0, abs(a))) for a, b in means)
 
 
-def _elsewhere(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[str, ...]:
-    found = [("device", recorded["device"], again["device"])]
-    for group, names in (("versions", VERSIONS), ("hardware", tuple(recorded["hardware"]))):
-        theirs, ours = recorded[group], again[group]
+def _elsewhere(recorded: SeedRecord, again: SeedRecord) -> tuple[str, ...]:
+    found: list[tuple[str, str | None, str | None]] = [("device", recorded.device, again.device)]
+    for theirs, ours, names in (
+        (recorded.versions.as_json(), again.versions.as_json(), VERSIONS),
+        (recorded.hardware.as_json(), again.hardware.as_json(), tuple(recorded.hardware.as_json())),
+    ):
         found += [(name, theirs.get(name), ours.get(name)) for name in names if name in theirs]
     return tuple(f"{name} {ours} (recorded: {theirs})" for name, theirs, ours in found if theirs != ours)

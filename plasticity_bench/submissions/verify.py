@@ -13,29 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.cells import DESCRIPTIONS, Cell
+from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.documents import recorded_identity
+from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.untrusted import (
     MAX_FILES,
     MAX_JSON,
     MAX_TOLD,
     Refused,
-    parse_object,
     printable,
     read_file,
     same_json,
 )
 from plasticity_bench.submissions.check_tuning import within_space
+from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
+from plasticity_bench.submissions.files import Note, as_name
 from plasticity_bench.submissions.model import (
     METHOD,
     REFERENCE_NAMES,
     SCORES,
     Submission,
-    Submitter,
     method_document,
     references_of,
     scores_document,
 )
-from plasticity_bench.submissions.reader import Note, Reader, as_name
+from plasticity_bench.submissions.reader import Reader
 
 #: Share by which a recomputed score may differ from the one submitted, and the least difference that counts:
 #: they are written with nine digits, and libraries round sums differently.
@@ -53,7 +55,7 @@ class Report:
     @property
     def seeds(self) -> int:
         """Tables read."""
-        return sum(len(e.tables) for s in self.submissions for e in s.streams.values())
+        return sum(len(e.seeds) for s in self.submissions for e in s.streams.values())
 
 
 def verify(paths: Sequence[Path], announce: Callable[[int, int], None] = lambda done, total: None) -> Report:
@@ -72,7 +74,7 @@ def verify(paths: Sequence[Path], announce: Callable[[int, int], None] = lambda 
         if submission:
             report.submissions.append(submission)
             if reader.sound:
-                found = _check_documents(submission, known) if submission.method and submission.scores else ()
+                found = _check_documents(submission, known)
                 problems += [Note(folder / name, reason) for name, reason in found]
         report.problems += problems[:MAX_TOLD]
         if len(problems) > MAX_TOLD:
@@ -117,50 +119,50 @@ def _check_documents(
     submission: Submission, known: dict[Path, Submission | None]
 ) -> Iterator[tuple[str, str]]:
     """Compares both documents with what follows from the tables."""
-    given = submission.method
-    submitter, space = given.get("submitter"), given.get("search_space")
-    if not (isinstance(submitter, dict) and isinstance(space, dict)):
+    given, scores = submission.method, submission.scores
+    if given is None or scores is None:
         return  # said already
     made = method_document(
         submission.name,
         submission.streams,
         submission.digests,
-        {key: value for key, value in space.items() if isinstance(value, list)},
-        Submitter(submitter.get("name", ""), submitter.get("link", "")),
+        given.search_space,
+        given.submitter,
     )
-    for where, found, wanted in _unequal(given, made):
+    for where, found, wanted in _unequal(given.as_json(), made.as_json()):
         yield METHOD, _differs(where, found, wanted, "the records say")
     for stream, evidence in submission.streams.items():
-        if evidence.cell.tuning and not within_space(evidence.cell.tuning, space):
+        if evidence.cell.tuning and not within_space(evidence.cell.tuning, given.search_space):
             yield METHOD, f"search_space is not the one of the sweep on {stream}, less the learning rate"
     references = references_of(submission.streams, _beside(submission, known))
-    try:
-        taken = _references_given(submission)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    taken = _references_given(submission, scores)
+    if taken is None:
         yield SCORES, "does not say which seeds of the references its scores rest on"
         return
     for stream, methods in taken.items():
         for method, seeds in methods.items():
             recorded = references.get(method, {})
-            lacking = sorted(set(seeds) - set(recorded[stream].tables if stream in recorded else ()))
+            lacking = sorted(set(seeds) - set(recorded[stream].seeds if stream in recorded else ()))
             if lacking:
                 yield SCORES, f"{stream} rests on seeds {lacking} of {method}, which are not submitted"
                 return
-    for where, found, wanted in _unequal(
-        submission.scores, scores_document(submission.streams, references, taken)
-    ):
+    wanted_scores = scores_document(submission.streams, references, taken).as_json()
+    for where, found, wanted in _unequal(scores.as_json(), wanted_scores):
         yield SCORES, _differs(where, found, wanted, "the tables give")
 
 
-def _references_given(submission: Submission) -> dict[str, dict[str, list[int]]]:
+def _references_given(
+    submission: Submission, scores: ScoresDocument
+) -> dict[str, dict[str, list[int]]] | None:
+    """Stream -> reference -> the seeds that the scores rest on; None if they are not 0, 1, 2, ..., so that
+    some might have been chosen."""
     given = {}
     for stream in submission.streams:
-        references = submission.scores["streams"][stream]["references"]
+        references = scores.streams[stream].references if stream in scores.streams else {}
         if set(references) != set(REFERENCE_NAMES):
-            raise ValueError
-        for seeds in references.values():
-            if not same_json(seeds, list(range(len(seeds)))):  # so that none of them is chosen
-                raise ValueError
+            return None
+        if any(seeds != list(range(len(seeds))) for seeds in references.values()):
+            return None
         given[stream] = references
     return given
 
@@ -199,13 +201,13 @@ def _compare(report: Report) -> None:
         labels.setdefault(label, submission)
         for stream, evidence in submission.streams.items():
             if tuning := evidence.cell.tuning:
-                size = f"{tuning['budget']} configurations and {len(tuning['seeds'])} tuning seeds"
+                size = f"{tuning.budget} configurations and {len(tuning.seeds)} tuning seeds"
                 other, theirs = sweeps.setdefault(stream, (submission.name, size))
                 if size != theirs:
                     reason = f"{stream}: tuned with {size}, {other} with {theirs}"
                     report.notes.append(Note(submission.folder, reason))
             for seed, origin in evidence.origins.items():
-                first, _ = tables.setdefault((stream, str(origin.get("sha256"))), (submission, seed))
+                first, _ = tables.setdefault((stream, origin.sha256), (submission, seed))
                 if not _same_configuration(first.streams[stream].cell, evidence.cell):
                     key = (submission.folder, stream, first.name)
                     copies[key] = copies.get(key, 0) + 1
@@ -216,11 +218,7 @@ def _compare(report: Report) -> None:
 
 def _same_configuration(left: Cell, right: Cell) -> bool:
     """Whether the same records are due: a sweep may choose what is submitted untuned as well."""
-    ours, theirs = (
-        {key: value for key, value in cell.config["method"].items() if key not in DESCRIPTIONS - {"source"}}
-        for cell in (left, right)
-    )
-    return same_json(ours, theirs)
+    return same_json(recorded_identity(left.config.method), recorded_identity(right.config.method))
 
 
 def _unequal(found: Any, wanted: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -247,6 +245,7 @@ def taken_names(submissions: Path) -> dict[str, str]:
     """Label -> name of the submission, as far as the method.json there can be read."""
     found = {}
     for path in sorted(submissions.glob(f"*/{METHOD}")):
-        with suppress(Refused, KeyError, TypeError):
-            found[str(parse_object(read_file(path, MAX_JSON))["method"]["label"])] = path.parent.name
+        with suppress(Refused):
+            document = parse_document(read_file(path, MAX_JSON), MethodDocument)
+            found[document.method.label] = path.parent.name
     return found

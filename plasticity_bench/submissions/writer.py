@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,12 +12,15 @@ from pathlib import Path, PurePosixPath
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import TUNED, TUNED_MARK, TUNING
 from plasticity_bench.records.configuration import method_folder
+from plasticity_bench.records.documents import SweepTable, Value, recorded_identity
 from plasticity_bench.registry.choices import Chosen, choose_method
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.running.plan import Planned
+from plasticity_bench.storage.documents import Document, convert
 from plasticity_bench.storage.files import write_bytes
-from plasticity_bench.storage.locks import held
-from plasticity_bench.storage.untrusted import is_name, parse_object, same_json
+from plasticity_bench.storage.locks import hold_lock
+from plasticity_bench.storage.untrusted import Refused, is_name, parse_object, same_json
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
@@ -26,11 +28,9 @@ from plasticity_bench.submissions.model import (
     SCORES,
     Streams,
     Submission,
-    Submitter,
     method_document,
     references_of,
     scores_document,
-    to_bytes,
 )
 from plasticity_bench.submissions.reader import Reader, source_name
 from plasticity_bench.submissions.verify import taken_names
@@ -70,8 +70,9 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
     if found.tuned != tuned:
         others = "the choice of sweeps (--tuned)" if found.tuned else "no sweep's choice"
         raise InputError(f"{folder} holds settings that are {others}; choose another name with --name")
+    recorded = recorded_identity(found.recorded)
     for key, value in _identity(method, tuned).items():
-        if not same_json(found.recorded[key], value):
+        if not same_json(recorded[key], value):
             raise InputError(
                 f"{folder} holds another configuration (method.{key} differs); "
                 "choose another name with --name, or move it away"
@@ -79,21 +80,23 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
     return found
 
 
-def missing(found: Submission | None, stream: str, seeds: Sequence[int], tuning: str = "") -> tuple[int, ...]:
-    """Those of ``seeds`` on the stream (its folder's name) that are not submitted yet. ``tuning``: the table
-    of the sweep that chose the settings, as JSON.
+def missing(
+    found: Submission | None, stream: str, seeds: Sequence[int], tuning: SweepTable | None = None
+) -> tuple[int, ...]:
+    """Those of ``seeds`` on the stream (its folder's name) that are not submitted yet. ``tuning``: the sweep
+    that chose the settings.
 
     Raises InputError where another sweep's choice is submitted there.
     """
     if not found or stream not in found.streams:
         return tuple(seeds)
     evidence = found.streams[stream]
-    if tuning and not same_json(json.loads(tuning), evidence.cell.tuning):
+    if tuning and tuning != evidence.cell.tuning:
         raise InputError(
             f"{found.folder} holds the choice of another sweep on {stream}, which stays: submit with the "
             "table of that sweep, or move the folder away"
         )
-    return tuple(seed for seed in seeds if seed not in evidence.tables)
+    return tuple(seed for seed in seeds if seed not in evidence.seeds)
 
 
 def write_submission(
@@ -129,7 +132,7 @@ def write_submission(
                 target.parent.mkdir(exist_ok=True, parents=True)
                 shutil.copyfile(str(file), target)
         reader = Reader(draft)
-        made = reader.read_records({}, {})
+        made = reader.read_records()
         if reader.problems or made is None:
             problem = reader.problems[0]
             raise RunFailed(
@@ -154,7 +157,7 @@ def rescore(folders: Sequence[Path]) -> list[Path]:
     read = []
     for folder in folders:
         reader = Reader(folder)
-        submission = reader.read_records({}, {})
+        submission = reader.read_records()
         if reader.problems or submission is None:
             raise RunFailed(f"{reader.problems[0]}; no scores are written")
         read.append(submission)
@@ -168,17 +171,34 @@ def rescore(folders: Sequence[Path]) -> list[Path]:
     return changed
 
 
-def _given(submission: Submission) -> tuple[Mapping[str, Sequence[float]], Submitter]:
+class _Kept(Document, frozen=True):
+    """What rescoring takes over from method.json."""
+
+    search_space: dict[str, list[Value]]
+    submitter: Submitter
+
+
+def _given(submission: Submission) -> tuple[Mapping[str, Sequence[Value]], Submitter]:
     """Search space and submitter, which follow from no record: as they were; a built-in's are its own."""
     method = submission.recorded
-    space: Mapping[str, Sequence[float]] = {}
+    space: Mapping[str, Sequence[Value]] = {}
     submitter = Submitter()
-    content = _content(submission.folder / METHOD)
+    path = submission.folder / METHOD
+    content = _content(path)
     if content is not None:
-        given = parse_object(content)
-        space, submitter = given["search_space"], Submitter(**given["submitter"])
-    if method["source"] == "builtin":
-        space = choose_method(method["name"]).cls.info.search_space
+        try:
+            # Only these two entries: a document of another schema has them too.
+            kept = {
+                name: value
+                for name, value in parse_object(content).items()
+                if name in _Kept.__struct_fields__
+            }
+            given = convert(kept, _Kept)
+        except Refused as error:
+            raise RunFailed(f"{path}: {error}; no scores are written") from None
+        space, submitter = given.search_space, given.submitter
+    if method.source == "builtin":
+        space = choose_method(method.name).cls.info.search_space
     return space, submitter
 
 
@@ -188,22 +208,22 @@ def _content(path: Path) -> bytes | None:
 
 def write_documents(
     submission: Submission,
-    search_space: Mapping[str, Sequence[float]],
+    search_space: Mapping[str, Sequence[Value]],
     submitter: Submitter,
     references: Mapping[str, Streams],
 ) -> None:
     """Writes method.json and scores.json of a submission whose records are sound."""
     streams = submission.streams
     method = method_document(submission.name, streams, submission.digests, search_space, submitter)
-    write_bytes(submission.folder / METHOD, to_bytes(method))
+    write_bytes(submission.folder / METHOD, method.to_bytes())
     scores = scores_document(streams, references_of(streams, references))
-    write_bytes(submission.folder / SCORES, to_bytes(scores))
+    write_bytes(submission.folder / SCORES, scores.to_bytes())
 
 
 def _references(out: Path) -> dict[str, Streams]:
     """The evidence of `none` and `reset` among the submissions in ``out``."""
     folders = {name: out / name for name in REFERENCE_NAMES if (out / name).is_dir()}
-    read = {name: Reader(folder).read_records({}, {}) for name, folder in folders.items()}
+    read = {name: Reader(folder).read_records() for name, folder in folders.items()}
     return {name: found.streams for name, found in read.items() if found and found.label == name}
 
 
@@ -245,11 +265,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Lets no other process write the submission in ``folder``. Raises InputError where one does."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.parent / f".{folder.name}.lock"
-    with held(file, folder, "choose another --out folder"):
+    with hold_lock(file, folder, "choose another --out folder"):
         try:
             yield
         finally:
-            # Here are folders only. It is still held: whoever has opened it sees that it is gone.
+            # Here are folders only. It is still hold_lock: whoever has opened it sees that it is gone.
             with suppress(OSError):
                 file.unlink()
 

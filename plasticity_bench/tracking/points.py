@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from plasticity_bench.records.cells import PROTOCOL, Cell
+from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_seeds
+from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, Table
 from plasticity_bench.tracking.sinks.base import Point
 

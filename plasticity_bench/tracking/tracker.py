@@ -156,7 +156,7 @@ class Tracker:
             run = Tracked(cell, seed)
             if all(channel.knows(run) for channel in self.channels):
                 continue
-            digest = str(cell.provenance(seed).get("sha256"))
+            digest = cell.provenance(seed).sha256
             lacking = [channel for channel in self.channels if channel.lacks(run, digest)]
             points = of_record(cell, seed) if lacking else []
             for channel in lacking:

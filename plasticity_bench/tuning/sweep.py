@@ -9,7 +9,6 @@ retained plasticity is made of) is highest over the tuning seeds; one with a nan
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,16 @@ import numpy as np
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan, method_folder, stream_folder
+from plasticity_bench.records.documents import TUNING_SCHEMA, SweepTable, TriedConfiguration
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_stream
 from plasticity_bench.running.plan import Planned
 from plasticity_bench.scoring.metrics import measure
-from plasticity_bench.storage.files import write_json
+from plasticity_bench.storage.documents import convert, shown
+from plasticity_bench.storage.files import write_bytes
+from plasticity_bench.storage.untrusted import Refused, parse_object
 from plasticity_bench.tuning.search import configurations, search_space
 
-SCHEMA = 1
 #: The first tuning seed: far from the seeds that are reported, 0, 1, 2, ...
 FIRST_SEED = 10_000
 OBJECTIVE = "mean over the tuning seeds of the mean performance in the last window"
@@ -60,10 +61,8 @@ def tuning_seeds(count: int) -> list[int]:
     return list(range(FIRST_SEED, FIRST_SEED + count))
 
 
-def summarise(
-    plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int], design: int
-) -> dict[str, Any]:
-    """The sweep's table, once all of its cells are trained. Raises InputError where records are damaged."""
+def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int], design: int) -> SweepTable:
+    """The sweep's table, once all of its cells are trained. Raises InputError if records are damaged."""
     rows = []
     for settings, item in zip(plan.configurations, planned, strict=True):
         measured = measure(item.cell)
@@ -71,30 +70,30 @@ def summarise(
         seconds = dict(zip(measured.seeds, measured.seconds.tolist(), strict=True))
         values = [late[seed] for seed in seeds]
         rows.append(
-            {
-                "settings": dict(settings),
-                "label": item.cell.configuration,
-                "cell": item.cell.path.name,
-                "score": _or_none(float(np.mean(values))),
-                "per_seed": [_or_none(value) for value in values],
-                "seconds": round(sum(seconds[seed] for seed in seeds), 3),
-            }
+            TriedConfiguration(
+                settings=dict(settings),
+                label=item.cell.configuration,
+                cell=item.cell.path.name,
+                score=_or_none(float(np.mean(values))),
+                per_seed=[_or_none(value) for value in values],
+                seconds=round(sum(seconds[seed] for seed in seeds), 3),
+            )
         )
-    chosen = best([row["score"] for row in rows])
+    chosen = best([row.score for row in rows])
     if chosen is None:
         raise InputError(f"{plan.method} on {plan.stream}: every configuration ends in nan, none to choose")
-    return {
-        "schema": SCHEMA,
-        "stream": planned[0].cell.stream,
-        "method": planned[0].cell.configuration,
-        "objective": OBJECTIVE,
-        "budget": len(rows),
-        "design": design,
-        "seeds": list(seeds),
-        "space": {name: list(values) for name, values in plan.space.items()},
-        "chosen": chosen,
-        "configurations": rows,
-    }
+    return SweepTable(
+        schema=TUNING_SCHEMA,
+        stream=planned[0].cell.stream,
+        method=planned[0].cell.configuration,
+        objective=OBJECTIVE,
+        budget=len(rows),
+        design=design,
+        seeds=list(seeds),
+        space={name: list(values) for name, values in plan.space.items()},
+        chosen=chosen,
+        configurations=rows,
+    )
 
 
 def best(scores: Sequence[float | None]) -> int | None:
@@ -103,25 +102,25 @@ def best(scores: Sequence[float | None]) -> int | None:
     return None if max(known) == -np.inf else int(np.argmax(known))
 
 
-def write(out: Path, found: Mapping[str, Any]) -> Path:
+def write_sweep(out: Path, found: SweepTable) -> Path:
     """Records a sweep's table; a smaller one of the same design, which it holds, is replaced.
 
     Raises InputError rather than replace another sweep.
     """
-    path = table_path(out, str(found["stream"]), str(found["method"]))
+    path = table_path(out, found.stream, found.method)
     if path.exists():
-        before = read(path)
+        before = read_sweep(path)
         same = all(
-            before.get(key) == found[key] for key in ("stream", "method", "design", "space", "objective")
+            getattr(before, name) == getattr(found, name)
+            for name in ("stream", "method", "design", "space", "objective")
         )
-        tried = [(row["settings"], row["cell"]) for row in found["configurations"]]
-        earlier = [(row["settings"], row["cell"]) for row in before["configurations"]]
-        grown = set(before.get("seeds", ())) <= set(found["seeds"])
-        if not (same and grown and all(row in tried for row in earlier)):
+        tried = [(row.settings, row.cell) for row in found.configurations]
+        earlier = [(row.settings, row.cell) for row in before.configurations]
+        if not (same and set(before.seeds) <= set(found.seeds) and all(row in tried for row in earlier)):
             raise InputError(
                 f"{path} is another sweep, not overwritten; move it away or choose another --out"
             )
-    write_json(path, dict(found))
+    write_bytes(path, found.to_bytes())
     return path
 
 
@@ -130,26 +129,29 @@ def table_path(out: Path, stream: str, method: str) -> Path:
     return out / stream / f"{method.replace(':', '_').replace('/', '_').replace(',', '_')}.sweep.json"
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A sweep's table. Raises InputError where it is damaged or of another schema."""
+def read_sweep(path: Path) -> SweepTable:
+    """A sweep's table. Raises InputError if it is damaged or of another schema."""
     try:
-        found = json.loads(path.read_text())
-        chosen = found["configurations"][found["chosen"]]
-        _ = (found["stream"], found["method"], found["seeds"], chosen["settings"], chosen["label"])
-        _ = [(row["settings"], row["cell"]) for row in found["configurations"]]
-        if found["schema"] != SCHEMA:
-            raise InputError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}")
+        document = parse_object(path.read_bytes())
+        if "schema" in document and document["schema"] != TUNING_SCHEMA:
+            raise InputError(
+                f"{path} has schema {shown(document['schema'])}, this version reads {TUNING_SCHEMA}; "
+                "move it away and sweep again"
+            )
+        found = convert(document, SweepTable)
+        if found.chosen >= len(found.configurations):
+            raise Refused("it chose a configuration that it lacks")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); move it away and sweep again") from error
-    return dict(found)
+    except Refused as error:
+        raise InputError(f"{path} is damaged ({error}); move it away and sweep again") from None
+    return found
 
 
-def tuned(out: Path, stream: str, method: str) -> dict[str, Any]:
-    """The table of the sweep of ``method`` on ``stream`` (as users name it), for its choice.
+def find_sweep(out: Path, stream: str, method: str) -> SweepTable:
+    """The table of the sweep of ``method`` on ``stream`` (as users name it).
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
     path = table_path(out, stream_folder(choose_stream(stream)), choose_method(method).label)
     if not path.exists():
@@ -157,18 +159,17 @@ def tuned(out: Path, stream: str, method: str) -> dict[str, Any]:
             f"no sweep of {method} on {stream} in {out}; make one with "
             f"`python -m plasticity_bench sweep --method {method} --stream {stream} --out {out}`"
         )
-    return read(path)
+    return read_sweep(path)
 
 
 def tuned_plan(out: Path, stream: str, method: str) -> CellPlan:
     """What to run for the configuration that the sweep in ``out`` chose.
 
-    Raises InputError where there is no sweep, or one of another version of the method.
+    Raises InputError if there is no sweep, or one of another version of the method.
     """
-    found = tuned(out, stream, method)
-    chosen = found["configurations"][found["chosen"]]
-    plan = CellPlan(stream, method, dict(chosen["settings"]), json.dumps(found, indent=1) + "\n")
-    if chosen["cell"] != method_folder(plan.chosen()[1]):
+    found = find_sweep(out, stream, method)
+    plan = CellPlan(stream, method, dict(found.choice.settings), found)
+    if found.choice.cell != method_folder(plan.chosen()[1]):
         raise InputError(
             f"the sweep of {method} on {stream} in {out} is of another version of the method; move it away "
             "and sweep again"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 from torch import nn
 from torch.nn import functional
 
@@ -19,13 +21,13 @@ from plasticity_bench.agents.networks import (
 )
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.cells import PROTOCOL
 from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.running.plan import _work, open_cells
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
 from plasticity_bench.storage.files import write_json
+from tests.support.documents import made_config
 from tests.support.learners import DIGITS, finish, learner
 
 PERCEPTRON = NetworkSpec((6,), 4, (9, 7))
@@ -247,8 +249,7 @@ def test_expected_work_counts_the_multiplications(method: str, spec: NetworkSpec
         positions = math.prod(layer.features.shape[3:]) if layer.features is not None else 1
         assert layer.weight.shape[1:] == shape.weight
         work += layer.weight[0].numel() * positions
-    config = {"network": json.loads(json.dumps(net.spec.recorded())), "stream": {"batch": 16}}
-    assert _work(config) == 3 * 16 * work
+    assert _work(structs.replace(made_config(), network=net.spec)) == 3 * 16 * work
 
 
 #: What version 1 of the protocol recorded for permuted-digits, before networks could be normalised.
@@ -266,11 +267,11 @@ RECORDED = {
 def test_cells_recorded_before_normalisation_stay_valid(tmp_path: Path) -> None:
     plan = CellPlan(DIGITS, "none")
     config = configuration(*plan.chosen())
-    assert json.loads(json.dumps(config["network"])) == RECORDED
+    assert json.loads(config.to_bytes())["network"] == RECORDED
     assert method_folder(choose_method("none")) == "none-5e75a74e"
     path = tmp_path / "permuted-digits-v1_tasks=3" / "none-5e75a74e"
     path.mkdir(parents=True)
-    write_json(path / "config.json", {"protocol": PROTOCOL, **config, "network": RECORDED})
+    write_json(path / "config.json", {**config.as_json(), "network": RECORDED})
     assert open_cells(tmp_path, [plan], [0])[0].cell.path == path
     changed = configuration(choose_stream(DIGITS), choose_method("layer-norm"))
-    assert changed["network"] == {**config["network"], "norm": "layer"}
+    assert changed.network == replace(config.network, norm="layer")

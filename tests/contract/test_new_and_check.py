@@ -64,7 +64,7 @@ def test_new_writes_a_file_that_checks_runs_and_is_in_style(
     assert main(["run", "--method", "unit_length.py:UnitLength", *SMALL, "--runs", "runs"]) == 0
     (cell,) = find_cells(folder / "runs")  # one cell, whichever way it is written
     assert cell.method == "unit-length"
-    assert cell.config["method"]["source"] == "unit_length.py:UnitLength"
+    assert cell.config.method.source == "unit_length.py:UnitLength"
 
 
 def test_new_writes_where_it_is_told_and_overwrites_nothing(

@@ -24,7 +24,7 @@ def test_code_blocks_run(block: int) -> None:
 
 def test_the_page_has_a_block_for_every_library() -> None:
     modules = ["torch_adapter", "avalanche", "sb3"]
-    assert [re.findall(r"plasticity_bench\.agents\.(\w+) import", block) for block in BLOCKS] == [
+    assert [re.findall(r"plasticity_bench\.agents\.adapters\.(\w+) import", block) for block in BLOCKS] == [
         [module] for module in modules
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,10 @@ from plasticity_bench.figures.panels import Room, packed
 from plasticity_bench.figures.styles import KNOWN, by_method, one_each, split, styles_of, styles_on
 from plasticity_bench.leaderboard.build import build
 from plasticity_bench.processes.workers import Workers
-from plasticity_bench.records.cells import find_cells, open_cell
+from plasticity_bench.records.cells import find_cells, open_cell, read_cell
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import score
+from tests.support.documents import made_origin, made_sweep
 from tests.support.fake_records import learning_curves, tuning_table, write_cell, write_suite
 
 TRIED = [0.72, 0.75, None, -3.0]
@@ -38,15 +38,15 @@ def rows_of(*methods: str) -> list[Named]:
 def add_tuned(runs: Path, stream: str, method: str, end: float, tried: Sequence[float | None]) -> None:
     """A tuned row beside a method's default one, chosen among configurations with these scores."""
     (plain,) = runs.glob(f"{stream}-v1/{method}-0123abcd")
-    config = json.loads((plain / "config.json").read_text())
+    config = read_cell(plain).config
     known = [-9.0 if value is None else value for value in tried]
     tuning = tuning_table(method, known, stream)
     for row, value in zip(tuning["configurations"], tried, strict=True):
         row["score"] = value
-    cell = open_cell(runs, f"{stream}-v1", plain.name, config, json.dumps(tuning))
+    cell = open_cell(runs, f"{stream}-v1", plain.name, config, made_sweep(tuning))
     for seed, values in learning_curves(0.74, end, range(6), 60).items():
         rows: list[dict[str, Any]] = [{"task": i, "online_performance": v} for i, v in enumerate(values)]
-        cell.write_seed(seed, rows, {"seconds": 1.0, "stack": 6, "device": "cpu"})
+        cell.write_seed(seed, rows, made_origin(1.0, 6))
 
 
 @pytest.fixture(scope="module")

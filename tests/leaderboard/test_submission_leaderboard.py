@@ -12,7 +12,7 @@ from plasticity_bench.figures import drawing as figures
 from plasticity_bench.leaderboard import markdown as leaderboard_text
 from plasticity_bench.leaderboard.build import build
 from plasticity_bench.leaderboard.markdown import code, inert
-from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import rescore
 from tests.support.plugins import GOOD

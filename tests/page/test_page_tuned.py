@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from plasticity_bench.errors import InputError
 from plasticity_bench.page.document import page_data, write_page
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import aggregate_streams
 from tests.support.browser import Visit, visit
+from tests.support.documents import made_sweep
 from tests.support.fake_scores import fake_scores, sweep_table
 
 if TYPE_CHECKING:
@@ -60,20 +60,6 @@ def test_data_of_tuned_rows(scores: Scores) -> None:
         assert tuning["settings"][0] == [None, None]
         assert tuning["settings"][3] == [tried[3]["settings"][name] for name in tuning["names"]]
     assert not any("tuning" in row for row in data["streams"][2]["rows"])
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [{"configurations": []}, {"chosen": 99}, {"seeds": None}, {"configurations": [{"settings": 3}]}],
-)
-def test_a_damaged_table_is_said_in_one_line(damage: dict[str, Any]) -> None:
-    made = fake_scores(methods=2, streams=1, tuned=2)
-    (stream,) = made.streams
-    first, *others = stream.rows
-    cell = replace(first.cell, tuning={**sweep_table("x", "y"), **damage})
-    broken = Scores((replace(stream, rows=(replace(first, cell=cell), *others)),), (), ())
-    with pytest.raises(InputError, match=r"tuning\.json is not the table of a sweep"):
-        page_data(broken)
 
 
 def test_settings_filter(chromium: Browser, page_file: Path, scores: Scores) -> None:
@@ -163,7 +149,7 @@ def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) ->
     first, *others = stream.rows
     table = sweep_table(attack, attack) | {"objective": attack}
     table["configurations"][3]["settings"] = {attack: attack}
-    row = replace(first, cell=replace(first.cell, tuning=table))
+    row = replace(first, cell=replace(first.cell, tuning=made_sweep(table)))
     write_page(page_data(Scores((replace(stream, rows=(row, *others)),), (), ())), tmp_path / "a.html")
     with visit(chromium, tmp_path / "a.html") as seen:
         seen.page.locator(f"{ROWS} .method", has_text="</script>").click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,15 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan, configuration, method_folder, stream_folder
+from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.choices import choose_method, choose_stream
-from plasticity_bench.running.launch import train
+from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells
-from plasticity_bench.storage.files import write_json
+from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.locks import locked
+from tests.support.documents import made_origin
+from tests.support.submission_bench import edit_json
 
 ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"task": i} for i in range(3)]
 
@@ -35,13 +37,13 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
     plan = CellPlan("permuted-digits:tasks=3", "none")
     cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
     for seed in (0, 1):
-        cell.write_seed(seed, ROWS, {})
+        cell.write_seed(seed, ROWS, made_origin())
     before = files(tmp_path)
     for name in ("checkpoint-0-1.pt", ".checkpoint-0-1.pt.123.tmp", "error.txt"):
         (cell.path / name).write_bytes(b"junk")
     (cell.path / "checkpoint-1-2.pt").write_bytes(b"seed 2 was asked for once: kept")
     console: Any = None  # nothing to tell, as nothing is trained
-    assert train([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
+    assert train_missing([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
     (cell.path / "checkpoint-1-2.pt").unlink()
     assert files(tmp_path) == before
 
@@ -62,12 +64,12 @@ def test_the_configuration_holds_what_scores_depend_on() -> None:
     found = configuration(
         choose_stream("permuted-digits:tasks=30"), choose_method("l2:strength=0.01,lr=0.02")
     )
-    assert found["stream"]["settings"] == {"tasks": 30}
-    assert (found["stream"]["tasks"], found["stream"]["steps"], found["stream"]["batch"]) == (30, 112, 16)
-    assert found["method"]["settings"] == {"strength": 0.01, "decoupled": False, "lr": 0.02}
-    assert found["optimizer"]["lr"] == 0.02
-    assert found["network"]["hidden"] == (100, 100)
-    json.dumps(found)
+    assert found.stream.settings == {"tasks": 30}
+    assert (found.stream.tasks, found.stream.steps, found.stream.batch) == (30, 112, 16)
+    assert found.method.settings == {"strength": 0.01, "decoupled": False, "lr": 0.02}
+    assert found.optimizer.lr == 0.02
+    assert found.network.hidden == (100, 100)
+    assert parse_document(found.to_bytes(), CellConfig) == found
 
 
 @pytest.mark.parametrize("damage", ["config", "protocol", "lock"])
@@ -77,7 +79,7 @@ def test_run_tells_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     if damage == "config":
         path.write_text(path.read_text()[:100])
     elif damage == "protocol":
-        write_json(path, {**cell.config, "protocol": 99})
+        edit_json(path, protocol=99)
     command = [
         "run",
         "--method",

@@ -14,25 +14,17 @@ import numpy as np
 import pytest
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.records import cells as records
-from plasticity_bench.records.cells import PROTOCOL, Cell, find_cells, open_cell, read_cell
+from plasticity_bench.records.cells import Cell, find_cells, open_cell, read_cell
+from plasticity_bench.records.documents import PROTOCOL, SeedRecord
 from plasticity_bench.records.tables import COLUMNS
-from plasticity_bench.storage.files import sha256, write_bytes, write_json
+from plasticity_bench.storage.files import sha256, write_bytes
 from plasticity_bench.storage.locks import locked
+from tests.support.documents import made_config, made_origin, made_sweep
+from tests.support.fake_records import tuning_table
+from tests.support.submission_bench import edit_json
 
-STREAM = {
-    "name": "s",
-    "tasks": 3,
-    "steps": 5,
-    "chance": 0.1,
-    "score": "online_performance",
-    "warmup_tasks": 0,
-}
-CONFIG: dict[str, Any] = {
-    "stream": STREAM,
-    "method": {"name": "m", "label": "m:a=1", "settings": {"a": 1.0}, "summary": "words"},
-    "optimizer": {"name": "adam", "betas": (0.9, 0.999)},
-}
+METHOD: dict[str, Any] = {"name": "m", "label": "m:a=1", "settings": {"a": 1.0}, "summary": "words"}
+CONFIG = made_config({"name": "s"}, METHOD)
 ROWS = [
     {"task": i, **{name: (i + 1) / (j + 3) for j, name in enumerate(list(COLUMNS)[1:])}} for i in range(3)
 ]
@@ -42,7 +34,7 @@ ROWS = [
 def cell(tmp_path: Path) -> Cell:
     """A cell with seed 0 recorded."""
     made = open_cell(tmp_path, "s-v1", "m-01234567", CONFIG)
-    made.write_seed(0, ROWS, {"seconds": 1.5})
+    made.write_seed(0, ROWS, made_origin(1.5))
     return made
 
 
@@ -72,7 +64,7 @@ def test_round_trip_is_exact(cell: Cell) -> None:
     for name in COLUMNS:
         assert table[name].tolist() == [row[name] for row in ROWS]  # every digit of a float survives
     assert cell.seeds() == [0]
-    assert cell.provenance(0)["seconds"] == 1.5
+    assert cell.provenance(0).seconds == 1.5
     assert (cell.tasks, cell.method, cell.stream, cell.label) == (3, "m:a=1", "s-v1", "s-v1/m-01234567")
     assert [found.config for found in find_cells(cell.path.parent.parent)] == [cell.config]
 
@@ -88,7 +80,9 @@ def test_the_table_on_disk(cell: Cell) -> None:
 
 def test_what_was_not_measured_is_empty_and_reads_as_nan(tmp_path: Path) -> None:
     made = open_cell(tmp_path, "s-v1", "m-0", CONFIG)
-    made.write_seed(7, [{"task": i, "online_loss": float("nan"), "weight_norm": 1e-30} for i in range(3)], {})
+    made.write_seed(
+        7, [{"task": i, "online_loss": float("nan"), "weight_norm": 1e-30} for i in range(3)], made_origin()
+    )
     assert made.table_path(7).read_text().splitlines()[1] == "0" + 11 * "," + "1e-30,,"
     table = made.table(7)
     assert np.isnan(table["online_loss"]).all()
@@ -99,35 +93,41 @@ def test_what_was_not_measured_is_empty_and_reads_as_nan(tmp_path: Path) -> None
 def test_seeds_of_any_size_are_found_in_order(tmp_path: Path) -> None:
     made = open_cell(tmp_path, "s-v1", "m-0", CONFIG)
     for seed in (1000, 2, 30):
-        made.write_seed(seed, ROWS, {})
+        made.write_seed(seed, ROWS, made_origin())
     assert made.seeds() == [2, 30, 1000]
     assert made.table_path(1000).name == "seed-1000.csv"
 
 
 def test_the_same_rows_are_the_same_bytes(cell: Cell, tmp_path: Path) -> None:
     other = open_cell(tmp_path / "again", "s-v1", "m-01234567", CONFIG)
-    other.write_seed(0, [dict(reversed(row.items())) for row in ROWS], {"seconds": 9.0})
+    other.write_seed(0, [dict(reversed(row.items())) for row in ROWS], made_origin(9.0))
     assert other.table_path(0).read_bytes() == cell.table_path(0).read_bytes()
     assert (other.path / "config.json").read_bytes() == (cell.path / "config.json").read_bytes()
 
 
 def test_a_recorded_seed_is_not_overwritten(cell: Cell) -> None:
     before = files(cell.path)
-    complaint(lambda: cell.write_seed(0, ROWS, {}), "seed-000.csv", "recorded already", "move it away")
+    complaint(
+        lambda: cell.write_seed(0, ROWS, made_origin()), "seed-000.csv", "recorded already", "move it away"
+    )
     assert files(cell.path) == before
 
 
 def test_killed_between_table_and_json(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(records, "write_json", lambda *_: (_ for _ in ()).throw(SystemExit))
+        patch.setattr(SeedRecord, "to_bytes", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            cell.write_seed(1, ROWS, {})
+            cell.write_seed(1, ROWS, made_origin())
     assert cell.table_path(1).exists()
     assert cell.seeds() == [0]  # a table alone does not count
     complaint(
-        lambda: cell.write_seed(1, ROWS[::-1], {}), "seed-001.csv", "has no .json", "differs", "move it away"
+        lambda: cell.write_seed(1, ROWS[::-1], made_origin()),
+        "seed-001.csv",
+        "has no .json",
+        "differs",
+        "move it away",
     )
-    cell.write_seed(1, ROWS, {})
+    cell.write_seed(1, ROWS, made_origin())
     assert cell.seeds() == [0, 1]
 
 
@@ -140,7 +140,7 @@ def test_killed_between_table_and_json(cell: Cell, monkeypatch: pytest.MonkeyPat
         ("seed-000.json", b'{"sha256": "12', "is damaged (Unterminated string"),
         ("seed-000.json", b"\xff\xfe", "is damaged ("),
         ("seed-000.json", b"[]", "is damaged (not a JSON object)"),
-        ("seed-000.json", b"{}", "seed-000.csv is damaged (its checksum differs"),
+        ("seed-000.json", b"{}", "seed-000.json is damaged (protocol is missing)"),
     ],
 )
 def test_a_damaged_table(cell: Cell, name: str, content: bytes | None, phrase: str) -> None:
@@ -157,7 +157,7 @@ def test_a_damaged_table(cell: Cell, name: str, content: bytes | None, phrase: s
 )
 def test_no_table_though_its_checksum_fits(cell: Cell, content: str) -> None:
     write_bytes(cell.table_path(0), content.encode())
-    write_json(cell.path / "seed-000.json", {"sha256": sha256(content.encode())})
+    edit_json(cell.path / "seed-000.json", sha256=sha256(content.encode()))
     complaint(
         lambda: cell.table(0), "seed-000.csv is not a table of 3 tasks", "delete seed-000.csv and .json"
     )
@@ -170,6 +170,12 @@ def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:
         complaint(lambda: cell.table(0), "seed-000.csv is damaged")
 
 
+def changed(part: str, **entries: object) -> bytes:
+    """config.json with entries of a part changed or added."""
+    document = CONFIG.as_json()
+    return json.dumps({**document, part: {**document[part], **entries}}).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "phrase"),
     [
@@ -177,12 +183,18 @@ def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:
         (b"", "is damaged ("),
         (b"3", "is damaged (not a JSON object)"),
         (b"\xff", "is damaged ("),
-        (json.dumps({"protocol": PROTOCOL}).encode(), "is damaged: KeyError('stream')"),
-        (json.dumps({"protocol": PROTOCOL, "stream": 1, "method": 2}).encode(), "is damaged: TypeError("),
+        (json.dumps({"protocol": PROTOCOL}).encode(), "is damaged (stream is missing)"),
         (
-            json.dumps({**CONFIG, "protocol": PROTOCOL, "stream": {"tasks": "x"}}).encode(),
-            "is damaged: ValueError(",
+            json.dumps({"protocol": PROTOCOL, "stream": 1}).encode(),
+            "is damaged (stream is 1; expected object)",
         ),
+        (changed("stream", tasks="x"), 'is damaged (stream.tasks is "x"; expected int)'),
+        (changed("stream", tasks=0), "is damaged (stream.tasks is 0; expected int >= 1)"),
+        (changed("stream", chance=True), "is damaged (stream.chance is true; expected float)"),
+        (changed("stream", chance=1), "is damaged (stream.chance is 1; this version writes 1.0)"),
+        (changed("stream", more=1), "is damaged (stream.more is not an entry that this version knows)"),
+        (changed("network", more=1), "is damaged (network.more is not an entry that this version knows)"),
+        (changed("network", hidden=[1.5]), "is damaged (network.hidden[0] is 1.5; expected int)"),
     ],
 )
 def test_a_damaged_config(cell: Cell, content: bytes, phrase: str) -> None:
@@ -209,10 +221,10 @@ def test_records_without_config_are_not_taken_over(cell: Cell) -> None:
 
 @pytest.mark.parametrize("protocol", [PROTOCOL + 1, 0, None, "1"])
 def test_another_protocol_version(cell: Cell, protocol: object) -> None:
-    write_json(cell.path / "config.json", {**cell.config, "protocol": protocol})
+    edit_json(cell.path / "config.json", protocol=protocol)
     phrases = (
         str(cell.path),
-        f"follows protocol {protocol}, this version reads protocol {PROTOCOL}",
+        f"follows protocol {json.dumps(protocol)}, this version reads protocol {PROTOCOL}",
         "--runs",
     )
     complaint(lambda: read_cell(cell.path), *phrases)
@@ -221,16 +233,16 @@ def test_another_protocol_version(cell: Cell, protocol: object) -> None:
 
 def test_another_configuration(cell: Cell) -> None:
     runs, before = cell.path.parent.parent, files(cell.path)
-    changed = {**CONFIG, "stream": {**STREAM, "steps": 6}, "new": 1}
+    changed = made_config({"name": "s", "steps": 6, "settings": {"new": 1}}, METHOD)
     complaint(
         lambda: open_cell(runs, "s-v1", "m-01234567", changed),
         str(cell.path),
-        "(new, stream.steps differ)",
+        "(stream.settings, stream.steps differ)",
         "move it away or choose another --runs",
     )
     assert files(cell.path) == before
     # The same configuration, and one that differs in its wording only, are the same cell.
-    reworded = {**CONFIG, "method": {**CONFIG["method"], "summary": "better words"}}
+    reworded = made_config({"name": "s", "source": "better words"}, {**METHOD, "summary": "better words"})
     assert open_cell(runs, "s-v1", "m-01234567", CONFIG).seeds() == [0]
     assert open_cell(runs, "s-v1", "m-01234567", reworded).seeds() == [0]
     assert files(cell.path) == before
@@ -274,3 +286,29 @@ def test_a_lock_that_cannot_be_made(cell: Cell) -> None:
             pass
 
     complaint(take, f"cannot lock {cell.path}", "another --runs folder")
+
+
+@pytest.mark.parametrize(
+    ("damage", "phrase"),
+    [
+        ({"configurations": []}, "it chose a configuration that it lacks"),
+        ({"chosen": 99}, "it chose a configuration that it lacks"),
+        ({"chosen": -1}, "chosen is -1; expected int >= 0"),
+        ({"seeds": None}, "seeds is null; expected array"),
+        ({"configurations": [{"settings": 3}]}, "configurations[0].settings is 3; expected object"),
+    ],
+)
+def test_a_damaged_sweep(tmp_path: Path, damage: dict[str, Any], phrase: str) -> None:
+    cell = open_cell(tmp_path, "s-v1", "m-01234567", CONFIG, made_sweep(tuning_table("m")))
+    assert cell.tuning is not None
+    assert cell.tuning.choice.settings == {"lr": "0.01"}
+    edit_json(cell.path / "tuning.json", **damage)
+    complaint(lambda: read_cell(cell.path), "tuning.json is damaged", phrase, "move the folder away")
+
+
+def test_a_seed_in_anothers_place(cell: Cell) -> None:
+    for suffix in (".csv", ".json"):
+        path = cell.table_path(0).with_suffix(suffix)
+        path.with_name(f"seed-009{suffix}").write_bytes(path.read_bytes())
+    complaint(lambda: cell.table(9), "seed-009.json is the record of seed 0, not 9", "their name back")
+    assert cell.table(0)["task"].tolist() == [0, 1, 2]

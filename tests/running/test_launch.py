@@ -97,7 +97,7 @@ def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", str(workers))
     planned = open_cells(tmp_path, [CellPlan(STREAM, name) for name in ("none", "l2", "syre")], range(8))
-    assert launch.train(planned, workers, ["sim:0", "sim:1"], Console(file=StringIO())) == 24
+    assert launch.train_missing(planned, workers, ["sim:0", "sim:1"], Console(file=StringIO())) == 24
     found = [path.name.split("-") for path in tmp_path.glob("note-*")]
     pairs = {(pid, device) for _, device, pid, *_ in found}
     assert len({pid for pid, _ in pairs}) == len(pairs) == workers
@@ -111,7 +111,7 @@ def test_more_devices_than_processes_leave_the_last_ones_alone(
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", "1")
     planned = open_cells(tmp_path, [CellPlan(STREAM, "none")], range(2))
-    launch.train(planned, 1, ["sim:0", "sim:1", "sim:2"], Console(file=StringIO()))
+    launch.train_missing(planned, 1, ["sim:0", "sim:1", "sim:2"], Console(file=StringIO()))
     assert {path.name.split("-")[1] for path in tmp_path.glob("note-*")} == {"sim:0"}
 
 

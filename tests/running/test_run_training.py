@@ -37,7 +37,7 @@ def recorded(runs: Path) -> dict[str, tuple[bytes, int]]:
 
 def configs(runs: Path) -> dict[str, Any]:
     """Label of the method -> the cell's configuration."""
-    return {cell.method: cell.config for cell in find_cells(runs)}
+    return {cell.method: cell.config.as_json() for cell in find_cells(runs)}
 
 
 def reject_constant(name: str) -> None:
@@ -74,7 +74,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
         assert cell.stream == FOLDER
         assert cell.seeds() == [0]
         assert (len(cell.table(0)), len(cell.table(0)["task"])) == (len(COLUMNS), 3)
-        assert cell.provenance(0)["device"] == "cpu"
+        assert cell.provenance(0).device == "cpu"
         assert {path.name for path in cell.path.iterdir()} == {
             *(".lock", "config.json", "seed-000.csv", "seed-000.json")
         }

@@ -14,11 +14,11 @@ from rich.console import Console
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_seeds, position
+from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_position, checkpoint_seeds
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running import side_by_side
 from plasticity_bench.running.job import Job
-from plasticity_bench.running.launch import train
+from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.tuning.sweep import plan_sweep, tuning_seeds
@@ -103,9 +103,9 @@ def test_recorded_as_if_alone(tmp_path: Path) -> None:
     assert tables(planned) == alone(tmp_path / "alone")
     assert len(tables(planned)) == 6
     origins = [item.cell.provenance(seed) for item in planned for seed in SEEDS]
-    assert {origin["stack"] for origin in origins} == {6}
-    assert len({origin["seconds"] for origin in origins}) == 1  # equal shares
-    assert origins[0]["seconds"] > 0
+    assert {origin.stack for origin in origins} == {6}
+    assert len({origin.seconds for origin in origins}) == 1  # equal shares
+    assert origins[0].seconds > 0
     assert plan_jobs(planned, 1, ["cpu"]) == []
 
 
@@ -117,7 +117,7 @@ def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run_job(one_job(planned), kill_at(0.5))
     places = [checkpoint_path(item.cell.path, SEEDS) for item in planned]
-    assert [position(path) for path in places] == [(1, 0)] * 3
+    assert [checkpoint_position(path) for path in places] == [(1, 0)] * 3
     single = one_job([planned[1]])
     updates: list[int] = []
     run_job(single, lambda done, total: updates.append(done))
@@ -225,7 +225,7 @@ def test_a_failing_configuration_through_the_command(tmp_path: Path, capsys: Any
     """In worker processes: the failure is one line, and what the others did is kept."""
     planned = fragile(tmp_path, {"breaks": "1"}, {"lr": "0.003"})
     with pytest.raises(RunFailed, match="breaks=1"):
-        train(planned, 1, ["cpu"], Console(quiet=True))
+        train_missing(planned, 1, ["cpu"], Console(quiet=True))
     assert [len(item.missing) for item in planned] == [2, 0]
 
 
@@ -291,6 +291,6 @@ def test_a_sweep_says_the_same_however_it_is_stacked(tmp_path: Path) -> None:
         for row in table["configurations"]:
             assert row.pop("seconds") > 0
         found.append((bits, table))
-        assert {c.provenance(c.seeds()[0])["stack"] for c in recorded} == ({6} if jobs == "1" else {2})
+        assert {c.provenance(c.seeds()[0]).stack for c in recorded} == ({6} if jobs == "1" else {2})
     assert len(found[0][0]) == 6
     assert found[0] == found[1]

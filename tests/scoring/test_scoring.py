@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, find_cells, open_cell
@@ -15,6 +16,7 @@ from plasticity_bench.scoring.pairs import difference, verdict
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.scoring.scoring import of_streams, score
 from plasticity_bench.stats.bootstrap import Difference
+from tests.support.documents import made_origin
 from tests.support.fake_records import write_cell
 
 NAN = float("nan")
@@ -202,11 +204,11 @@ def test_a_stream_without_a_reference_stays_out_of_the_aggregate(tmp_path: Path)
 
 def test_unfinished_cells_and_double_references(tmp_path: Path) -> None:
     none = write_cell(tmp_path, "none", {0: ramp(0.5, 0.4)})
-    config = {**none.config, "method": {**none.config["method"], "label": "l2"}}
+    config = structs.replace(none.config, method=structs.replace(none.config.method, label="l2"))
     waiting = open_cell(tmp_path, "permuted-digits-v1", "l2-0", config)
     assert "no finished seed yet: l2" in score([none, waiting]).streams[0].notes
-    twin = open_cell(tmp_path, "permuted-digits-v1", "none-1", {**none.config, "extra": 1})
-    twin.write_seed(0, [{"task": task, "online_performance": 0.5} for task in range(20)], {})
+    twin = open_cell(tmp_path, "permuted-digits-v1", "none-1", none.config)
+    twin.write_seed(0, [{"task": task, "online_performance": 0.5} for task in range(20)], made_origin())
     with pytest.raises(InputError, match="two cells are called none"):
         score([none, twin])
 

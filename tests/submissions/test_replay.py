@@ -26,7 +26,7 @@ def test_replay_of_numbers_that_were_made_up(tmp_path: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert f"l2, {FOLDER}, seed 0: differs from task 0 on; score by " in text
     assert "  online_performance: at most 0." in text
-    assert f"(recorded: {ORIGIN['versions']['torch']})" in text
+    assert f"(recorded: {ORIGIN.versions.torch})" in text
 
     import numpy
     import torch
@@ -67,7 +67,7 @@ def test_what_is_drawn_for_a_replay(tmp_path: Path) -> None:
     # What is trained is the configuration to the last digit, which labels do not hold.
     for submission in submissions:
         stream, chosen = plan_of(submission, FOLDER).chosen()
-        assert dict(chosen.settings) == submission.recorded["settings"]
+        assert dict(chosen.settings) == submission.recorded.settings
         assert dict(stream.settings) == {"tasks": 3}
 
 

@@ -17,7 +17,7 @@ from plasticity_bench.records.cells import find_cells
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.storage.files import sha256
-from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, rescore, submission_name, write_submission
 from tests.support.here import run_here

@@ -15,6 +15,8 @@ from plasticity_bench.leaderboard.build import build
 from plasticity_bench.leaderboard.extras import extras
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.records.configuration import recorded_folder
+from plasticity_bench.records.documents import CellConfig
+from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.model import read_submitters
 from plasticity_bench.submissions.replay import plan_of
@@ -107,8 +109,8 @@ def test_a_sweep_of_other_code_than_is_submitted(copy: Path) -> None:
     source = folder / "source" / "noise.py"
     source.write_text(source.read_text() + "\n")
     edit_json(cell(folder) / "config.json", method__digest=sha256(source.read_bytes()))
-    config = json.loads((cell(folder) / "config.json").read_text())
-    cell(folder).rename(cell(folder).with_name(f"{recorded_folder(config['method'])}-tuned"))
+    config = parse_document((cell(folder) / "config.json").read_bytes(), CellConfig)
+    cell(folder).rename(cell(folder).with_name(f"{recorded_folder(config.method)}-tuned"))
     assert any("tuning.json: configurations[1].cell is" in line for line in problems(folder))
 
 
@@ -213,7 +215,7 @@ def test_settings_given_inline_are_kept(tmp_path: Path) -> None:
         assert problems(folder) == []
         (submission,) = verify([folder]).submissions
         for stream, evidence in submission.streams.items():
-            settings = evidence.cell.config["method"]["settings"]
+            settings = evidence.cell.config.method.settings
             assert dict(plan_of(submission, stream).chosen()[1].settings) == settings
             assert {0.0123456789, 0.25} & set(settings.values())
 

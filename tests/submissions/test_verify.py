@@ -122,8 +122,8 @@ def test_a_plugin_is_held_to_the_streams_settings(copy: Path) -> None:
         ({"stream__steps": 7}, "stream.steps is 7"),
         ({"network__inputs": [65]}, "network.inputs is [65]"),
         ({"network__hidden": [10**9]}, "network.hidden is [1000000000], which no network has"),
-        ({"network__hidden": "ab"}, 'network.hidden is "ab", which no network has'),
-        ({"network__depth": 3}, "network.depth is no part of a network"),
+        ({"network__hidden": "ab"}, 'network.hidden is "ab"; expected array'),
+        ({"network__depth": 3}, "network.depth is not an entry that this version knows"),
         ({"method__source": "../../x.py:Noise"}, "method.source is"),
         ({"method__digest": "0"}, "method.digest is not a SHA-256"),
     ):

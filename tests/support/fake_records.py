@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from plasticity_bench.records.cells import Cell, open_cell
+from tests.support.documents import made_config, made_origin, made_sweep
 
 #: Diagnostics are measured at every tenth task only, as real runs may do.
 EVERY = 10
@@ -34,33 +34,26 @@ def write_cell(
     entries of the stream's configuration (``chance=0.0``).
     """
     tasks = len(next(iter(performance.values())))
-    config = {
-        "stream": {
+    name = method.partition(":")[0]
+    config = made_config(
+        {
             "name": stream,
-            "version": 1,
-            "label": stream,
             "summary": f"a made-up stream called {stream}",
-            "source": "none: synthetic records",
             "settings": {"lr": 0.001},
             "tasks": tasks,
-            "chance": 0.1,
-            "score": "online_performance",
-            "warmup_tasks": 0,
-            "unit": "accuracy",
             **changes,
         },
-        "method": {
-            "name": method.partition(":")[0],
+        {
+            "name": name,
             "label": method,
             "settings": {},
-            "summary": f"what {method.partition(':')[0]} does",
-            "paper": f"A. Author, A paper on {method.partition(':')[0]}, arXiv 0000.00000",
+            "summary": f"what {name} does",
+            "paper": f"A. Author, A paper on {name}, arXiv 0000.00000",
             "task_boundaries": method.startswith(("reset", "shrink-perturb")),
-            "source": "builtin",
         },
-    }
+    )
     folder = f"{method.replace(':', '-').replace('=', '-')}-0123abcd"
-    cell = open_cell(runs, f"{stream}-v1", folder, config, json.dumps(tuning) if tuning else "")
+    cell = open_cell(runs, f"{stream}-v1", folder, config, made_sweep(tuning) if tuning else None)
     for seed, values in performance.items():
         rows: list[dict[str, float]] = [
             {"task": task, "online_performance": value} for task, value in enumerate(values)
@@ -68,7 +61,7 @@ def write_cell(
         for name, column in (columns or {}).items():
             for row, value in zip(rows, column, strict=True):
                 row[name] = value
-        cell.write_seed(seed, rows, {"seconds": seconds, "stack": stack, "device": device})
+        cell.write_seed(seed, rows, made_origin(seconds, stack, device))
     return cell
 
 

@@ -13,6 +13,7 @@ from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.scoring.metrics import DIAGNOSTICS, METRICS
 from plasticity_bench.scoring.scores import CellScores, Scores, StreamScores
 from plasticity_bench.scoring.scoring import aggregate_streams
+from tests.support.documents import made_config, made_sweep
 
 
 def fake_scores(
@@ -48,7 +49,7 @@ def fake_scores(
 
 
 def sweep_table(method: str, stream: str, tried: int = 8, chosen: int = 3) -> dict[str, Any]:
-    """A sweep's table as ``sweep.summarise`` makes it: the default first, the chosen one best."""
+    """A sweep's table as ``tuning.sweep.sweep_table`` makes it: the default first, the chosen one best."""
     return {
         "schema": 1,
         "stream": stream,
@@ -79,7 +80,7 @@ def _tuned(
     settings = {"strength": 0.003 + index / 1000, "lr": 0.0004}
     row = _row(stream, index, label, place, kept, seeds, tasks, {"settings": settings})
     path = row.cell.path.with_name(f"{row.cell.path.name}-tuned")
-    cell = Cell(path, row.cell.config, sweep_table(label, stream))
+    cell = Cell(path, row.cell.config, made_sweep(sweep_table(label, stream)))
     return replace(row, cell=cell)
 
 
@@ -103,29 +104,24 @@ def _row(
     values = {name: rng.normal(0.1, 0.05, seeds) for name in METRICS}
     values["retained_plasticity"] = performance[:, -6:].mean(axis=1) / 0.8
     name = label.partition(":")[0]
-    config = {
-        "stream": {
-            "label": stream.rpartition("-v")[0],
+    config = made_config(
+        {
+            "name": stream.rpartition("-v")[0],
             "summary": f"a made-up stream called {stream}",
             "source": "synthetic",
             "settings": {"tasks": tasks},
             "tasks": tasks,
-            "chance": 0.1,
-            "score": "online_performance",
-            "unit": "accuracy",
         },
-        "method": {
+        {
             "name": name,
             "label": label,
-            "version": 1,
             "settings": {"strength": place / 100, "lr": None},
             "summary": f"what {name} does",
             "paper": f"Author & Other 2024, A Paper on {name} and More, ICLR, arXiv:2401.{place:05d}",
             "task_boundaries": place % 2 == 1,
-            "source": "builtin",
             **method,
         },
-    }
+    )
     folder = Path("runs") / stream / f"{name}-{place:08x}"
     return CellScores(
         Cell(folder, config),

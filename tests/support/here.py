@@ -45,7 +45,7 @@ class PoolHere:
 
 @contextlib.contextmanager
 def no_workers() -> Iterator[None]:
-    """Within, ``launch.train`` trains in this process; the bits are those of workers."""
+    """Within, ``launch.train_missing`` trains in this process; the bits are those of workers."""
     import torch
 
     with pytest.MonkeyPatch.context() as patch:

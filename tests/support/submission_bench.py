@@ -15,24 +15,15 @@ from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.storage.files import sha256
-from plasticity_bench.submissions.model import Submitter
+from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
-from plasticity_bench.tuning.sweep import plan_sweep, summarise, tuned_plan, tuning_seeds, write
+from plasticity_bench.tuning.sweep import plan_sweep, sweep_table, tuned_plan, tuning_seeds, write_sweep
+from tests.support.documents import made_origin
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
-ORIGIN: dict[str, Any] = {
-    "protocol": 1,
-    "device": "cpu",
-    "stack": 2,
-    "threads": 1,
-    "seconds": 0.25,
-    "git": None,
-    "finished": "2026-01-02T03:04:05Z",
-    "versions": {"python": "3.12.1", "torch": "2.9.0", "numpy": "2.3.0", "plasticity_bench": "0.1.0"},
-    "hardware": {"machine": "x86_64", "cpu": "AVX2", "accelerator": None},
-}
+ORIGIN = made_origin(seconds=0.25)
 
 
 def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
@@ -63,7 +54,7 @@ def sweep(
     """``out`` with a sweep of the method on every stream, made of made-up records."""
     for stream in streams:
         plan, seeds = plan_sweep(stream, method, budget, design), tuning_seeds(2)
-        write(out, summarise(plan, record(out, plan.cells(), seeds), seeds, design))
+        write_sweep(out, sweep_table(plan, record(out, plan.cells(), seeds), seeds, design))
     return out
 
 

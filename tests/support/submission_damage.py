@@ -106,7 +106,10 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         edit("config.json", stream__settings={"tasks": -1}),
         "config.json: cannot be made again",
     ),
-    "stream settings": (edit("config.json", stream__settings={"tasks": [3]}), "tasks is [3], which is no"),
+    "stream settings": (
+        edit("config.json", stream__settings={"tasks": [3]}),
+        "stream.settings.*: expected bool | int | float | str | null, got array",
+    ),
     "fewer tasks": (
         edit("config.json", stream__tasks=2),
         "stream.tasks is 2; its stream and method make it 3",
@@ -117,8 +120,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "optimizer": (edit("config.json", optimizer__lr=0.01), "optimizer.lr is 0.01"),
     "config type": (edit("config.json", stream__chance="0.1"), 'stream.chance is "0.1"'),
     "config whole": (edit("config.json", optimizer__momentum=0), "optimizer.momentum is 0; "),
-    "config extra": (edit("config.json", bonus=1), "bonus is 1; its stream and method make it null"),
-    "config no stream": (edit("config.json", stream=None), "stream is missing"),
+    "config extra": (edit("config.json", bonus=1), "bonus is not an entry that this version knows"),
+    "config no stream": (edit("config.json", stream=None), "stream is null; expected object"),
     "method unknown": (
         edit("config.json", method__name="l3", method__label="l3"),
         'method.name is "l3", which is no built-in',
@@ -167,11 +170,11 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda folder: edit_table(cell(folder) / "seed-001.csv", "\n2,", "\n2"),
         "line 4 has 13 fields",
     ),
-    "seed number": (edit("seed-001.json", seed=0), "seed is 0, which no run writes"),
-    "seconds": (edit("seed-001.json", seconds=-1.0), "seconds is -1.0, which no run writes"),
-    "stack": (edit("seed-001.json", stack=True), "stack is True"),
+    "seed number": (edit("seed-001.json", seed=0), "seed is 0, the file is named after seed 1"),
+    "seconds": (edit("seed-001.json", seconds=-1.0), "seconds is -1.0; expected float >= 0.0"),
+    "stack": (edit("seed-001.json", stack=True), "stack is true; expected int"),
     "device": (edit("seed-001.json", device="cpu\u202e"), "control characters"),
-    "versions": (edit("seed-001.json", versions={}), "versions is {}"),
+    "versions": (edit("seed-001.json", versions={}), "versions.python is missing"),
     "other seconds": (edit("seed-001.json", seconds=99.5), "scores.json: streams."),
     "score": (
         edit("scores.json", **{f"streams__{FOLDER}__metrics__retained_plasticity__point": 2.0}),
@@ -200,9 +203,13 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "references type": (
         edit("scores.json", **{f"streams__{FOLDER}__references": ["none", "reset"]}),
+        "scores.json: streams.*.references: expected object, got array",
+    ),
+    "references gone": (
+        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [0, 1]}}),
         "does not say which seeds of the references",
     ),
-    "schema": (edit("method.json", schema=1), "method.json: has another schema than 2"),
+    "schema": (edit("method.json", schema=1), "method.json: has schema 1, this version reads schema 2"),
     "name": (edit("method.json", name="l3"), "name is 'l3'; the records say 'l2'"),
     "summary": (edit("method.json", method__summary="the best"), "method.summary is 'the best'"),
     "tuned": (edit("method.json", tuned=True), "tuned is True; the records say False"),
@@ -212,12 +219,15 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "method type": (
         edit("method.json", submitter=["x"]),
-        "submitter is missing or of another type than dict",
+        'submitter is ["x"]; expected object',
     ),
-    "submitter": (edit("method.json", submitter={"name": "x"}), "submitter does not hold exactly"),
+    "submitter": (
+        edit("method.json", submitter={"name": "x"}),
+        'submitter is {"name": "x"}; this version writes',
+    ),
     "search space": (
         edit("method.json", search_space__strength="all"),
-        "search_space.strength is not a list",
+        "search_space.*: expected array, got str",
     ),
     "no method.json": (lambda folder: (folder / "method.json").unlink(), "method.json: cannot be read"),
     "no scores.json": (lambda folder: (folder / "scores.json").unlink(), "scores.json: cannot be read"),

@@ -169,7 +169,7 @@ def expect_shown(out: Path, cell: Cell, seeds: Sequence[int] = (0, 1), sinks: Se
         assert {run["exits"][0] for run in runs.values()} == {0}
         for name, run in runs.items():
             run["config"].pop("_wandb", None)  # its own entry
-            assert run["config"] == {**cell.config, "seed": int(name[-3:])}
+            assert run["config"] == {**cell.config.as_json(), "seed": int(name[-3:])}
 
 
 def track(runs: Path, out: Path, *more: str) -> int:

@@ -199,7 +199,8 @@ def test_what_a_run_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None
     cells = find_cells(runs)
     assert len(cells) == 4
     for cell in cells:
-        assert cell.config["ppo"]["epochs"] >= 1
+        assert cell.config.ppo
+        assert cell.config.ppo.epochs >= 1
         tables = [cell.table(seed) for seed in cell.seeds()]
         assert len(tables) == 2
         for table, seed in zip(tables, cell.seeds(), strict=True):
@@ -209,7 +210,7 @@ def test_what_a_run_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None
             assert (table["episodes"] >= 1).all()
             rows = cell.table_path(seed).with_suffix(ROLLOUTS).read_text().splitlines()
             assert rows[0] == ",".join(ROLLOUT_COLUMNS)
-            stream = stream_named(str(cell.config["stream"]["label"]))
+            stream = stream_named(cell.config.stream.label)
             assert len(rows) == 1 + stream.tasks * stream.rollouts
             assert cell.table_path(seed).with_suffix(POLICY).exists()
             steps = [int(row.split(",")[1]) for row in rows[1:]]

@@ -83,7 +83,7 @@ def test_finished_runs_with_their_configuration_and_scores(
         assert {name: value for name, value in summary.items() if name.startswith("score/")} == wanted
         text = events(out / "tensorboard" / cell.label / "seed-001").Tensors("config/text_summary")[0]
         shown = text.tensor_proto.string_val[0].decode().removeprefix("```json\n").removesuffix("\n```")
-        assert json.loads(shown) == {**cell.config, "seed": 1}
+        assert json.loads(shown) == {**cell.config.as_json(), "seed": 1}
         hyperparameters = events(folder).PluginTagToContent("hparams")["_hparams_/session_start_info"]
         assert cell.method.encode() in hyperparameters
 

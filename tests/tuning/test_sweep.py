@@ -16,7 +16,7 @@ from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.scoring.metrics import measure
 from plasticity_bench.tuning.search import configurations, may_be_tried, search_space
-from plasticity_bench.tuning.sweep import FIRST_SEED, plan_sweep, read, table_path, tuning_seeds
+from plasticity_bench.tuning.sweep import FIRST_SEED, plan_sweep, read_sweep, table_path, tuning_seeds
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
@@ -99,7 +99,7 @@ def test_sweep_chooses_the_best_late_performance(tmp_path: Path, capsys: Any) ->
     assert sweep(out, "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)
     path = table_path(out, FOLDER, "l2")
-    assert read(path) == found
+    assert read_sweep(path).as_json() == found
     assert found["seeds"] == tuning_seeds(2) == [FIRST_SEED, FIRST_SEED + 1]
     by_hand = {}
     for cell in find_cells(out):
@@ -114,7 +114,7 @@ def test_sweep_chooses_the_best_late_performance(tmp_path: Path, capsys: Any) ->
     assert "chosen" in capsys.readouterr().out
     assert path.read_bytes() == before
     assert sweep(out, budget=4) == 0
-    assert read(path)["configurations"][:3] == found["configurations"]
+    assert read_sweep(path).as_json()["configurations"][:3] == found["configurations"]
     # Another design is another sweep.
     assert sweep(out, "--design", "1") == 2
     assert "another sweep" in capsys.readouterr().err
@@ -127,19 +127,19 @@ def test_run_with_the_tuned_settings(tmp_path: Path, capsys: Any) -> None:
     assert main([*run, str(out), "--seeds", "1"]) == 2
     assert "no sweep of l2" in capsys.readouterr().err
     assert sweep(out) == 0
-    table = read(table_path(out, FOLDER, "l2"))
-    chosen = table["configurations"][table["chosen"]]
+    table = read_sweep(table_path(out, FOLDER, "l2"))
+    chosen = table.choice
     assert main([*run, str(out), "--seeds", "1"]) == 0
     (cell,) = find_cells(runs)
-    assert cell.configuration == chosen["label"]
+    assert cell.configuration == chosen.label
     assert cell.method == "l2 (tuned)"
     assert cell.path.name.endswith("-tuned")
     assert cell.seeds() == [0]
     assert cell.tuning == table
-    (cell.path / "tuning.json").write_text(json.dumps({**table, "chosen": 99}))
+    (cell.path / "tuning.json").write_text(json.dumps({**table.as_json(), "chosen": 99}))
     with pytest.raises(InputError, match=r"tuning\.json is damaged"):
         find_cells(runs)
-    (cell.path / "tuning.json").write_text(json.dumps(table))
+    (cell.path / "tuning.json").write_bytes(table.to_bytes())
     assert main([*run, str(out), "--seeds", f"{FIRST_SEED + 1}-{FIRST_SEED + 1}"]) == 2
     assert "was used to tune" in capsys.readouterr().err
     assert main([*run, str(out), "--set", "strength=1"]) == 2
@@ -161,9 +161,9 @@ def test_nan_is_never_chosen(tmp_path: Path, capsys: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "measure", broken)
     out = tmp_path / "sweeps"
     assert sweep(out, method="none", budget=2) == 0
-    found = read(table_path(out, FOLDER, "none"))
-    assert found["configurations"][0]["score"] is None
-    assert found["chosen"] == 1
+    found = read_sweep(table_path(out, FOLDER, "none"))
+    assert found.configurations[0].score is None
+    assert found.chosen == 1
     assert "-" in capsys.readouterr().out
     assert sweep(out / "b", method="none", budget=1) == 2
     assert "ends in nan" in capsys.readouterr().err
@@ -178,4 +178,4 @@ def test_bad_input(tmp_path: Path, capsys: Any) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     with pytest.raises(InputError, match="damaged"):
-        read(path)
+        read_sweep(path)

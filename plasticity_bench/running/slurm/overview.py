@@ -16,7 +16,7 @@ from plasticity_bench.running.slurm.states import DONE, FAILED, PENDING, RUNNING
 from plasticity_bench.storage.locks import is_held
 
 
-class Note(NamedTuple):
+class UnfinishedSeeds(NamedTuple):
     """What is to be said of some seeds that are not done."""
 
     state: str
@@ -33,7 +33,7 @@ class CellState:
 
     cell: Cell
     seeds: dict[int, str] = field(default_factory=dict)  # of STATES
-    notes: list[Note] = field(default_factory=list)
+    notes: list[UnfinishedSeeds] = field(default_factory=list)
 
     def count(self, state: str) -> int:
         """Seeds of that state."""
@@ -67,8 +67,10 @@ def _cell_state(cell: Cell, tasks: Sequence[TaskState]) -> CellState:
         news = tuple(seed for seed in state.task.seeds if seed not in found.seeds)
         if news and state.state != DONE:
             found.seeds.update(dict.fromkeys(news, state.state))
-            log = str(state.submission.log(state.index)) if state.state == FAILED and state.job else ""
-            found.notes.append(Note(state.state, news, state.reason, state.job, log, round(state.share, 4)))
+            log = str(state.array.log(state.index)) if state.state == FAILED and state.job else ""
+            found.notes.append(
+                UnfinishedSeeds(state.state, news, state.reason, state.job, log, round(state.share, 4))
+            )
     _add_local(found)
     return found
 
@@ -82,12 +84,12 @@ def _add_local(found: CellState) -> None:
         state = RUNNING if at_work else FAILED if error.exists() else STOPPED
         reason = {RUNNING: "on this machine", FAILED: last_line(error)}.get(state, "the run was ended")
         found.seeds.update(dict.fromkeys(seeds, state))
-        found.notes.append(Note(state, seeds, reason, log=str(error) if state == FAILED else ""))
-    told = {note.state for note in found.notes}
-    if at_work and RUNNING not in told:
-        found.notes.append(Note(RUNNING, (), "on this machine, no checkpoint yet"))
-    elif error.exists() and not told:
-        found.notes.append(Note(FAILED, (), last_line(error), log=str(error)))
+        found.notes.append(UnfinishedSeeds(state, seeds, reason, log=str(error) if state == FAILED else ""))
+    known = {note.state for note in found.notes}
+    if at_work and RUNNING not in known:
+        found.notes.append(UnfinishedSeeds(RUNNING, (), "on this machine, no checkpoint yet"))
+    elif error.exists() and not known:
+        found.notes.append(UnfinishedSeeds(FAILED, (), last_line(error), log=str(error)))
 
 
 def last_line(path: Path) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.running.slurm.arrays import FOLDER, ArrayTask, JobArray, claim_path, job_arrays
 from plasticity_bench.running.slurm.slurm import MEANING, SlurmState, accounted, queue
-from plasticity_bench.running.slurm.submissions import FOLDER, Submission, Task, claim_path, submissions
 
 DONE, RUNNING, PENDING, STOPPED, FAILED = "done", "running", "pending", "stopped", "failed"
 #: In the order in which they are shown.
@@ -35,9 +35,9 @@ CAUSE_LINES = 8
 
 @dataclass(frozen=True)
 class TaskState:
-    """One job of a submission."""
+    """One job of an array."""
 
-    submission: Submission
+    array: JobArray
     index: int
     state: str  # of STATES
     reason: str  # why it waits, was stopped or failed; where it runs
@@ -45,9 +45,9 @@ class TaskState:
     job: str  # as scancel takes it; "" where Slurm gave none
 
     @property
-    def task(self) -> Task:
+    def task(self) -> ArrayTask:
         """What it trains."""
-        return self.submission.tasks[self.index]
+        return self.array.tasks[self.index]
 
 
 @dataclass
@@ -68,19 +68,19 @@ class Recorded:
 
 
 def task_states(runs: Path) -> list[TaskState]:
-    """Every job submitted from a run folder, oldest submission first.
+    """Every job submitted from a run folder, oldest array first.
 
     Raises InputError where this machine cannot ask Slurm and something is unfinished, and RunFailed where
     Slurm does not answer.
     """
     recorded = Recorded(runs)
-    found = submissions(runs)
+    found = job_arrays(runs)
     unfinished = [s for s in found if any(not recorded.seeds(t.cell).issuperset(t.seeds) for t in s.tasks)]
     try:
-        known = queue(submission.name for submission in unfinished)
+        known = queue(array.name for array in unfinished)
     except InputError as error:
         raise InputError(
-            f"{runs / FOLDER} holds unfinished submissions, and there is {error} (or delete it where "
+            f"{runs / FOLDER} holds unfinished job arrays, and there is {error} (or delete it where "
             "their jobs are gone)"
         ) from None
     # Looked at again: what was recorded while Slurm was asked is done, not missing.
@@ -103,18 +103,18 @@ def task_states(runs: Path) -> list[TaskState]:
 
 
 def _state(
-    submission: Submission,
+    array: JobArray,
     index: int,
     recorded: Recorded,
     known: SlurmState | None,
     accounts: Mapping[str, str],
     being_submitted: bool,
 ) -> TaskState:
-    task, job = submission.tasks[index], submission.job_id(index) or (known.job if known else "")
-    report = submission.report(index)
+    task, job = array.tasks[index], array.job_id(index) or (known.job if known else "")
+    report = array.report(index)
 
     def found(state: str, reason: str) -> TaskState:
-        return TaskState(submission, index, state, reason, 1.0 if state == DONE else report.share, job)
+        return TaskState(array, index, state, reason, 1.0 if state == DONE else report.share, job)
 
     if recorded.seeds(task.cell).issuperset(task.seeds):
         return found(DONE, "")
@@ -122,16 +122,16 @@ def _state(
         if known.waiting:
             return found(PENDING, "" if known.reason == "None" else known.reason)
         return found(RUNNING, f"on {report.host}" if report.host else known.state.lower())
-    if submission.job is None and known is None and being_submitted:
+    if array.job is None and known is None and being_submitted:
         return found(PENDING, "being submitted")
     if report.state == "failed":
         return found(FAILED, report.reason)
     state = known.state if known is not None else accounts.get(job, "")
     if state == "CANCELLED":
         return found(STOPPED, "cancelled")
-    if submission.job is None:
+    if array.job is None:
         return found(STOPPED, "never submitted: the command was killed")
-    reason = _logged(submission.log(index)) if state in ("", "FAILED", "COMPLETED") else ""
+    reason = _logged(array.log(index)) if state in ("", "FAILED", "COMPLETED") else ""
     if reason == "cancelled":
         return found(STOPPED, reason)
     return found(FAILED, reason or MEANING.get(state, state.lower() or "ended without its records"))

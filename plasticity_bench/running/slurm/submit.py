@@ -18,8 +18,8 @@ from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import CHECKPOINT_SECONDS, Planned, plan_jobs, tidy
 from plasticity_bench.running.slurm import states
+from plasticity_bench.running.slurm.arrays import FOLDER, ArrayTask, JobArray, now, submitting, write_array
 from plasticity_bench.running.slurm.options import Options
-from plasticity_bench.running.slurm.submissions import FOLDER, Submission, Task, now, submitting, write
 from plasticity_bench.storage.locks import is_held
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 #: Jobs of one array: Slurm's MaxArraySize is 1001 where the site has not changed it.
 ARRAY = 1000
 #: How often a job may come to the end of its time and be put back.
-STARTS = 10_000
+MAX_REQUEUES = 10_000
 #: Seconds between two checkpoints of a job: a shared file system serves many.
 JOB_CHECKPOINT_SECONDS = 30.0
 #: Seconds between two questions to Slurm while its jobs are followed: first, and at most.
 ASK_FIRST, ASK_LAST = 2.0, 30.0
 
 
-def train(runs: Path, planned: Sequence[Planned], options: Options, wait: bool, console: Console) -> bool:
+def submit_missing(
+    runs: Path, planned: Sequence[Planned], options: Options, wait: bool, console: Console
+) -> bool:
     """Submits what is missing and not submitted yet. Returns whether all of it is recorded.
 
     ``wait``: first follows the jobs to their end. Raises InputError where a job or a local run is in the way
@@ -48,11 +50,9 @@ def train(runs: Path, planned: Sequence[Planned], options: Options, wait: bool, 
         held_seeds = states.holding(states.task_states(runs))
         waiting = sum(len(held_seeds.get(_name(item), set()) & set(item.missing)) for item in unique)
         new = submit(runs, unique, held_seeds, options)
-    for submission in new:
-        seeds = sum(len(task.seeds) for task in submission.tasks)
-        console.print(
-            f"submitted job {submission.job}: {len(submission.tasks)} stacks, {seeds} seeds", highlight=False
-        )
+    for array in new:
+        seeds = sum(len(task.seeds) for task in array.tasks)
+        console.print(f"submitted job {array.job}: {len(array.tasks)} stacks, {seeds} seeds", highlight=False)
     if waiting:
         console.print(f"{waiting} seeds were submitted before and are pending or running", highlight=False)
     if wait:
@@ -72,7 +72,7 @@ def say_next(runs: Path, console: Console) -> None:
 
 def submit(
     runs: Path, planned: Sequence[Planned], held_seeds: dict[str, set[int]], options: Options
-) -> list[Submission]:
+) -> list[JobArray]:
     """One array per ``ARRAY`` stacks of seeds that are missing and in no other job's hands."""
     free = [_without(item, held_seeds.get(_name(item), set())) for item in planned]
     for item in free:
@@ -86,21 +86,21 @@ def submit(
     return [_submit(runs, jobs[i : i + ARRAY], options) for i in range(0, len(jobs), ARRAY)]
 
 
-def _submit(runs: Path, jobs: Sequence[Job], options: Options) -> Submission:
+def _submit(runs: Path, jobs: Sequence[Job], options: Options) -> JobArray:
     path = runs / FOLDER / f"pb-{uuid.uuid4().hex[:12]}"
-    submission = Submission(path, tuple(_task(job) for job in jobs), now())
-    write(submission)
+    array = JobArray(path, tuple(_task(job) for job in jobs), now())
+    write_array(array)
     try:
-        # Once more: a run that takes the locks from now on finds the submission.
+        # Once more: a run that takes the locks from now on finds the array.
         for cell in {job.path for job in jobs}:
             _refuse_held(cell)
         numbers = _to_slurm(path.resolve(), jobs, options)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
-    submission = replace(submission, job=numbers[0].partition("_")[0])
-    write(submission)
-    return submission
+    array = replace(array, job=numbers[0].partition("_")[0])
+    write_array(array)
+    return array
 
 
 def _refuse_held(folder: Path) -> None:
@@ -117,7 +117,7 @@ def _to_slurm(folder: Path, jobs: Sequence[Job], options: Options) -> list[str]:
 
     grace = max(1, options.signal_seconds // 2)
     tasks = [TrainTask(_for_node(job), folder, index, grace) for index, job in enumerate(jobs)]
-    executor = submitit.SlurmExecutor(folder, max_num_timeout=STARTS)
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
     executor.update_parameters(**options.parameters(folder.name))
     try:
         with redirect_stderr(io.StringIO()):  # submitit prints what sbatch says before it raises it
@@ -152,8 +152,8 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
     if jobs:
         with JobProgress(jobs, console) as progress:
             while True:
-                now_known = {(s.submission.name, s.index): s for s in ours()}
-                latest = [now_known[s.submission.name, s.index] for s in followed]
+                now_known = {(s.array.name, s.index): s for s in ours()}
+                latest = [now_known[s.array.name, s.index] for s in followed]
                 for index, state in enumerate(latest):
                     progress.update(index, state.share)
                 if not any(state.state in states.HOLDING for state in latest):
@@ -175,12 +175,12 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
         )
 
 
-def _task(job: Job) -> Task:
+def _task(job: Job) -> ArrayTask:
     cell = f"{job.path.parent.name}/{job.path.name}"
-    return Task(cell, job.plan.stream, job.plan.method, job.seeds, job.seconds, job.steps)
+    return ArrayTask(cell, job.plan.stream, job.plan.method, job.seeds, job.seconds, job.steps)
 
 
-def _job(runs: Path, task: Task) -> Job:
+def _job(runs: Path, task: ArrayTask) -> Job:
     """For the progress bars."""
     plan = CellPlan(task.stream, task.method)
     return Job(plan, runs / task.cell, task.seeds, "cpu", seconds=task.seconds, steps=task.steps)

@@ -7,16 +7,18 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from msgspec import structs
+
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.checkpoints import checkpoint_path
 from plasticity_bench.running.job import Job
-from plasticity_bench.running.slurm.submissions import TaskReport
+from plasticity_bench.running.slurm.arrays import TaskReport
 from plasticity_bench.running.worker import run_job, start_worker
+from plasticity_bench.storage.untrusted import printable
 
 #: Environment variable of submitit: the signal that announces the end of the job's time.
 SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
@@ -43,25 +45,27 @@ class TrainTask:
         self.progressed = self.paused = False
         put_back = self._await_signal()
         start_worker(os.getppid())
-        said = TaskReport(
+        report = TaskReport(
             "running",
             attempt=self.starts,
             host=socket.gethostname(),
             job=os.environ.get("SLURM_JOB_ID", ""),
         )
-        said.write(self.folder, self.index)
+        report.write(self.folder, self.index)
         self._remove_leftovers()
         try:
             # Not before a piece of work: a job that is told to leave as it starts would never get on.
-            finished = run_job(self.job, self._reporter(said), lambda: self.paused and self.progressed)
+            finished = run_job(self.job, self._reporter(report), lambda: self.paused and self.progressed)
         except (InputError, RunFailed) as error:
-            replace(said, state="failed", reason=str(error)).write(self.folder, self.index)
+            structs.replace(
+                report, state="failed", reason=printable(" ".join(str(error).split()), 1000)
+            ).write(self.folder, self.index)
             raise
         signal.alarm(0)
         if not finished:
             put_back()  # which ends the process
             raise RunFailed(self.given_up or "it was not put back in the queue")
-        replace(said, state="done", share=1.0).write(self.folder, self.index)
+        structs.replace(report, state="done", share=1.0).write(self.folder, self.index)
 
     def checkpoint(self) -> Any:
         """What submitit puts back in the queue: the same job, which goes on from its checkpoint; None after
@@ -85,17 +89,17 @@ class TrainTask:
             for path in self.job.path.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)
 
-    def _reporter(self, said: TaskReport) -> Callable[[int, int], None]:
+    def _reporter(self, report: TaskReport) -> Callable[[int, int], None]:
         written = float("-inf")
 
-        def report(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             nonlocal written
             self.progressed = True
             if time.monotonic() - written > REPORT_SECONDS:
                 written = time.monotonic()
-                replace(said, share=done / total).write(self.folder, self.index)
+                structs.replace(report, share=done / total).write(self.folder, self.index)
 
-        return report
+        return on_progress
 
     def _await_signal(self) -> Callable[[], None]:
         """From now on the signal asks for a checkpoint. Returns submitit's handler: it puts the job back."""

@@ -49,15 +49,17 @@ class Tracked:
     def config(self) -> dict[str, Any]:
         """The cell's configuration, with the seed."""
         seed = {} if self.seed is None else {"seed": self.seed}
-        return {**self.cell.config, **seed}
+        return {**self.cell.config.as_json(), **seed}
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """Plain values to compare runs by: stream, method, its settings, the optimizer's, the seed."""
-        found = {"stream": self.cell.stream, "method": self.cell.method}
-        for part in ("optimizer", "method"):
-            section = self.cell.config.get(part, {})
-            settings = section.get("settings", {}) if part == "method" else section
+        found: dict[str, Any] = {"stream": self.cell.stream, "method": self.cell.method}
+        config = self.cell.config
+        for part, settings in (
+            ("optimizer", config.optimizer.recorded()),
+            ("method", config.method.settings),
+        ):
             found |= {f"{part}/{key}": value for key, value in settings.items() if value is not None}
         return found if self.seed is None else {**found, "seed": self.seed}
 

@@ -93,7 +93,7 @@ def _add_hyperparameters(writer: FileWriter, run: Tracked) -> None:
         key: value if isinstance(value, (int, float, str)) else json.dumps(value)
         for key, value in run.hyperparameters.items()
     }
-    scored = run.cell.config["stream"]["score"]
+    scored = run.cell.config.stream.score
     metrics = [f"task/{scored}", *(f"score/{name}" for name in METRICS)]
     for summary in hparams(values, dict.fromkeys(metrics, 0.0)):
         writer.add_summary(summary)

@@ -85,7 +85,7 @@ class WeightsAndBiases:
             name=f"{run.cell.method} {run.name}",
             group=run.cell.label,
             job_type="scores" if run.seed is None else "seed",
-            tags=[run.cell.stream[:64], str(run.cell.config["method"]["name"])[:64]],
+            tags=[run.cell.stream[:64], run.cell.config.method.name[:64]],
             config=run.config,
             resume="allow",
             reinit="create_new",

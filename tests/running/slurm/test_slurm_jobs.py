@@ -15,7 +15,7 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.running.plan import CHECKPOINT_SECONDS
-from plasticity_bench.running.slurm.submissions import submissions
+from plasticity_bench.running.slurm.arrays import job_arrays
 from tests.support.here import run_here
 from tests.support.plugins import FAILING, SLOW
 from tests.support.slurm import Slurm, slurm, wait_until
@@ -88,14 +88,14 @@ def test_submitted_jobs_end_with_the_tables_of_a_local_run(
     assert {row["method"] for row in scores["methods"]} == set(methods)
     assert "submitted job" in err
     expect_whole(runs, tables(local))
-    (submission,) = submissions(runs)
-    jobs = {cell.provenance(seed)["slurm_job"] for cell in find_cells(runs) for seed in cell.seeds()}
-    assert jobs == {submission.job_id(index) for index in range(len(submission.tasks))}
+    (array,) = job_arrays(runs)
+    jobs = {cell.provenance(seed).slurm_job for cell in find_cells(runs) for seed in cell.seeds()}
+    assert jobs == {array.job_id(index) for index in range(len(array.tasks))}
     assert len(jobs) == 2
     assert all(cell["done"] == [0, 1] and not cell["notes"] for cell in status(runs, capsys))
     before = {path: path.stat().st_mtime_ns for path in runs.glob("*/*/seed-*")}
     assert submit(runs, *methods) == 0
-    assert len(submissions(runs)) == 1  # nothing is missing: the scores, and no job
+    assert len(job_arrays(runs)) == 1  # nothing is missing: the scores, and no job
     assert before == {path: path.stat().st_mtime_ns for path in runs.glob("*/*/seed-*")}
 
 
@@ -110,18 +110,18 @@ def test_while_jobs_wait_for_a_drained_node_they_are_neither_submitted_twice_nor
     said = [process.communicate()[1] for process in both]  # at the same moment, or one after the other
     assert sorted(process.returncode for process in both) in ([0, 0], [0, 2]), said
     assert sum("submitted job" in text for text in said) == 1
-    assert len(submissions(tmp_path)) == 1
+    assert len(job_arrays(tmp_path)) == 1
     wait_until(lambda: "DRAINED" in status(tmp_path, capsys)[0]["notes"][0]["reason"], "the reason")
     (cell,) = status(tmp_path, capsys)
     assert cell["pending"] == [0, 1]
     assert submit(tmp_path, plugin) == 0
     assert "2 seeds were submitted before" in capsys.readouterr().err
-    assert len(submissions(tmp_path)) == 1
+    assert len(job_arrays(tmp_path)) == 1
     local = ["run", "--method", plugin, "--stream", STREAM, "--runs", str(tmp_path), "--no-references"]
     assert main([*local, "--seeds", "4", "--device", "cpu"]) == 2
     assert "2 seeds are trained by Slurm jobs" in capsys.readouterr().err
     assert submit(tmp_path, plugin, seeds="3") == 0  # only the seed that is new
-    assert [task.seeds for s in submissions(tmp_path)[1:] for task in s.tasks] == [(2,)]
+    assert [task.seeds for s in job_arrays(tmp_path)[1:] for task in s.tasks] == [(2,)]
     cluster.resume_node()
     finished(tmp_path, 3)
     assert tables(tmp_path)[:2] == wanted
@@ -145,7 +145,7 @@ def test_a_killed_job_is_submitted_again_and_goes_on(
     go(plugin)
     assert submit(tmp_path, plugin, wait=0.05, more=("--wait", "--json")) == 0
     expect_whole(tmp_path, wanted)
-    assert len(submissions(tmp_path)) == 2
+    assert len(job_arrays(tmp_path)) == 2
 
 
 def test_a_job_put_back_in_the_queue_goes_on(
@@ -161,7 +161,7 @@ def test_a_job_put_back_in_the_queue_goes_on(
     go(plugin)
     finished(tmp_path, 2)
     expect_whole(tmp_path, wanted)
-    assert (len(submissions(tmp_path)), starts(tmp_path)) == (1, 2)
+    assert (len(job_arrays(tmp_path)), starts(tmp_path)) == (1, 2)
     assert "Requeued job" not in log(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_a_job_put_back_by_the_signal_and_by_a_node_that_fails_goes_on(
     cluster.start_node()
     finished(tmp_path, 2)
     expect_whole(tmp_path, wanted)
-    assert len(submissions(tmp_path)) == 1
+    assert len(job_arrays(tmp_path)) == 1
     assert starts(tmp_path) == 3
     assert "Requeued job" in log(tmp_path)
 
@@ -215,7 +215,7 @@ def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
         err = capsys.readouterr().err
         assert "`squeue`" in err
         assert err.count("\n") == 1
-        assert len(submissions(tmp_path)) == 1
+        assert len(job_arrays(tmp_path)) == 1
     finally:
         cluster.start_controller()
         wait_until(cluster.answers, "the controller")
@@ -223,7 +223,7 @@ def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
     go(plugin)
     finished(tmp_path, 2)
     expect_whole(tmp_path, wanted)
-    assert len(submissions(tmp_path)) == 1
+    assert len(job_arrays(tmp_path)) == 1
 
 
 def test_a_method_that_fails_is_told_by_status(
@@ -284,7 +284,7 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
     wait_until(lambda: not alive(tmp_path), "the end of the job")
     (cell,) = status(tmp_path, capsys)
     if torch.cuda.is_available():
-        assert find_cells(tmp_path)[0].provenance(0)["device"] == "cuda"
+        assert find_cells(tmp_path)[0].provenance(0).device == "cuda"
     else:
         assert 'device "cuda" is not there' in cell["notes"][0]["reason"]
 
@@ -317,4 +317,4 @@ def test_what_sbatch_refuses_is_one_line_and_leaves_nothing(
     assert err.count("\n") == 1
     assert "sbatch refused the jobs" in err
     assert "nowhere" in err or "invalid partition" in err
-    assert submissions(tmp_path) == []
+    assert job_arrays(tmp_path) == []

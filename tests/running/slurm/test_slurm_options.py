@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from plasticity_bench.cli import main
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running.job import Job
+from plasticity_bench.running.slurm.arrays import JobArray
 from plasticity_bench.running.slurm.options import Options, minutes
 from plasticity_bench.running.slurm.slurm import SlurmState, parse_queue
-from plasticity_bench.running.slurm.submissions import Submission
 from plasticity_bench.running.slurm.task import IDLE_STARTS, TrainTask
 
 STREAM = "permuted-digits:tasks=2"
@@ -101,6 +101,6 @@ def test_a_job_that_never_gets_anywhere_is_not_put_back_for_ever(tmp_path: Path)
     for _ in range(IDLE_STARTS - 1):
         assert task.checkpoint() is not None
     assert task.checkpoint() is None
-    report = replace(Submission(tmp_path, (), "").report(0), updated="")
+    report = structs.replace(JobArray(tmp_path, (), "").report(0), updated="")
     assert report.state == "failed"
     assert "give it more --time" in report.reason

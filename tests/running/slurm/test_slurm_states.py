@@ -19,18 +19,19 @@ from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.running.slurm import overview, states, submit
-from plasticity_bench.running.slurm.options import Options
-from plasticity_bench.running.slurm.slurm import SlurmState
-from plasticity_bench.running.slurm.submissions import (
-    Submission,
-    Task,
+from plasticity_bench.running.slurm.arrays import (
+    ArrayTask,
+    JobArray,
     TaskReport,
     claim_path,
-    submissions,
+    job_arrays,
     submitting,
-    write,
+    write_array,
 )
+from plasticity_bench.running.slurm.options import Options
+from plasticity_bench.running.slurm.slurm import SlurmState
 from plasticity_bench.storage.locks import locked
+from tests.support.documents import made_origin
 
 STREAM = "permuted-digits:tasks=2"
 
@@ -55,25 +56,25 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], SlurmState]:
     return found
 
 
-def submitted(planned: Planned, name: str, *stacks: tuple[int, ...], job: str | None = "7") -> Submission:
+def submitted(planned: Planned, name: str, *stacks: tuple[int, ...], job: str | None = "7") -> JobArray:
     runs = planned.cell.path.parent.parent
     cell = f"{planned.cell.stream}/{planned.cell.path.name}"
-    tasks = tuple(Task(cell, STREAM, "none", stack) for stack in stacks)
-    made = Submission(runs / "slurm" / name, tasks, f"2026-01-01T00:00:0{len(name)}Z", job)
-    write(made)
+    tasks = tuple(ArrayTask(cell, STREAM, "none", stack) for stack in stacks)
+    made = JobArray(runs / "slurm" / name, tasks, f"2026-01-01T00:00:0{len(name)}Z", job)
+    write_array(made)
     return made
 
 
 def record(planned: Planned, *seeds: int) -> None:
     for seed in seeds:
-        planned.cell.write_seed(seed, [{"task": 0}, {"task": 1}], {})
+        planned.cell.write_seed(seed, [{"task": 0}, {"task": 1}], made_origin())
 
 
 def found(planned: Planned) -> list[tuple[str, str]]:
     return [(s.state, s.reason) for s in states.task_states(planned.cell.path.parent.parent)]
 
 
-def slurm_says(made: Submission, **said: str) -> dict[tuple[str, int], SlurmState]:
+def slurm_says(made: JobArray, **said: str) -> dict[tuple[str, int], SlurmState]:
     return {(made.name, int(i[1:])): SlurmState(f"7_{i[1:]}", *s.split(":")) for i, s in said.items()}
 
 
@@ -180,7 +181,7 @@ def test_what_is_submitted_is_what_is_missing_and_in_nobodys_hands(
 
     def take(folder: Path, jobs: list[Job], options: Options) -> list[str]:
         given.append([job.seeds for job in jobs])
-        assert submissions(runs)[-1].job is None  # claimed before Slurm hears of it
+        assert job_arrays(runs)[-1].job is None  # claimed before Slurm hears of it
         return ["9"]
 
     monkeypatch.setattr(submit, "_to_slurm", take)
@@ -189,16 +190,18 @@ def test_what_is_submitted_is_what_is_missing_and_in_nobodys_hands(
     record(planned, 0)
     from rich.console import Console
 
-    assert not submit.train(runs, [planned, planned], Options(10, parallel=1), False, Console(quiet=True))
+    assert not submit.submit_missing(
+        runs, [planned, planned], Options(10, parallel=1), False, Console(quiet=True)
+    )
     assert given == [[(3, 4, 5, 6, 7)]]
-    new = next(s for s in submissions(runs) if s.name != "a")
+    new = next(s for s in job_arrays(runs) if s.name != "a")
     assert new.job == "9"
     assert not claim_path(runs).exists()
     known.update({(new.name, 0): SlurmState("9", "PENDING", "None")})
-    assert not submit.train(runs, [planned], Options(10, parallel=1), False, Console(quiet=True))
+    assert not submit.submit_missing(runs, [planned], Options(10, parallel=1), False, Console(quiet=True))
     assert len(given) == 1
     record(planned, *range(1, 8))
-    assert submit.train(runs, [planned], Options(10, parallel=1), False, Console(quiet=True))
+    assert submit.submit_missing(runs, [planned], Options(10, parallel=1), False, Console(quiet=True))
 
 
 def test_nothing_is_submitted_while_a_run_on_this_machine_writes_the_cell(
@@ -209,10 +212,10 @@ def test_nothing_is_submitted_while_a_run_on_this_machine_writes_the_cell(
     runs = planned.cell.path.parent.parent
     with locked([planned.cell.path]):
         with pytest.raises(InputError, match="is being written by a run on this machine"):
-            submit.train(runs, [planned], Options(10), False, Console(quiet=True))
+            submit.submit_missing(runs, [planned], Options(10), False, Console(quiet=True))
         (cell,) = overview.overview(runs)
         assert [note.reason for note in cell.notes] == ["on this machine, no checkpoint yet"]
-    assert submissions(runs) == []
+    assert job_arrays(runs) == []
 
 
 def test_slurm_that_does_not_answer_is_not_taken_for_jobs_that_are_gone(
@@ -221,7 +224,7 @@ def test_slurm_that_does_not_answer_is_not_taken_for_jobs_that_are_gone(
     submitted(planned, "a", (0,))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert main(["status", "--runs", str(tmp_path)]) == 2
-    assert "holds unfinished submissions, and there is no `squeue`" in capsys.readouterr().err
+    assert "holds unfinished job arrays, and there is no `squeue`" in capsys.readouterr().err
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "squeue"
     program.write_text("#!/bin/sh\necho 'squeue: error: no route' >&2\nexit 1\n")

@@ -1,11 +1,11 @@
-"""What was submitted from a run folder, on disk, and what its jobs say of themselves.
+"""The job arrays that were submitted from a run folder, on disk, and what their jobs report.
 
     runs/slurm/<name>/submission.json   which stack of seeds each job trains; written before it is submitted
                      /task-<i>.json     how far job i is, or why it failed; written by the job
-                     /<job>_*           submitit's: the pickled job, its outcome, its log
+                     /<job>_*           submitit's files: the pickled job, its result, its log
 
-``<name>`` is the name of the Slurm job as well, by which it is found even where the submitting command was
-killed before it heard the job's number.
+``<name>`` is also the name of the Slurm job. It is found by this name even if the submitting command was
+killed before sbatch answered with the job's number.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from msgspec import structs
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.storage.files import write_json
+from plasticity_bench.storage.documents import Document, parse_document
+from plasticity_bench.storage.files import write_bytes
+from plasticity_bench.storage.untrusted import Refused
 
-#: Folder of the submissions, in the run folder.
+#: Folder of the job arrays, in the run folder.
 FOLDER = "slurm"
-SCHEMA = 1
+ARRAY_SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Task:
-    """One job: a stack of seeds of a cell."""
+class ArrayTask(Document, frozen=True):
+    """One job of an array: a stack of seeds of a cell."""
 
     cell: str  # "permuted-digits-v1/syre-1a2b3c4d"
     stream: str  # as ``choose_stream`` reads it
@@ -40,22 +42,31 @@ class Task:
     steps: int = 0  # of training, over all seeds
 
 
+class ArrayDocument(Document, frozen=True):
+    """submission.json."""
+
+    schema: int
+    tasks: tuple[ArrayTask, ...]
+    submitted: str  # "2026-11-21T20:05:54Z"
+    job: str | None  # Slurm's number of it; None until sbatch answered
+
+
 @dataclass(frozen=True)
-class Submission:
-    """One array of jobs (or, of one task, a job)."""
+class JobArray:
+    """One array of jobs; a single task is submitted as a job without an array."""
 
     path: Path
-    tasks: tuple[Task, ...]
-    submitted: str  # "2026-11-21T20:05:54Z"
-    job: str | None = None  # Slurm's number of it; None until it answered
+    tasks: tuple[ArrayTask, ...]
+    submitted: str
+    job: str | None = None
 
     @property
     def name(self) -> str:
-        """The job's name."""
+        """The name of the Slurm job."""
         return self.path.name
 
     def job_id(self, index: int) -> str | None:
-        """``17_3`` of an array, ``17`` of a job alone."""
+        """``17_3`` of an array, ``17`` of a single job."""
         return f"{self.job}_{index}" if self.job and len(self.tasks) > 1 else self.job
 
     def log(self, index: int) -> Path:
@@ -63,17 +74,15 @@ class Submission:
         return self.path / f"{self.job_id(index)}_0_log.err"
 
     def report(self, index: int) -> TaskReport:
-        """What job ``index`` last wrote of itself; an empty report where it has not begun."""
+        """The last report of job ``index``; an empty one if it has not begun, or if its report is damaged."""
         try:
-            found = json.loads((self.path / report_name(index)).read_text())
-            return TaskReport(**found)
-        except (OSError, ValueError, TypeError):  # not there, or damaged: a report only informs
+            return parse_document((self.path / report_name(index)).read_bytes(), TaskReport)
+        except (OSError, Refused):  # a report only informs
             return TaskReport()
 
 
-@dataclass(frozen=True)
-class TaskReport:
-    """A job's own word."""
+class TaskReport(Document, frozen=True):
+    """What a job writes of itself."""
 
     state: str = ""  # "running", "done", "failed"; "" before it began
     share: float = 0.0  # done of 1
@@ -81,11 +90,11 @@ class TaskReport:
     attempt: int = 0  # how often it was started
     host: str = ""
     job: str = ""
-    updated: str = field(default="", compare=False)
+    updated: str = ""
 
     def write(self, folder: Path, index: int) -> None:
-        """Replaces the report of job ``index``. Raises InputError where the disk is full."""
-        write_json(folder / report_name(index), {**asdict(self), "updated": now()})
+        """Replaces the report of job ``index``. Raises InputError if the disk is full."""
+        write_bytes(folder / report_name(index), structs.replace(self, updated=now()).to_bytes())
 
 
 def report_name(index: int) -> str:
@@ -98,33 +107,31 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def write(submission: Submission) -> None:
-    """Records a submission."""
-    document = asdict(submission)
-    del document["path"]
-    write_json(submission.path / "submission.json", {"schema": SCHEMA, **document})
+def write_array(array: JobArray) -> None:
+    """Records an array."""
+    document = ArrayDocument(ARRAY_SCHEMA, array.tasks, array.submitted, array.job)
+    write_bytes(array.path / "submission.json", document.to_bytes())
 
 
-def submissions(runs: Path) -> list[Submission]:
-    """All of a run folder, oldest first. Raises InputError where one is damaged."""
+def job_arrays(runs: Path) -> list[JobArray]:
+    """All arrays of a run folder, oldest first. Raises InputError if one is damaged."""
     found = [_read(path) for path in (runs / FOLDER).glob("*/submission.json")]
-    return sorted(found, key=lambda submission: (submission.submitted, submission.name))
+    return sorted(found, key=lambda array: (array.submitted, array.name))
 
 
-def _read(path: Path) -> Submission:
+def _read(path: Path) -> JobArray:
     try:
-        document: Mapping[str, Any] = json.loads(path.read_text())
-        if document["schema"] != SCHEMA:
-            raise InputError(f"{path} has schema {document['schema']}, this version reads {SCHEMA}")
-        tasks = tuple(Task(**{**task, "seeds": tuple(task["seeds"])}) for task in document["tasks"])
-        return Submission(path.parent, tasks, document["submitted"], document["job"])
+        found = parse_document(path.read_bytes(), ArrayDocument)
+        if found.schema != ARRAY_SCHEMA:
+            raise Refused(f"schema is {found.schema}, this version reads {ARRAY_SCHEMA}")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except Refused as error:
         raise InputError(
-            f"{path} is damaged ({error!r}); once none of its jobs runs (squeue --name={path.parent.name}), "
+            f"{path} is damaged ({error}); once none of its jobs runs (squeue --name={path.parent.name}), "
             "move its folder away"
-        ) from error
+        ) from None
+    return JobArray(path.parent, found.tasks, found.submitted, found.job)
 
 
 def claim_path(runs: Path) -> Path:

@@ -1,0 +1,190 @@
+"""The JSON documents that a run leaves: config.json, seed-NNN.json and tuning.json.
+
+Each is one class, which writes, reads and verifies it. ``Document.to_bytes`` gives the bytes of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
+from plasticity_bench.storage.documents import Document, Setting
+
+#: Raised when the meaning of a record changes (columns, metrics, random streams).
+PROTOCOL = 1
+#: Raised when the meaning of tuning.json changes.
+TUNING_SCHEMA = 1
+#: Entries of config.json that only describe; records stay valid when their wording changes.
+DESCRIPTIONS = frozenset({"summary", "paper", "source"})
+
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+#: Processes, threads and seeds that one machine can have.
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+
+
+#: A value of a setting that a sweep searches.
+Value = bool | int | float | str
+
+
+class StreamRecord(Document, frozen=True):
+    """The stream of a cell, as config.json holds it."""
+
+    name: str
+    version: int
+    label: str  # the name, and the settings that differ from the defaults
+    summary: str
+    source: str  # citation
+    settings: dict[str, Setting]
+    tasks: Positive
+    steps: Positive  # updates per task; of an agent that acts, environment steps of one seed
+    batch: Positive
+    chance: float  # performance without learning
+    score: str  # the column that is scored
+    warmup_tasks: NotNegative
+    unit: str  # of that column: "accuracy", "R2" or "return"
+    digest: Sha256 | UnsetType = UNSET  # of a benchmark's source file, if it is the user's
+
+
+class MethodRecord(Document, frozen=True):
+    """The method of a cell, as config.json holds it."""
+
+    name: str
+    version: int
+    label: str  # the name, and the settings that differ from the defaults
+    summary: str
+    paper: str
+    task_boundaries: bool
+    settings: dict[str, Setting]
+    source: str  # "builtin", file.py:Class or package.module:Class
+    digest: str  # SHA-256 of a plug-in's source; empty for a built-in
+
+
+class CellConfig(Document, frozen=True):
+    """config.json: everything that the tables of a cell depend on, but the seed."""
+
+    protocol: int
+    stream: StreamRecord
+    method: MethodRecord
+    network: NetworkSpec
+    optimizer: OptimizerSpec
+    ppo: PPOSpec | UnsetType = UNSET  # only if the agent acts
+
+    @property
+    def acts(self) -> bool:
+        """Whether the stream trains an agent that acts."""
+        return self.ppo is not UNSET
+
+    def as_json(self) -> dict[str, Any]:
+        """The document as plain values; the specs leave out younger fields at their defaults."""
+        plain: dict[str, Any] = {
+            "protocol": self.protocol,
+            "stream": self.stream.as_json(),
+            "method": self.method.as_json(),
+        }
+        plain |= {"network": self.network.recorded(), "optimizer": self.optimizer.recorded()}
+        return plain if isinstance(self.ppo, UnsetType) else plain | {"ppo": self.ppo.recorded()}
+
+
+class Versions(
+    Document, frozen=True, rename={"scikit_learn": "scikit-learn", "avalanche_lib": "avalanche-lib"}
+):
+    """Versions of what a run's numbers may depend on; None: not installed."""
+
+    python: str
+    torch: str
+    numpy: str
+    plasticity_bench: str
+    scikit_learn: str | UnsetType | None = UNSET
+    avalanche_lib: str | UnsetType | None = UNSET
+    pybullet: str | UnsetType | None = UNSET
+    gymnasium: str | UnsetType | None = UNSET
+
+
+class Hardware(Document, frozen=True):
+    """The machine that a seed was trained on."""
+
+    machine: str  # as platform.machine() names it: x86_64
+    cpu: str  # the instruction set that torch uses: AVX2
+    accelerator: str | None  # name of the GPU
+
+
+class Origin(Document, frozen=True):
+    """How a seed was trained."""
+
+    protocol: int
+    device: Annotated[str, Meta(pattern=r"\A(cpu|cuda(:\d{1,3})?)\Z")]
+    stack: Count  # seeds that trained together
+    threads: Count
+    seconds: Seconds  # training time of this seed; processor time on a CPU
+    finished: Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
+    git: Annotated[str, Meta(pattern=r"\A[0-9a-f]{7,64}\+?\Z")] | None  # revision; +: with changes
+    versions: Versions
+    hardware: Hardware
+    precision: str | UnsetType = UNSET
+    slurm_job: Annotated[str, Meta(pattern=r"\A\d{1,12}(_\d{1,9})?\Z")] | UnsetType = UNSET
+    captured: bool | UnsetType = UNSET  # on a GPU: whether updates were replayed from a graph,
+    replayed: NotNegative | UnsetType = UNSET  # how many,
+    not_captured: str | UnsetType = UNSET  # and why not all
+
+
+class SeedRecord(Origin, frozen=True, kw_only=True):
+    """seed-NNN.json. It is written last and holds the checksum of the table."""
+
+    seed: NotNegative
+    sha256: Sha256  # of seed-NNN.csv
+
+
+class TriedConfiguration(Document, frozen=True):
+    """One configuration of a sweep."""
+
+    settings: dict[str, str]  # as on the command line; empty: the default
+    label: str
+    cell: str  # name of the cell's folder
+    score: float | None  # mean over the seeds; None if one of them is nan
+    per_seed: list[float | None]  # in the order of the sweep's seeds
+    seconds: Seconds
+
+
+class SweepTable(Document, frozen=True):
+    """tuning.json: a sweep of one method on one stream, and which configuration it chose."""
+
+    schema: int
+    stream: str  # name of the stream's folder
+    method: str  # label of what the sweep began from
+    objective: str
+    budget: Positive
+    design: NotNegative
+    seeds: list[NotNegative]
+    space: dict[str, list[Value]]  # values searched, in ascending order
+    chosen: NotNegative  # index into configurations
+    configurations: list[TriedConfiguration]
+
+    @property
+    def choice(self) -> TriedConfiguration:
+        """The chosen configuration."""
+        return self.configurations[self.chosen]
+
+
+def recorded_identity(method: MethodRecord) -> dict[str, Any]:
+    """What two records of the same method share: all entries but the wording."""
+    kept = DESCRIPTIONS - {"source"}  # a method's source is the file that it came from
+    return {name: value for name, value in method.as_json().items() if name not in kept}
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """``["stream.steps"]``: entries of two configurations that differ, apart from descriptions."""
+    differing = []
+    for key in sorted({*found, *wanted}):
+        ours, theirs = wanted.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            names = sorted({*ours, *theirs} - DESCRIPTIONS)
+            differing += [f"{key}.{name}" for name in names if ours.get(name) != theirs.get(name)]
+        elif ours != theirs:
+            differing.append(key)
+    return differing

@@ -1,0 +1,92 @@
+"""The JSON documents of a submission: method.json and scores.json. Both follow from the records."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, UnsetType
+
+from plasticity_bench.records.documents import (
+    Hardware,
+    MethodRecord,
+    Seconds,
+    Setting,
+    Sha256,
+    Value,
+    Versions,
+)
+from plasticity_bench.storage.documents import Document
+
+#: Raised when the meaning of method.json or scores.json changes.
+SCHEMA = 2
+
+
+class Submitter(Document, frozen=True):
+    """Who submits, as far as they say."""
+
+    name: str = ""
+    link: str = ""
+
+
+class TuningSummary(Document, frozen=True):
+    """What a sweep cost."""
+
+    objective: str
+    budget: int
+    seeds: int
+    seconds: Seconds
+
+
+class StreamEntry(Document, frozen=True):
+    """What method.json says of one stream."""
+
+    cell: str  # name of the cell's folder
+    seeds: list[int]
+    settings: dict[str, Setting] | UnsetType = UNSET  # what the sweep chose
+    tuning: TuningSummary | UnsetType = UNSET
+
+
+class Environment(Document, frozen=True):
+    """Where seeds were trained."""
+
+    device: str
+    hardware: Hardware
+    versions: Versions
+
+
+class MethodDocument(Document, frozen=True):
+    """method.json: what was run, by whom, on which streams and seeds."""
+
+    schema: int
+    protocol: int
+    name: str  # the submission's folder
+    method: MethodRecord  # of a tuned submission without the settings that were searched
+    tuned: bool  # whether sweeps chose the settings
+    search_space: dict[str, list[Value]]
+    submitter: Submitter
+    streams: dict[str, StreamEntry]  # by the stream's folder
+    environments: list[Environment]
+    files: dict[str, Sha256]  # of every other file but scores.json
+
+
+class MetricScores(Document, frozen=True):
+    """One metric on one stream: interquartile mean over seeds, its 95% interval, and every seed's value."""
+
+    point: float | None
+    low: float | None
+    high: float | None
+    n: int  # seeds for which the metric is defined
+    per_seed: dict[str, float | None]
+
+
+class ReferenceScores(Document, frozen=True):
+    """All metrics on one stream, and the seeds of `none` and `reset` that they rest on."""
+
+    references: dict[str, list[int]]
+    metrics: dict[str, MetricScores]
+
+
+class ScoresDocument(Document, frozen=True):
+    """scores.json: every metric, as it follows from the tables."""
+
+    schema: int
+    protocol: int
+    streams: dict[str, ReferenceScores]
