@@ -1,10 +1,10 @@
-"""Parameters in few pieces, for methods that act number by number.
+"""Parameters in a few large pieces, for methods that treat every number in the same way.
 
-On small networks a call costs as much as its arithmetic. The parameters of a stack lie side by side in one
-flat vector, so neighbours are one tensor to whatever treats every number alike: ``blocks`` gives these, and
-``Aligned`` keeps other numbers in the same places. In networks whose parameters lie apart (the adapters') a
-block is a parameter. This module imports no torch, so that methods may import it at their top: an import
-within a hook takes longer than the hook's arithmetic.
+On small networks a torch call takes as long as its arithmetic. The parameters of a stack lie one after the
+other in one flat vector, so neighbouring ones can be treated as one tensor: ``blocks`` returns these tensors,
+and ``Aligned`` keeps other numbers in the same places. If parameters do not lie in one vector (in other
+libraries' networks), a block is a parameter. This module does not import torch, so that methods can import it
+at their top: an import within a hook takes longer than the hook's arithmetic.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Choice = Literal["parameters", "trainable"]
 class FlatLayers(list["Layer"]):
     """The layers of a network whose parameters view ``flat`` and whose gradients view ``gradient``.
 
-    Between two parameters there may be numbers that belong to none, zeros at the start; a block holds those
-    behind its parameters too.
+    Between two parameters there may be numbers that belong to none of them and start as zeros; a block
+    contains those that follow its parameters.
     """
 
     def __init__(self, layers: Sequence[Layer], flat: Tensor, gradient: Tensor) -> None:
@@ -34,7 +34,7 @@ class FlatLayers(list["Layer"]):
         self.trainable_blocks = self._cut("trainable", flat, gradient)
 
     def _cut(self, choice: Choice, flat: Tensor, gradient: Tensor) -> list[Tensor]:
-        first = int(flat.storage_offset())  # not 0 where networks share memory
+        first = int(flat.storage_offset())  # not 0 if networks share memory
         starts = [int(p.storage_offset()) - first for p in listed(self, "trainable")]
         stop_of = dict(zip(starts, [*starts[1:], flat.numel()], strict=True))
         spans: list[tuple[int, int]] = []
@@ -48,20 +48,45 @@ class FlatLayers(list["Layer"]):
 
 
 def listed(layers: Sequence[Layer], choice: Choice = "parameters") -> list[Tensor]:
-    """The chosen parameters, one by one."""
+    """The chosen parameters of all layers, one by one."""
     return [parameter for layer in layers for parameter in getattr(layer, choice)()]
 
 
 def blocks(layers: Sequence[Layer], choice: Choice = "parameters") -> Sequence[Tensor]:
-    """The fewest tensors that hold the chosen parameters and no others, with their gradients in ``grad``."""
+    """The chosen parameters in as few tensors as possible, with their gradients in ``grad``.
+
+    Args:
+        layers: As a hook is given them.
+        choice: "parameters": weights and biases; "trainable": all that the optimizer moves.
+
+    Returns:
+        Tensors, to be changed in place. Do not reduce over them: they join layers and seeds.
+
+    Example:
+        >>> import torch
+        >>> from plasticity_bench.agents.networks import StackedNetwork
+        >>> from plasticity_bench.agents.rng import SeedRng
+        >>> from plasticity_bench.specs import NetworkSpec
+        >>> spec = NetworkSpec((6,), 4, (8, 5))
+        >>> network = StackedNetwork(spec, SeedRng([0], "init"), torch.device("cpu"), torch.float32)
+        >>> len(blocks(network.layers)), len(listed(network.layers))
+        (1, 6)
+    """
     if isinstance(layers, FlatLayers):
         return layers.parameter_blocks if choice == "parameters" else layers.trainable_blocks
     return listed(layers, choice)
 
 
 class Aligned(list["Tensor"]):
-    """A tensor of zeros for each of the chosen parameters, of its shape, and ``blocks``: the same numbers in
-    tensors of the shapes of ``blocks(layers, choice)``. ``kind``: another number type than theirs."""
+    """A tensor of zeros for each of the chosen parameters, of its shape.
+
+    ``self.blocks`` holds the same numbers in tensors of the shapes of ``blocks(layers, choice)``.
+
+    Args:
+        layers: As ``setup`` is given them.
+        choice: As in ``blocks``.
+        kind: Number type; None: that of the parameters.
+    """
 
     def __init__(
         self, layers: Sequence[Layer], choice: Choice = "parameters", kind: dtype | None = None
@@ -80,7 +105,7 @@ class Aligned(list["Tensor"]):
 
     @classmethod
     def copied(cls, layers: Sequence[Layer], choice: Choice = "parameters") -> Aligned:
-        """With the parameters' present values."""
+        """An Aligned with the parameters' current values."""
         made = cls(layers, choice)
         for block, own in zip(made.blocks, blocks(layers, choice), strict=True):
             block.copy_(own.detach())
@@ -97,7 +122,7 @@ class Aligned(list["Tensor"]):
 
 
 class Scratch(Aligned):
-    """Room for what lives within one update: no part of a method's state."""
+    """An Aligned for numbers that are used within one update only: not part of a method's state."""
 
     def state_dict(self) -> list[Tensor]:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""Networks as methods see them: a list of layers whose parameters may carry leading seed dimensions."""
+"""Networks as methods see them: a list of layers whose parameters may carry a leading seed dimension."""
 
 from __future__ import annotations
 
@@ -17,35 +17,55 @@ if TYPE_CHECKING:
 
 @dataclass
 class Layer:
-    """One linear or convolution layer.
+    """One linear or convolution layer of a network, or the same layer of S stacked networks.
 
-    weight: ``(..., out, in)`` or ``(..., out, in, kh, kw)``; bias: ``(..., out)``. Where seeds are stacked
-    there is one leading dimension, in a plain network none. Both have ``.grad`` when a hook runs.
+    In a stack every tensor has one leading dimension S; in a single network it has none. Below, ``...``
+    stands for it.
+
+    Args:
+        name: ``linear1``, ``conv2`` and so on; in an adapter the name of the torch module.
+        kind: "linear" or "conv".
+        weight: ``(..., out, in)``, in a convolution ``(..., out, in, kh, kw)``. When a hook runs, every
+            parameter has its gradient in ``.grad``.
+        bias: ``(..., out)``.
+        hidden: Whether a non-linearity follows, so that units can be dormant.
+        weight_bound: Initial weights are uniform on +-weight_bound.
+        bias_bound: Initial biases are uniform on +-bias_bound; 0: they start at zero.
+        features: Activations of the last batch after the non-linearity, if the method has
+            ``needs_features``: ``(..., examples, out)``, or ``(..., examples, out, height, width)``.
+        gain: Gain of a normalisation before the non-linearity: ``(..., out)``, starts at 1.
+        shift: Added after the gain: ``(..., out)``, starts at 0.
+        log_std: Log standard deviations of a Gaussian policy, in its output layer: ``(..., actions)``.
+        log_std_start: What log_std starts from.
+        orthogonal: If above 0, initial weights are orthogonal with this gain instead of uniform.
+        pooled: Whether ``features`` are what the next layer reads, after any pooling.
+        running_mean: Of batch normalisation: ``(..., out)``, starts at 0.
+        running_variance: Of batch normalisation: ``(..., out)``, starts at 1.
+        branches: Frozen networks from this layer's input to the outputs, (sign, layers) each; their outputs
+            are added to the network's with this sign.
     """
 
     name: str
-    kind: str  # "linear" or "conv"
+    kind: str
     weight: torch.nn.Parameter
     bias: torch.nn.Parameter
-    hidden: bool  # followed by a non-linearity: its units can be dormant
-    weight_bound: float  # initial weights are uniform on +-weight_bound
-    bias_bound: float  # initial biases are uniform on +-bias_bound; 0: they start at zero
-    features: torch.Tensor | None = None  # activations after the non-linearity, where they were asked for
-    gain: torch.nn.Parameter | None = None  # of normalisation before the non-linearity: (..., out), from 1
-    shift: torch.nn.Parameter | None = None  # added after the gain: (..., out), from 0
-    log_std: torch.nn.Parameter | None = None  # of a Gaussian policy's head: (..., actions), from 0
-    log_std_start: float = 0.0  # what log_std starts from, where not from 0
-    orthogonal: float = 0.0  # above 0: initial weights are orthogonal with this gain, not uniform
-    pooled: bool = False  # features are what the next layer reads, after any pooling
-    running_mean: torch.Tensor | None = None  # of batch normalisation: (..., out), from 0
-    running_variance: torch.Tensor | None = None  # likewise, from 1
-    #: Networks from this layer's input to the outputs that nothing trains; (sign, layers): their outputs are
-    #: added to the network's with this sign.
+    hidden: bool
+    weight_bound: float
+    bias_bound: float
+    features: torch.Tensor | None = None
+    gain: torch.nn.Parameter | None = None
+    shift: torch.nn.Parameter | None = None
+    log_std: torch.nn.Parameter | None = None
+    log_std_start: float = 0.0
+    orthogonal: float = 0.0
+    pooled: bool = False
+    running_mean: torch.Tensor | None = None
+    running_variance: torch.Tensor | None = None
     branches: list[tuple[int, list[Layer]]] = field(default_factory=list)
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one unit."""
+        """Number of inputs of one unit; of a channel, input channels times the kernel's size."""
         dimensions = 1 if self.kind == "linear" else 3
         return math.prod(self.weight.shape[-dimensions:])
 
@@ -55,7 +75,7 @@ class Layer:
         yield self.bias
 
     def trainable(self) -> Iterator[torch.nn.Parameter]:
-        """All that the optimizer moves: ``parameters``, then gain, shift and log_std where there are any."""
+        """All that the optimizer moves: ``parameters``, then gain, shift and log_std if there are any."""
         yield from self.parameters()
         if self.gain is not None and self.shift is not None:
             yield self.gain
@@ -64,25 +84,39 @@ class Layer:
             yield self.log_std
 
     def buffers(self) -> Iterator[torch.Tensor]:
-        """What training changes without an optimizer: running mean and variance where there are any."""
+        """What training changes without an optimizer: running mean and variance if there are any."""
         if self.running_mean is not None and self.running_variance is not None:
             yield self.running_mean
             yield self.running_variance
 
     def state(self) -> Iterator[torch.Tensor]:
-        """``trainable``, then ``buffers``: all that the layer's outputs depend on, branches apart."""
+        """``trainable``, then ``buffers``: all that the layer's outputs depend on, except for branches."""
         yield from self.trainable()
         yield from self.buffers()
 
     def initial_std(self, parameter: torch.Tensor) -> float:
-        """Standard deviation of the parameter's initial distribution; 0 for biases that start at zero."""
+        """Standard deviation of a parameter's initial distribution.
+
+        Args:
+            parameter: The layer's weight or bias.
+
+        Returns:
+            The standard deviation; 0 for a bias that starts at zero.
+        """
         if self.orthogonal and parameter is self.weight:
             return self.orthogonal / max(self.fan_in, self.bias.shape[-1]) ** 0.5
         bound = self.weight_bound if parameter is self.weight else self.bias_bound
         return bound / 3**0.5
 
     def fresh(self, rng: SeedRng) -> tuple[torch.Tensor, torch.Tensor]:
-        """A new (weight, bias) from the initial distribution."""
+        """Draws a new weight and bias from the initial distribution; the layer's own stay as they are.
+
+        Args:
+            rng: The method's ``rng``.
+
+        Returns:
+            (weight, bias), of the shapes of the layer's.
+        """
         if self.orthogonal:
             weight = _orthogonal(self, rng).mul_(self.orthogonal)
         else:
@@ -101,12 +135,12 @@ def trainable(layers: Sequence[Layer]) -> list[torch.nn.Parameter]:
 
 
 def fresh(layers: Sequence[Layer], rng: SeedRng) -> list[torch.Tensor]:
-    """A new network from the initial distribution, in the order of ``parameters``."""
+    """Draws new weights and biases from the initial distribution, in the order of ``parameters``."""
     return [tensor for layer in layers for tensor in layer.fresh(rng)]
 
 
 def copies(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers as they are now, in memory of their own, without branches; nothing trains them."""
+    """Copies of the layers as they are now, without branches. Nothing trains the copies."""
 
     def fixed(parameter: torch.nn.Parameter | None) -> Any:
         return None if parameter is None else torch.nn.Parameter(parameter.detach().clone(), False)
@@ -132,8 +166,8 @@ def copies(layers: Sequence[Layer]) -> list[Layer]:
 
 @torch.no_grad()
 def renew(layers: Sequence[Layer], rng: SeedRng) -> None:
-    """Starts the layers anew: fresh weights and biases, gains 1, shifts 0, running means 0 and variances 1,
-    log_std at its start, no branches."""
+    """Re-initialises the layers in place: fresh weights and biases, gains 1, shifts 0, running means 0 and
+    variances 1, log_std at its start, no branches. The optimizer's moments are left alone."""
     for parameter, value in zip(parameters(layers), fresh(layers, rng), strict=True):
         parameter.copy_(value)
     for layer in layers:
@@ -163,7 +197,8 @@ def add_penalty(method: Method, layers: Sequence[Layer]) -> None:
 
 
 def feature_gradient(method: Method, layer: Layer, features: torch.Tensor) -> torch.Tensor | None:
-    """d(the method's ``feature_penalty``)/d(features), of their shape."""
+    """Gradient of the method's ``feature_penalty`` with respect to the features, of their shape; None: it
+    adds nothing."""
     with torch.enable_grad():
         wanted = features.detach().requires_grad_()
         value = method.feature_penalty(layer, wanted)
@@ -173,7 +208,7 @@ def feature_gradient(method: Method, layer: Layer, features: torch.Tensor) -> to
 def _orthogonal(layer: Layer, rng: SeedRng) -> torch.Tensor:
     """As torch.nn.init.orthogonal_ with gain 1: rows or columns, whichever are fewer, are orthonormal."""
     weight = layer.weight
-    # On the host, as the numbers: another device's QR may end in other digits.
+    # On the CPU, where the numbers are drawn: the QR of another device may differ in the last digits.
     numbers = rng.normal(torch.empty(weight.shape, dtype=weight.dtype))
     matrix = numbers.flatten(layer.bias.dim())
     wide = matrix.shape[-2] < matrix.shape[-1]

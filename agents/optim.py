@@ -1,4 +1,4 @@
-"""torch's optimizers on one flat parameter, with views of the state for every layer's parameter."""
+"""torch's optimizers on one flat parameter, with views of their state for every layer's parameter."""
 
 from __future__ import annotations
 
@@ -16,17 +16,37 @@ MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 
 
 class FlatOptimizer:
-    """One fused update for all layers and seeds: ``flat`` is the storage that every parameter views.
+    """The optimizer of a network or a stack: one fused update for all layers and seeds.
 
-    Methods use ``lr``, ``moments`` and ``reset``; a parameter that a method resets needs its moments reset.
-    torch's functional optimizers are called, not its classes, whose bookkeeping costs as much as the update
-    of a small network.
+    Methods use ``lr``, ``moments`` and ``reset``, and nothing else: in other libraries' training loops an
+    adapter offers these three. A method that resets a parameter should clear its moments too.
+
+    torch's functional optimizers are called instead of its classes, whose bookkeeping takes as long as the
+    update of a small network.
+
+    Args:
+        flat: One vector; every parameter is a view of it.
+        gradient: The gradients in the same places.
+        spec: Name and settings of the optimizer.
+
+    Raises:
+        InputError: There is no such optimizer.
+
+    Example:
+        >>> import torch
+        >>> from plasticity_bench.specs import OptimizerSpec
+        >>> weights, gradient = torch.zeros(3), torch.ones(3)
+        >>> optimizer = FlatOptimizer(weights, gradient, OptimizerSpec("sgd", lr=0.5))
+        >>> optimizer.step()
+        >>> weights.tolist(), optimizer.lr
+        ([-0.5, -0.5, -0.5], 0.5)
     """
 
     def __init__(self, flat: torch.Tensor, gradient: torch.Tensor, spec: OptimizerSpec) -> None:
         if spec.name not in MOMENTS:
             raise InputError(f'unknown optimizer "{spec.name}"; known: {", ".join(MOMENTS)}')
         self.flat, self.gradient, self.spec = flat.detach(), gradient, spec
+        #: The step size now.
         self.lr = spec.lr
         self.state = {name: torch.zeros_like(self.flat) for name in MOMENTS[spec.name]}
         self.step_count = torch.zeros(
@@ -77,8 +97,8 @@ class FlatOptimizer:
             )
 
     def _fused_adam(self) -> None:
-        """As ``torch.optim.adam.adam`` with ``fused=True``, whose checks take longer than a small network's
-        update."""
+        """As ``torch.optim.adam.adam`` with ``fused=True``, without its checks, which take longer than the
+        update of a small network."""
         beta1, beta2 = self.spec.betas
         mean, square = self.state["exp_avg"], self.state["exp_avg_sq"]
         self.step_count.add_(1)
@@ -94,13 +114,20 @@ class FlatOptimizer:
         )
 
     def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
-        """Views of the optimizer's running means for ``parameter``, each of its shape."""
+        """The optimizer's running means for a parameter.
+
+        Args:
+            parameter: A parameter of one of the layers.
+
+        Returns:
+            Views, each of the parameter's shape: two for Adam, one for SGD. Zero them in place to clear them.
+        """
         start = parameter.storage_offset() - self.flat.storage_offset()
         stop = start + parameter.numel()
         return [mean[start:stop].view(parameter.shape) for mean in self.state.values()]
 
     def reset(self) -> None:
-        """As newly made: no moments, step count 0."""
+        """Clears all moments and the step count, as in a new optimizer."""
         for tensor in (*self.state.values(), self.step_count):
             tensor.zero_()
 

@@ -1,7 +1,9 @@
 """Random numbers: one generator per seed and purpose, so that no draw depends on another.
 
-A seed's data do not depend on the method, its initial weights not on the stream of data, and neither on
-the seeds that train beside it. All numbers come from numpy on the host, so a CPU and a GPU see the same.
+A seed's data do not depend on the method, its initial weights do not depend on the data, and neither depends
+on the other seeds of the stack. Numbers are drawn on the CPU, whatever device trains: those of methods and
+initial weights by numpy, the noise of an agent's actions by torch (as stable-baselines3 draws it). So a CPU
+and a GPU use the same numbers.
 """
 
 from __future__ import annotations
@@ -22,8 +24,14 @@ _NUMPY = (torch.float32, torch.float64)
 
 
 class PolicyRng:
-    """What stable-baselines3's PPO draws, as it draws it, but for every seed from generators of its own:
-    the noise of actions from ``noise[s]``, the order of examples from a legacy generator of numpy."""
+    """Draws what stable-baselines3's PPO draws, in the same way, for every seed from generators of its own.
+
+    ``noise[s]`` is torch's generator of seed s for the noise of actions; ``order[s]`` is its legacy generator
+    of numpy for the order of examples.
+
+    Args:
+        seeds: The seeds of the stack.
+    """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         def number(seed: int, purpose: str) -> int:
@@ -33,7 +41,7 @@ class PolicyRng:
         self.order = [np.random.RandomState(number(seed, "batches")) for seed in seeds]
 
     def permutations(self, count: int) -> np.ndarray:
-        """``(S, count)``: for every seed the numbers below ``count`` in random order."""
+        """The numbers below ``count`` in random order, for every seed: ``(S, count)``."""
         return np.stack([order.permutation(count) for order in self.order])
 
     def state_dict(self) -> dict[str, Any]:
@@ -53,9 +61,23 @@ class PolicyRng:
 
 
 class SeedRng:
-    """Draws for a stack of seeds: row s of every tensor comes from seed s's own generator.
+    """The random numbers of a method: row s of every tensor is drawn by seed s's own generator.
 
-    ``stacked=False`` is for plain networks without a leading dimension: one seed, no extra dimension.
+    Args:
+        seeds: The seeds of the stack.
+        purpose: What is drawn: a key of ``PURPOSES`` (plasticity_bench/seeding.py).
+        key: Further numbers that the generators depend on.
+        stacked: False: for a single network, whose tensors have no leading dimension.
+
+    Raises:
+        ValueError: ``stacked`` is False and there is not exactly one seed.
+
+    Example:
+        >>> import torch
+        >>> rng = SeedRng([0, 1], "method")
+        >>> numbers = rng.normal(torch.empty(2, 3))
+        >>> torch.equal(numbers[1:], SeedRng([1], "method").normal(torch.empty(1, 3)))
+        True
     """
 
     def __init__(self, seeds: Sequence[int], purpose: str, *key: int, stacked: bool = True) -> None:
@@ -65,16 +87,25 @@ class SeedRng:
         self.generators = [generator(seed, purpose, *key) for seed in seeds]
 
     def normal(self, like: torch.Tensor) -> torch.Tensor:
-        """Standard normal numbers with the shape, dtype and device of ``like``."""
+        """Standard normal numbers.
+
+        Args:
+            like: A tensor whose shape, dtype and device the result has; its first dimension is that of the
+                seeds, unless ``stacked`` is False.
+        """
         return self._draw(like, _normal).to(like.device, like.dtype)
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
-        """Uniform numbers on [-1, 1) with the shape, dtype and device of ``like``."""
+        """Uniform numbers on [-1, 1).
+
+        Args:
+            like: As in ``normal``.
+        """
         drawn = self._draw(like, lambda g, numbers: g.random(dtype=numbers.dtype, out=numbers))
         return drawn.mul_(2).sub_(1).to(like.device, like.dtype)
 
     def normal_(self, into: torch.Tensor) -> torch.Tensor:
-        """Overwrites ``into`` with what ``normal`` would have drawn."""
+        """Overwrites ``into`` with the numbers that ``normal(into)`` would return, and returns it."""
         if into.device.type == "cpu" and into.dtype in _NUMPY and into.is_contiguous():
             self._fill(into, _normal)
         else:
@@ -82,9 +113,13 @@ class SeedRng:
         return into
 
     def kept(self, like: torch.Tensor, share: float) -> torch.Tensor:
-        """Dropout's factors, shaped as ``like``: 0 with probability ``share`` (to 2^-17), else 1/(1 - share).
+        """Factors of dropout: 0 with probability ``share`` (to within 2^-17), else 1 / (1 - share).
 
-        From 16 raw bits each, which are drawn in a fraction of a uniform number's time.
+        Each is made of 16 random bits, which are drawn in a fraction of the time of a uniform number.
+
+        Args:
+            like: As in ``normal``.
+            share: Probability that a factor is 0.
         """
         count = like[0].numel() if self.stacked else like.numel()
         words = -(-count // 4)

@@ -1,8 +1,8 @@
-"""The method API: what a plasticity intervention may do, and when.
+"""The method API: what a plasticity method may do, and when.
 
-A method is a dataclass: its fields are its hyperparameters. Layers' parameters may carry leading seed
-dimensions, so code is written with ``...`` and negative dimensions and serves one network or a stack.
-Hooks run without gradient tracking; only ``penalty`` and ``feature_penalty`` are differentiated.
+A method is a dataclass; its fields are its hyperparameters. It overrides the hooks that it needs. Layers'
+parameters may carry leading seed dimensions, so code counts dimensions from the end and serves one network
+or a stack of networks. Hooks run without gradient tracking, except for ``penalty`` and ``feature_penalty``.
 """
 
 from __future__ import annotations
@@ -27,18 +27,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a reader of the leaderboard needs to know about a method. Raises TypeError if ``papers`` is not a
-    tuple of Papers."""
+    """What a reader of the leaderboard needs to know about a method.
 
-    name: str  # as users type it
-    summary: str  # one line
-    papers: tuple[Paper, ...] = ()  # where the method comes from; empty if it is not published
-    family: str = "other"  # what kind of method it is: a key of registry.families.FAMILIES
-    task_boundaries: bool = False  # True if ``on_task_end`` is to be called when the task changes
-    acts_after: str = ""  # the setting that counts the tasks before the method acts for the first time
+    Args:
+        name: As users type it: letters, digits and hyphens.
+        summary: What the method does, in one line.
+        papers: Where it comes from; empty if it is not published.
+        family: What kind of method it is: a key of ``FAMILIES`` (plasticity_bench/registry/families.py).
+        task_boundaries: Whether ``on_task_end`` is called when the task changes. The leaderboard shows it.
+        acts_after: Name of the setting that counts the tasks before the method acts for the first time. A
+            run on a stream with no more tasks than that is refused.
+        search_space: Hyperparameter -> values that ``sweep`` tries, usually 3 to 5.
+        version: A number that is raised when the same settings come to give other results.
+        off: Settings that make the method plain training bit for bit, such as ``"strength=0"``; several are
+            separated by commas. Empty if there are none.
+
+    Raises:
+        TypeError: ``papers`` is not a tuple of Papers.
+
+    Example:
+        >>> info = MethodInfo("my-method", "decays the biases", off="strength=0",
+        ...                   search_space={"strength": (1e-4, 1e-3, 1e-2)})
+        >>> info.version, info.task_boundaries
+        (1, False)
+    """
+
+    name: str
+    summary: str
+    papers: tuple[Paper, ...] = ()
+    family: str = "other"
+    task_boundaries: bool = False
+    acts_after: str = ""
     search_space: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
-    version: int = 1  # raised when the same settings give other numbers
-    off: str = ""  # settings that make it ``none`` bit for bit, such as "strength=0"; empty: nothing does
+    version: int = 1
+    off: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.papers, tuple) or not all(isinstance(paper, Paper) for paper in self.papers):
@@ -55,70 +77,169 @@ class MethodInfo:
 
 @dataclass
 class Method:
-    """Base of all methods: every hook does nothing. Attributes that are tensors, numbers, lists or dicts
-    of them are the method's state and travel through checkpoints by themselves."""
+    """Base class of all methods. Every hook does nothing until a method overrides it.
 
+    The fields of the dataclass are the hyperparameters. All other attributes are the method's state:
+    tensors, numbers, text, lists and dicts of them, and the ``rng`` of ``setup``. Checkpoints save and
+    restore them.
+
+    In the hooks, ``S`` is the number of seeds of a stack. Tensors of a stack have it in front; those of a
+    single network have no such dimension. Change weights and gradients in place (``parameter.mul_(...)``).
+
+    Example:
+        >>> import torch
+        >>> @dataclass
+        ... class BiasDecay(Method):
+        ...     info: ClassVar[MethodInfo] = MethodInfo("bias-decay", "decays the biases", off="strength=0")
+        ...     strength: float = 1e-3
+        ...
+        ...     def before_update(self, layers, optimizer):
+        ...         for layer in layers:
+        ...             layer.bias.grad.add_(layer.bias, alpha=self.strength)
+        >>> BiasDecay(strength=0.1).uses("before_update"), BiasDecay().uses("penalty")
+        (True, False)
+    """
+
+    #: Name, summary, papers and more: every method sets it.
     info: ClassVar[MethodInfo]
-    #: True: layer.features holds the hidden activations of the last batch in before_update and after_update.
+    #: True: ``layer.features`` holds the hidden activations of the last batch in before_update, after_update.
     needs_features: ClassVar[bool] = False
-    #: True: hooks tell layers apart by their place (``layer.hidden``, the last ones).
+    #: True: a hook uses ``layer.hidden`` or the layers' order, which an adapter may not know.
     needs_order: ClassVar[bool] = False
-    #: Attributes that only decide when the method acts: no operand of the updates that ``repeats`` counts.
+    #: Names of attributes that only decide when the method acts, and that ``skip`` moves on.
     schedule: ClassVar[tuple[str, ...]] = ()
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
-        """The architecture to train, given the stream's."""
+        """Chooses the architecture, before any weights exist.
+
+        Args:
+            spec: The stream's network, or what other methods of a composition made of it.
+
+        Returns:
+            The network to train: ``dataclasses.replace(spec, ...)``, or ``spec`` itself.
+
+        Raises:
+            InputError: The method cannot be used with this network.
+        """
         return spec
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
-        """Once, after initialisation; keep ``rng`` to draw later."""
+        """Called once, after the weights were initialised and before training.
+
+        Args:
+            layers: The network's layers, the output layer last. Weights may be changed in place, but then
+                the method does not start where plain training starts.
+            rng: The only source of random numbers; keep it (``self.rng = rng``) to draw later.
+        """
 
     def penalty(self, layers: Sequence[Layer]) -> Tensor | None:
-        """A differentiable term added to the loss: shape ``(S,)`` for a stack, ``()`` for one network."""
+        """A term that is added to the loss, at every update.
+
+        Args:
+            layers: The network's layers. The term must depend on their parameters through torch operations.
+
+        Returns:
+            The term, ``(S,)`` for a stack and ``()`` for a single network; None for no term. It is
+            differentiated by torch; adding the same gradient in ``before_update`` is faster.
+        """
 
     def feature_penalty(self, layer: Layer, features: Tensor) -> Tensor | None:
-        """A differentiable term of one hidden layer's activations of the batch, added to the loss: ``(S,)``
-        for a stack, ``()`` for one network. Features ``(..., examples, units)``, of a convolution ``(...,
-        examples, channels, height, width)`` before pooling. Its gradient is part of the backward pass and so
-        of the gradient norms that are measured."""
+        """A term of the activations of one hidden layer that is added to the loss, at every update.
+
+        Args:
+            layer: The hidden layer; called once for each of them.
+            features: Its activations after the non-linearity: ``(..., examples, units)``, in a convolution
+                ``(..., examples, channels, height, width)`` before pooling.
+
+        Returns:
+            The term, ``(S,)`` for a stack and ``()`` for a single network; None for no term. Its gradient
+            with respect to ``features`` is propagated through the network, and is part of the gradient
+            norms that are recorded.
+        """
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
-        """Gradients are in ``parameter.grad`` and may be changed; weights may be moved too."""
+        """Called when the gradients are there and the weights have not moved yet.
+
+        Args:
+            layers: The network's layers. Gradients are in ``parameter.grad``, the penalty's included. They
+                may be changed in place, and weights too.
+            optimizer: For the step size ``lr`` and the moments of parameters.
+        """
 
     def after_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
-        """The optimizer has moved the weights; they may be projected, perturbed or reset."""
+        """Called when the optimizer has moved the weights: project, perturb or reset them in place.
+
+        Args:
+            layers: The network's layers.
+            optimizer: For ``lr``, and to clear the moments of parameters that are reset.
+        """
 
     def on_task_end(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
-        """Between two tasks; only where ``info.task_boundaries``."""
+        """Called between two tasks, if ``info.task_boundaries`` is True.
+
+        Args:
+            layers: The network's layers; weights may be changed in place.
+            optimizer: For ``lr``, to clear the moments of some parameters, or to ``reset`` it.
+        """
 
     def predictor(self) -> Sequence[Layer] | None:
-        """After ``setup``: the method's own layers, shaped as the network's, that predict in place of those
-        that are trained (averaged weights): what performance and diagnostics are measured on. The learner
-        keeps them: change them in place. An agent acts with what is trained all the same."""
+        """Layers of the method's own that predict, for a method that averages weights.
+
+        It is called once, after ``setup``. Performance and diagnostics are then measured on these layers, so
+        the method must change them in place. An agent still acts with the trained layers.
+
+        Returns:
+            Layers with parameters of the shapes of the trained ones, as ``copies(layers)`` makes them; None:
+            the trained layers predict.
+        """
         return None
 
     def repeats(self, batch: int) -> int:
-        """How many of the next updates, on batches of ``batch`` examples, do alike: the same operations with
-        the same numbers of the host's. On CUDA they may be replayed from a graph, without the hooks' code;
-        what draws on the host or changes numbers that are no ``schedule`` is found out and runs step by
-        step."""
+        """How many of the next updates run the same operations with the same Python-side values.
+
+        On CUDA these updates may be replayed from a CUDA graph, without running the hooks. The first updates
+        are observed: a method that draws random numbers on the host, or changes values that ``schedule`` does
+        not name, is never captured. So only a method that acts every few updates needs to override this.
+
+        Args:
+            batch: Examples of a batch.
+
+        Returns:
+            The number of updates until one differs; 0 if the next one does.
+        """
         return sys.maxsize
 
     def skip(self, updates: int) -> None:
-        """So many updates were replayed: ``schedule`` goes on as if the hooks had run."""
+        """Moves the attributes in ``schedule`` on, as if the hooks had run.
+
+        Args:
+            updates: Number of updates that were replayed from a graph.
+        """
 
     def uses(self, hook: str) -> bool:
-        """Whether this method does anything in ``hook``, so that the learner may skip the call."""
+        """Whether the method does anything in a hook, so that the learner may skip the call.
+
+        Args:
+            hook: Name of the hook.
+        """
         return getattr(type(self), hook) is not getattr(Method, hook)
 
     def state_dict(self) -> dict[str, Any]:
-        """All attributes that are not hyperparameters; generators as their states."""
+        """The method's state: all attributes that are not hyperparameters, by name.
+
+        Override it, together with ``load_state_dict``, if attributes hold more than tensors, numbers, text,
+        lists and dicts of them, and the ``rng``.
+        """
         settings = {f.name for f in fields(self)}
         state = {name: value for name, value in vars(self).items() if name not in settings}
         return {name: getattr(value, "state_dict", lambda v=value: v)() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores ``state_dict`` after ``setup`` has run."""
+        """Restores the state, after ``setup`` has run.
+
+        Args:
+            state: What ``state_dict`` returned; training continues bit for bit.
+        """
         for name, value in state.items():
             restore = getattr(getattr(self, name, None), "load_state_dict", None)
             if restore is None:
@@ -180,5 +301,14 @@ CLASS_VARIABLES = tuple(name for name, kind in Method.__annotations__.items() if
 
 
 def before_next(updates: int, period: int) -> int:
-    """How many updates are left until the one before each ``period``-th; without end where it is 0."""
+    """How many updates are left before the next ``period``-th one, which acts: for ``Method.repeats``.
+
+    Args:
+        updates: Updates done so far.
+        period: Every how many updates the method acts; 0: never.
+
+    Example:
+        >>> before_next(8, period=10)
+        1
+    """
     return period - 1 - updates % period if period else sys.maxsize
