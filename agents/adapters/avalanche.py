@@ -1,13 +1,4 @@
-"""Methods in Avalanche's strategies, whose own training loop is used unchanged::
-
-    plugin = PlasticityPlugin("syre:strength=1e-3")
-    strategy = Naive(model=model, optimizer=optimizer, plugins=[plugin], ...)
-    for experience in benchmark.train_stream:
-        strategy.train(experience)
-
-The method acts in every ``optimizer.step()``: after the strategy's other plug-ins (replay, EWC, ...) have
-formed loss and gradients, and whatever the strategy does with its optimizer between experiences.
-"""
+"""Methods in Avalanche's strategies, whose training loop stays as it is: ``PlasticityPlugin``."""
 
 from __future__ import annotations
 
@@ -23,21 +14,34 @@ from plasticity_bench.errors import InputError
 
 
 class PlasticityPlugin(SupervisedPlugin):
-    """Gives a strategy with one optimizer a plasticity method.
+    """Attaches a method to a strategy with one optimizer: it acts in every ``optimizer.step()``.
 
-    ``method``: a name with settings as on the command line, a Method, or a class or function that makes one.
-    ``seed``: of the method's random numbers; torch's global generator is never drawn from. ``state``:
-    ``state_dict()`` of an earlier plug-in, to go on from with the model and optimizer of that time.
+    It acts after the strategy's other plug-ins (replay, EWC, ...) have formed the loss and the gradients. It
+    is attached when the first experience begins, as ``torch_adapter.attach`` does, and stays attached if the
+    strategy replaces its optimizer. A strategy that was pickled or copied continues with its method.
 
-    An experience is a task; in an online stream all experiences of one origin, and where such a stream hides
-    its boundaries, all there are. Methods that wait for a task's end are told when the next task begins, not
-    before: what is evaluated, and what other plug-ins keep after training, is the trained network, not a
-    reset one.
+    An experience is a task. In an online stream all experiences of one origin are one task; if such a stream
+    hides its boundaries, the whole stream is. ``on_task_end`` is called when the next task begins, so that
+    what is evaluated after training, and what other plug-ins keep, is the trained network and not a reset
+    one.
 
-    The method is set up when the first experience begins, on the network as it is then. Raises InputError
-    where the method cannot serve the network (``torch_adapter.attach``), or where the network's parameters
-    are others than before, as those of a classifier that grows. A strategy that was pickled or copied goes on
-    with its method.
+    Args:
+        method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
+            or function that makes one. A Method is copied, so that it can be attached several times.
+        seed: Of the method's random numbers; torch's global generator is never drawn from.
+        state: ``state_dict()`` of an earlier plug-in. The method continues from it, and the weights stay as
+            they are: load those of that time first.
+
+    Raises:
+        InputError: When training begins: the method cannot be used with the network, or the network's
+            parameters were replaced since the last experience, as those of a classifier that grows.
+
+    Example::
+
+        plugin = PlasticityPlugin("syre:strength=1e-3")
+        strategy = Naive(model=model, optimizer=optimizer, plugins=[plugin], ...)
+        for experience in benchmark.train_stream:
+            strategy.train(experience)
     """
 
     def __init__(self, method: MethodLike, seed: int = 0, *, state: Mapping[str, Any] | None = None) -> None:
@@ -51,7 +55,7 @@ class PlasticityPlugin(SupervisedPlugin):
         self._predicting = ExitStack()
 
     def before_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Attaches the method, or makes sure that it still is; then tells it that the last task has ended."""
+        """Attaches the method if it is not attached; then ends the last task if this is another one."""
         model, optimizer = strategy.model, strategy.optimizer
         self._check_unchanged(model)
         if self.attached is not None and self._optimizer is not optimizer:
@@ -63,19 +67,19 @@ class PlasticityPlugin(SupervisedPlugin):
             self._optimizer, self._state = optimizer, None
             self._parameters = dict(model.named_parameters())
         experience = strategy.experience
-        told = getattr(experience, "access_task_boundaries", True)
-        if getattr(experience, "is_first_subexp", True) if told else not self.experiences:
+        boundaries_known = getattr(experience, "access_task_boundaries", True)
+        if getattr(experience, "is_first_subexp", True) if boundaries_known else not self.experiences:
             if self.experiences:
                 self.attached.task_end()
             self.experiences += 1
 
     def before_eval(self, *_: Any, **__: Any) -> None:
-        """Evaluation is of the weights that the method predicts with."""
+        """Evaluates the weights that the method predicts with."""
         if self.attached is not None:
             self._predicting.enter_context(self.attached.predicting())
 
     def after_eval(self, *_: Any, **__: Any) -> None:
-        """Training goes on with its own."""
+        """Puts the trained weights back."""
         self._predicting.close()
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +88,7 @@ class PlasticityPlugin(SupervisedPlugin):
         return {"experiences": self.experiences, "methods": methods}
 
     def __getstate__(self) -> dict[str, Any]:
-        """An optimizer's hooks are not saved with it: the copy attaches itself when it trains."""
+        """An optimizer's hooks are not saved with it: a copy attaches the method when it trains."""
         own = {
             "attached": None,
             "_parameters": {},

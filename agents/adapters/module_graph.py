@@ -1,8 +1,8 @@
-"""Which layer of a module reads which: read off the code of ``forward`` as torch.fx traces it.
+"""Which layer of a module reads which, found by tracing its ``forward`` with torch.fx.
 
-Nothing is guessed. Units of one layer are those of the next where everything in between is known to keep them
-apart and in order, or shows it: a module without parameters is given numbers with a nan in one unit, and must
-return a nan there and nowhere else.
+Nothing is guessed. The next layer reads the units of a layer in order only if every operation in between is
+known to keep units apart and in order. A module without parameters can prove it: it is given numbers with a
+nan in one unit, and must return a nan there and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-#: Normalisations that have, if any, one gain and one shift per unit or channel.
+#: Normalisations; those with parameters have one gain and one shift per unit or channel.
 NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 #: Torch's functions, methods and modules, in lower case without _, that treat every unit by itself.
@@ -28,24 +28,24 @@ ELEMENTWISE = frozenset((
 # fmt: on
 POOLING = frozenset(("maxpool2d", "avgpool2d", "adaptivemaxpool2d", "adaptiveavgpool2d"))
 DROPOUT = frozenset(("dropout", "dropout1d", "dropout2d", "alphadropout", "featurealphadropout"))
-#: Those that give what they are given.
+#: Identity operations.
 IDENTITY = frozenset(("identity", "contiguous", "clone", "to", "float", "double", "typeas"))
 UNIT_PRESERVING = ELEMENTWISE | POOLING | DROPOUT | IDENTITY
-#: They may make (examples, numbers) of a convolution's output.
+#: Operations that may flatten a convolution's output to (examples, numbers).
 FLATTENING = frozenset(("flatten", "view", "reshape", "squeeze", "mean"))
-#: No non-linearity (of one input); whatever is in none of these sets counts as one.
+#: Linear operations (of one input); whatever is in none of these sets counts as a non-linearity.
 ARITHMETIC = frozenset(("unflatten", "add", "iadd", "sub", "mul", "truediv", "neg", "cat"))
 LINEAR = POOLING | DROPOUT | IDENTITY | FLATTENING | ARITHMETIC
-#: What is asked of a tensor beside its numbers.
+#: Attributes and methods that read a tensor's shape or type, not its numbers.
 METADATA = frozenset(("size", "dim", "numel", "ndimension", "shape", "ndim", "device", "dtype"))
 
 
 @dataclass
 class ModuleStructure:
-    """What the trace shows of some layers and normalisations, all by name."""
+    """What the trace shows about some layers and normalisations, all by name."""
 
     order: list[str] = field(default_factory=list)  # in which the layers compute
-    hidden: set[str] = field(default_factory=set)  # a non-linearity lies before what reads them
+    hidden: set[str] = field(default_factory=set)  # those with a non-linearity before the next layer
     owners: dict[str, str] = field(default_factory=dict)  # normalisation -> the layer whose units it scales
     unordered: str = ""  # why order and hidden are not known
     unpaired: str = ""  # why it is not known that every layer reads the units of the one before it, alone
@@ -60,14 +60,14 @@ def module_structure(
     """
     try:
         graph = _trace(model, {*layers.values(), *norms.values()})
-    except Exception as error:  # whatever user code raises that is given no numbers
+    except Exception as error:  # user code may raise anything if it is given no numbers
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         return ModuleStructure(unordered=f"its forward cannot be traced ({reason})")
-    return _Reader(model, graph, layers, norms).reading()
+    return _Analysis(model, graph, layers, norms).structure()
 
 
 class _Tracer(fx.Tracer):
-    """Enters no layer, no normalisation, and nothing that has no parameters."""
+    """Does not trace into layers, normalisations, and modules without parameters."""
 
     def __init__(self, whole: set[nn.Module]) -> None:
         super().__init__()
@@ -91,14 +91,14 @@ def _trace(model: nn.Module, whole: set[nn.Module]) -> fx.Graph:
 
 @dataclass
 class _Path:
-    """A way from one layer's output to what reads it."""
+    """The operations from one layer's output to a layer that reads it."""
 
-    end: str  # a layer's name; "" for the network's output
+    end: str  # the reading layer's name; "" for the network's output
     nodes: list[fx.Node]  # in between
 
 
-class _Reader:
-    """A trace, and what can be read off it."""
+class _Analysis:
+    """A trace, and what it shows."""
 
     def __init__(
         self, model: nn.Module, graph: fx.Graph, layers: Mapping[str, Any], norms: Mapping[str, nn.Module]
@@ -110,15 +110,15 @@ class _Reader:
         for node in graph.nodes:
             if node.op == "call_module":
                 self.calls.get(str(node.target), []).append(node)
-            asked = node.op != "call_module" and self._label(node) in METADATA
+            reads_metadata = node.op != "call_module" and self._label(node) in METADATA
             inputs = node.all_input_nodes
-            if asked or (inputs and node.op != "output" and self.metadata.issuperset(inputs)):
+            if reads_metadata or (inputs and node.op != "output" and self.metadata.issuperset(inputs)):
                 self.metadata.add(node)
         self.paths = {
             name: [path for call in self.calls[name] for path in self._paths(call)] for name in layers
         }
 
-    def reading(self) -> ModuleStructure:
+    def structure(self) -> ModuleStructure:
         if unordered := self._unordered():
             return ModuleStructure(unordered=unordered)
         position = {node: i for i, node in enumerate(self.graph.nodes)}
@@ -191,7 +191,8 @@ class _Reader:
         return "" if read == units else f"{units} units become {read} {between}"
 
     def _paths(self, start: fx.Node) -> list[_Path]:
-        """The ways from ``start`` to layers and to the output; what branches meet in is gone through once."""
+        """The paths from ``start`` to layers and to the output; a node where branches meet is visited
+        once."""
         found: list[_Path] = []
         seen: set[fx.Node] = set()
 
@@ -228,7 +229,7 @@ class _Reader:
         return None
 
     def _keeps(self, node: fx.Node, like: torch.Tensor | None = None) -> bool:
-        """Whether it treats every unit by itself, in order; ``like``: what it may be tried on."""
+        """Whether it keeps units apart and in order; ``like``: a tensor that a module may be tried on."""
         module = self.modules[str(node.target)] if node.op == "call_module" else None
         maker = type(module) if module is not None else node.target
         torchs = (getattr(maker, "__module__", None) or "torch").split(".")[0] == "torch"
@@ -237,7 +238,7 @@ class _Reader:
         return module is not None and like is not None and _is_elementwise(module, like)
 
     def _bends(self, node: fx.Node) -> bool:
-        """Whether it is a non-linearity: all that is not known to be none is one."""
+        """Whether it is a non-linearity: everything that is not known to be linear."""
         norm = node.op == "call_module" and isinstance(self.modules[str(node.target)], NORMALISATIONS)
         return not norm and self._label(node) not in LINEAR
 
@@ -255,7 +256,7 @@ class _Reader:
         return name.lower().replace("_", "")
 
     def _flattens(self, node: fx.Node) -> bool:
-        """Whether it makes ``(examples, numbers)`` of it, every unit's numbers side by side."""
+        """Whether it flattens to ``(examples, numbers)``, with every unit's numbers next to each other."""
         if node.op == "call_module":
             module: Any = self.modules[str(node.target)]
             return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
@@ -273,7 +274,8 @@ class _Reader:
 
 @torch.no_grad()
 def _is_elementwise(module: nn.Module, like: torch.Tensor) -> bool:
-    """Whether a nan in a unit comes out there and nowhere else: in the first, a middle and the last."""
+    """Whether a nan in a unit comes out there and nowhere else; tried for the first, a middle and the
+    last."""
     modes = {part: part.training for part in module.modules()}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -283,7 +285,7 @@ def _is_elementwise(module: nn.Module, like: torch.Tensor) -> bool:
                 x[:, unit] = float("nan")
                 if not torch.equal(module(x.clone()).isnan(), x.isnan()):
                     return False
-    except Exception:  # whatever a user's module raises: then it has not shown it
+    except Exception:  # a user's module may raise anything: then nothing is proven
         return False
     finally:
         for part, mode in modes.items():

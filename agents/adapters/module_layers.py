@@ -14,18 +14,18 @@ from plasticity_bench.agents.adapters.module_graph import NORMALISATIONS, module
 from plasticity_bench.agents.layers import Layer
 from plasticity_bench.errors import InputError
 
-#: What every module with parameters is one of.
+#: Types of modules that may have parameters.
 SUPPORTED = (nn.Linear, nn.Conv2d, *NORMALISATIONS)
 
 
 @dataclass(frozen=True)
 class ModuleLayers:
-    """One network: its layers in the order in which they compute, and the module that each is of."""
+    """One network: its layers in the order in which they compute, and the module of each."""
 
     layers: list[Layer]
     modules: list[nn.Module]
     norms: list[tuple[Layer, nn.Module]] = field(default_factory=list)  # whose gain and shift a layer has
-    absent: list[nn.Parameter] = field(default_factory=list)  # zeros in place of biases that are not there
+    absent: list[nn.Parameter] = field(default_factory=list)  # zeros that stand for missing biases
     unordered: str = ""  # why it is not known which layers are hidden and which is the last
     unpaired: str = ""  # why it is not known which layer reads which units
 
@@ -34,8 +34,10 @@ def module_layers(model: nn.Module) -> ModuleLayers:
     """The nn.Linear and nn.Conv2d of a module, each perhaps with a normalisation after it.
 
     ``layer.name`` is the module's name in the model. The initial distribution is torch's default, uniform on
-    +-1/sqrt(fan_in). A layer without a bias is shown with zeros that belong to nothing. Raises InputError
-    for other modules that have parameters, for shared parameters, and for a normalisation of something else.
+    +-1/sqrt(fan_in). A layer without a bias has zeros that are part of no network as its bias.
+
+    Raises InputError for other modules with parameters, for shared parameters, and for a normalisation of
+    something else.
     """
     if isinstance(model, SUPPORTED):
         model = nn.Sequential(model)
@@ -44,10 +46,10 @@ def module_layers(model: nn.Module) -> ModuleLayers:
     modules = {name: module for name, module in found.items() if name not in norms}
     if not modules:
         raise InputError("methods need a network with at least one nn.Linear or nn.Conv2d")
-    reading = module_structure(model, modules, norms)
+    structure = module_structure(model, modules, norms)
     absent: list[nn.Parameter] = []
     layers = {name: _layer(name, module, absent) for name, module in modules.items()}
-    owners = reading.owners if not reading.unordered else _neighbours(found, norms)
+    owners = structure.owners if not structure.unordered else _neighbours(found, norms)
     for name, norm in norms.items():
         if name not in owners:
             raise InputError(
@@ -55,21 +57,21 @@ def module_layers(model: nn.Module) -> ModuleLayers:
                 "alone, normalise what an nn.Linear or nn.Conv2d gives"
             )
         layers[owners[name]].gain, layers[owners[name]].shift = norm.weight, norm.bias
-    for name in reading.hidden:
+    for name in structure.hidden:
         layers[name].hidden = True
-    order = reading.order or list(layers)
+    order = structure.order or list(layers)
     return ModuleLayers(
         [layers[name] for name in order],
         [modules[name] for name in order],
         [(layers[owners[name]], norm) for name, norm in norms.items()],
         absent,
-        reading.unordered,
-        reading.unordered or reading.unpaired,
+        structure.unordered,
+        structure.unordered or structure.unpaired,
     )
 
 
 def _parametrised(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Every module with parameters of its own, by its name."""
+    """Every module with parameters of its own, by its name. Raises InputError for what is not supported."""
     seen: dict[nn.Parameter, str] = {}
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
@@ -111,7 +113,7 @@ def _layer(name: str, module: Any, absent: list[nn.Parameter]) -> Layer:
 
 def _neighbours(found: Mapping[str, Any], norms: Mapping[str, nn.Module]) -> dict[str, str]:
     """Normalisation -> the layer of its width that was registered last before it. Only resets of units depend
-    on whose gain it is, and they are refused where the code could not be read."""
+    on whose gain it is, and they are refused if the module could not be traced."""
     owners: dict[str, str] = {}
     before: list[str] = []
     for name, module in found.items():

@@ -1,13 +1,7 @@
-"""Methods in stable-baselines3's on-policy algorithms (PPO, A2C), whose own training loop is used unchanged::
+"""Methods in stable-baselines3's on-policy algorithms (PPO, A2C), whose training loop stays as it is.
 
-    model = PPO("MlpPolicy", "CartPole-v1")
-    attached = attach(model, "syre:strength=1e-3")
-    model.learn(20_000)
-
-Actor and critic each get a method of their own: hidden layers and action head, hidden layers and value head.
-A method that changes the network is built in, and others are attached to what it makes::
-
-    model = PPO(ArchitecturePolicy, "CartPole-v1", policy_kwargs={"architecture": "layer-norm"})
+``attach`` attaches a method to a model. A method that changes the network is built in by
+``ArchitecturePolicy``.
 """
 
 from __future__ import annotations
@@ -22,9 +16,9 @@ from torch import nn
 
 from plasticity_bench.agents.adapters.module_layers import ModuleLayers, module_layers
 from plasticity_bench.agents.adapters.torch_adapter import Attachment, MethodLike
+from plasticity_bench.agents.forward import ACTIVATIONS
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods.base import HOOKS
-from plasticity_bench.agents.networks import ACTIVATIONS
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import WIDENING, NetworkSpec, check_acting, layer_shapes
@@ -36,19 +30,35 @@ HIDDEN_GAIN, ACTION_GAIN, VALUE_GAIN = 2**0.5, 0.01, 1.0
 def attach(
     model: OnPolicyAlgorithm, method: MethodLike, *, state: Mapping[str, Any] | None = None
 ) -> Attachment:
-    """Puts a plasticity method into every gradient step of ``model``.
+    """Attaches a method to a stable-baselines3 model: from now on it acts in every gradient step.
 
-    ``method``: a name with settings as on the command line, a Method, or a class or function that makes one.
-    Its random numbers follow from the model's seed (0 where there is none). Gradients reach the method, and
-    a method's gradients the optimizer, after SB3's clipping of the norm (``max_grad_norm``), as torch's
-    ``weight_decay`` does: SB3 has no earlier hook. Fresh weights come from SB3's initial distribution.
+    Actor and critic get a method each: for the hidden layers and the action head, and for the hidden layers
+    and the value head. Fresh weights are drawn from SB3's initial distribution. The method acts after SB3 has
+    clipped the gradients (``max_grad_norm``), and what it adds to them is not clipped: SB3 has no earlier
+    hook. ``model.save`` and ``load`` do not include the method: save ``attached.state_dict()`` too. A second
+    ``attach`` adds a second method.
 
-    The method is told of a new task only by ``attached.task_end()``, between two calls of ``learn``.
-    ``model.save`` and ``load`` work as ever but know nothing of the method: save ``attached.state_dict()``
-    beside the model, and give it as ``state`` when attaching to the loaded model, whose weights then stay as
-    they are. ``attached.detach()`` takes the method off; a second ``attach`` adds a second method.
+    Args:
+        model: A PPO or A2C model with an actor-critic perceptron as its policy (``"MlpPolicy"``). Its seed is
+            that of the methods' random numbers too; 0 if it has none.
+        method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
+            or function that makes one. A Method is copied, so that it can be attached several times.
+        state: ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay
+        as
+            they are: load those of that time first.
 
-    Raises InputError for policies other than perceptrons and methods that change the network.
+    Returns:
+        The attachment: call its ``task_end()`` when the task changes, between two calls of ``model.learn``.
+
+    Raises:
+        InputError: The policy is another one, or the method changes the network.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> model = PPO("MlpPolicy", "CartPole-v1", n_steps=64, batch_size=32, device="cpu")
+        >>> attached = attach(model, "syre:strength=1e-3")
+        >>> _ = model.learn(64)
+        >>> attached.task_end()
     """
     policy: Any = getattr(model, "policy", None)
     if not hasattr(getattr(policy, "mlp_extractor", None), "policy_net"):
@@ -60,7 +70,7 @@ def attach(
 
 
 def chains(policy: ActorCriticPolicy) -> dict[str, ModuleLayers]:
-    """The layers of actor and critic. Raises InputError where they share parameters or have others."""
+    """The layers of actor and critic. Raises InputError if they share parameters or have others."""
     extractor = policy.mlp_extractor
     actor = module_layers(nn.Sequential(extractor.policy_net, policy.action_net))
     critic = module_layers(nn.Sequential(extractor.value_net, policy.value_net))
@@ -84,8 +94,21 @@ def chains(policy: ActorCriticPolicy) -> dict[str, ModuleLayers]:
 
 
 class ArchitecturePolicy(ActorCriticPolicy):
-    """SB3's MlpPolicy with the hidden layers of ``architecture``: ``layer-norm``, ``crelu``, ``deep-fourier``
-    or several with + between them. Actor and critic are changed each by itself."""
+    """SB3's MlpPolicy with the hidden layers of a method that changes the network, in actor and critic.
+
+    Args:
+        arguments: Those of SB3's ActorCriticPolicy.
+        architecture: ``layer-norm``, ``crelu``, ``deep-fourier``, or several with + between them.
+        options: Those of SB3's ActorCriticPolicy.
+
+    Raises:
+        InputError: The method does more than change the network, or is not for agents that act.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> options = {"architecture": "layer-norm"}
+        >>> model = PPO(ArchitecturePolicy, "CartPole-v1", policy_kwargs=options, device="cpu")
+    """
 
     def __init__(self, *arguments: Any, architecture: str = "layer-norm", **options: Any) -> None:
         self.architecture = architecture
@@ -101,7 +124,7 @@ class ArchitecturePolicy(ActorCriticPolicy):
         extractor.value_net, extractor.latent_dim_vf = self._changed(extractor.value_net, 1)
 
     def _changed(self, network: nn.Sequential, outputs: int) -> tuple[nn.Sequential, int]:
-        """The hidden layers that take the place of these, and how many numbers they make."""
+        """The hidden layers that replace these, and the number of their outputs."""
         method = create_method(self.architecture)
         widths = tuple(module.out_features for module in network if isinstance(module, nn.Linear))
         plain = NetworkSpec((self.features_dim,), outputs, widths)
@@ -130,7 +153,7 @@ class ArchitecturePolicy(ActorCriticPolicy):
 
 
 class Widened(nn.Module):
-    """An activation that makes several numbers of one unit's, by its name in ``networks.ACTIVATIONS``."""
+    """An activation with several outputs per unit, by its name in ``agents.forward.ACTIVATIONS``."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

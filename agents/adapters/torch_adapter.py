@@ -1,12 +1,8 @@
-"""Methods on torch modules and torch.optim optimizers that somebody else's loop trains.
+"""Methods in a training loop of your own, with torch modules and torch.optim optimizers.
 
-A method acts in every ``optimizer.step()`` through the optimizer's hooks, so the loop stays as it is::
-
-    model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
-    optimizer = torch.optim.Adam(model.parameters())
-    attached = attach("syre:strength=1e-3", model, optimizer)
-
-``attach`` serves one network; ``Attachment`` serves other libraries' agents, which may hold several.
+``attach`` attaches a method to a network. It acts in every ``optimizer.step()`` through the optimizer's
+hooks, so the loop stays as it is. ``Attachment`` is also for agents of other libraries, which may train
+several networks.
 """
 
 from __future__ import annotations
@@ -30,16 +26,23 @@ from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.specs import NetworkSpec
 
-#: What names a method: as on the command line, or what makes one, or one that has not been set up.
+#: A method's name as on the command line, a method that has not been set up, or what makes one.
 MethodLike = str | Method | Callable[[], Method]
 
 
 class TorchOptimizer:
-    """Any torch.optim optimizer as methods use one (``FlatOptimizer``), for some of its parameters.
+    """What methods use of a ``FlatOptimizer``, for any torch.optim optimizer and some of its parameters.
 
-    A method that clears moments sets them to 0. Two differences from FlatOptimizer remain: every parameter
-    has its own step count, which stays when moments are cleared, and an optimizer whose moments start
-    elsewhere (SB3's RMSpropTFLike: at 1) is cleared to 0, torch.optim.RMSprop's start, all the same.
+    Two differences from FlatOptimizer remain: every parameter has a step count of its own, which stays when a
+    method clears its moments; and moments are cleared to 0, even if the optimizer starts them elsewhere (as
+    SB3's RMSpropTFLike does, at 1).
+
+    Args:
+        optimizer: The optimizer.
+        parameters: Those of the network that the method acts on.
+
+    Raises:
+        InputError: The optimizer does not train all of them, or with several learning rates.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
@@ -58,18 +61,33 @@ class TorchOptimizer:
         return float(self._groups[0]["lr"])
 
     def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
-        """The optimizer's running means for ``parameter``, each of its shape; none before its first step."""
+        """The optimizer's running means for a parameter, each of its shape; none before its first step."""
         state = self.optimizer.state.get(parameter, {})
         return [v for v in state.values() if isinstance(v, torch.Tensor) and v.shape == parameter.shape]
 
     def reset(self) -> None:
-        """As newly made: no moments, step count 0."""
+        """Clears all moments and step counts, as in a new optimizer."""
         for parameter in self.parameters:
             self.optimizer.state.pop(parameter, None)
 
 
 class Attachment:
-    """Methods at work on the networks that one optimizer trains, each network with a method of its own."""
+    """Methods attached to the networks that one optimizer trains, each network with a method of its own.
+
+    ``attach`` makes one; so does ``sb3.attach``.
+
+    Args:
+        networks: Name -> layers of a network.
+        optimizer: Trains them all.
+        method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
+            or function that makes one. A Method is copied, so that it can be attached several times.
+        seed: Of the methods' random numbers; torch's global generator is never drawn from. state:
+        ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay as
+            they are: load those of that time first.
+
+    Raises:
+        InputError: A method cannot be used with its network, or the optimizer does not train all of it.
+    """
 
     def __init__(
         self,
@@ -99,24 +117,27 @@ class Attachment:
 
     @torch.no_grad()
     def task_end(self) -> None:
-        """To be called where the task changes: what ``reset``, ``shrink-perturb`` and others wait for."""
+        """To be called when the task changes: ``reset``, ``shrink-perturb`` and other methods act then."""
         for part in self.parts.values():
             part.task_end()
 
     def state_dict(self) -> dict[str, Any]:
-        """The methods' states, which the network's own ``state_dict`` does not hold."""
+        """The methods' states by network, to be saved next to those of the model and the optimizer."""
         return {name: part.method.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores ``state_dict``. Where the network was loaded before ``attach``, give ``attach`` the state
-        instead: a method's setup may move the weights, and with a state they stay as they are."""
+        """Restores what ``state_dict`` returned, into an attachment whose networks are loaded afterwards.
+
+        If the networks were loaded before ``attach``, give ``attach`` the state instead: otherwise a
+        method's ``setup`` may have moved the weights.
+        """
         for name, part in self.parts.items():
             part.method.load_state_dict(state[name])
 
     @contextmanager
     def predicting(self) -> Iterator[None]:
-        """Within it the networks have the weights that their methods predict with (``hare-tortoise``: the
-        tortoise's), for evaluation; do not train within. Other methods predict with the trained weights."""
+        """A context for evaluation: within it the networks have the weights that their methods predict with
+        (``hare-tortoise``: the averaged ones). Do not train within it."""
         moved = [
             (own.detach(), theirs.detach(), own.detach().clone())
             for part in self.parts.values()
@@ -132,7 +153,7 @@ class Attachment:
                 own.copy_(before)
 
     def detach(self) -> None:
-        """Takes the method off: from now on the optimizer does what it did before."""
+        """Removes the method: from now on the optimizer does what it did before."""
         for hook in self._hooks:
             hook.remove()
 
@@ -158,13 +179,13 @@ class _Part:
         self.method, self.made, self.layers, self.rng = method, made, made.layers, rng
         absent = set(made.absent)
         self.trained = [parameter for parameter in trainable(self.layers) if parameter not in absent]
-        # It has what methods use of a FlatOptimizer.
+        # Methods use nothing else of a FlatOptimizer.
         self.optimizer = cast(FlatOptimizer, TorchOptimizer(optimizer, self.trained))
         #: Whether it does anything at an update.
         self.acts = any(method.uses(hook.name) for hook in HOOKS if hook.when == "update")
 
     def check(self) -> None:
-        """Raises InputError where the method cannot serve this network."""
+        """Raises InputError if the method cannot be used with this network."""
         name, made = self.method.info.name, self.made
         widths = tuple(layer.bias.shape[-1] for layer in self.layers)
         spec = NetworkSpec((self.layers[0].fan_in,), widths[-1], widths[:-1])
@@ -192,7 +213,7 @@ class _Part:
 
     @torch.no_grad()
     def setup(self, state: Mapping[str, Any] | None) -> None:
-        """Sets the method up; with a state of it, as it was then, and the weights stay."""
+        """Sets the method up; with a state, restores it, and the weights stay as they are."""
         before = [] if state is None else [p.clone() for p in self.trained]
         self.method.setup(self.layers, self.rng)
         if state is not None:
@@ -202,8 +223,8 @@ class _Part:
         self._clear()
 
     def hooks(self) -> Iterator[Any]:
-        """Has every layer's features recorded, and the loss of them changed, where the next layer reads them;
-        yields what removes that."""
+        """Registers module hooks that record every layer's features, and add the gradient of a feature
+        penalty, where the next layer reads them; yields their handles."""
         for layer, reader in zip(self.layers, self.made.modules[1:], strict=False):
             if self.method.needs_features:
                 yield reader.register_forward_pre_hook(partial(_record, layer))
@@ -223,7 +244,8 @@ class _Part:
             self._clear()
 
     def task_end(self) -> None:
-        """A normalisation that started anew forgets its running statistics too."""
+        """Calls ``on_task_end``. A normalisation that the method re-initialised loses its running statistics
+        too."""
         if not self.method.info.task_boundaries:
             return
         self.method.on_task_end(self.layers, self.optimizer)
@@ -236,7 +258,10 @@ class _Part:
                 forget()
 
     def _is_moved(self) -> bool:
-        """Optimizers skip parameters without a gradient: such a step is no update of this network."""
+        """Whether this step updates the network: optimizers skip parameters without a gradient.
+
+        Raises InputError if only some of the parameters have one.
+        """
         without = [parameter.grad is None for parameter in self.trained]
         if self.acts and any(without) and not all(without):
             name = next(layer.name for layer in self.layers for p in layer.trainable() if p.grad is None)
@@ -246,7 +271,7 @@ class _Part:
         return not all(without)
 
     def _clear(self) -> None:
-        """What methods did to biases that are not there."""
+        """Undoes what methods did to the zeros that stand for missing biases."""
         for bias in self.made.absent:
             bias.zero_()
             assert bias.grad is not None
@@ -261,15 +286,35 @@ def attach(
     seed: int = 0,
     state: Mapping[str, Any] | None = None,
 ) -> Attachment:
-    """Attaches a method to a network; fresh weights come from torch's default initial distribution.
+    """Attaches a method to a torch network and its optimizer: from now on it acts in ``optimizer.step()``.
 
-    ``method``: a name with settings as on the command line, a Method, or a class or function that makes one.
-    ``model``: any module whose parameters are those of nn.Linear, nn.Conv2d, and normalisations after them.
-    A layer without a bias takes none from a method. Methods that reset units score a channel by what the next
-    layer reads of it, after any pooling, and need layers that follow each other one by one. ``state``:
-    ``state_dict()`` of an earlier attachment, to go on from with the weights of that time.
+    Fresh weights are drawn from torch's default initial distribution. A layer without a bias stays without
+    one. Methods that reset units need layers that follow each other one by one; they score a channel by what
+    the next layer reads of it, after any pooling. See docs/adapters.md for the methods that need more.
 
-    Raises InputError where the method cannot serve the network, or the optimizer does not train all of it.
+    Args:
+        method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
+            or function that makes one. A Method is copied, so that it can be attached several times.
+        model: Any module whose parameters are those of nn.Linear, nn.Conv2d, and normalisations after them.
+        optimizer: Trains all parameters of ``model``, at one learning rate. seed: Of the method's random
+        numbers; torch's global generator is never drawn from. state: ``state_dict()`` of an earlier
+        attachment. The method continues from it, and the weights stay as
+            they are: load those of that time first.
+
+    Returns:
+        The attachment: call its ``task_end()`` when the task changes.
+
+    Raises:
+        InputError: The method cannot be used with the network, or the optimizer does not train all of it.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> attached = attach("syre:strength=1e-3", model, optimizer)
+        >>> loss = nn.functional.cross_entropy(model(torch.randn(16, 64)), torch.zeros(16, dtype=torch.long))
+        >>> loss.backward()
+        >>> optimizer.step()
+        >>> attached.task_end()
     """
     return Attachment({"network": module_layers(model)}, optimizer, method, seed, state)
 
@@ -284,8 +329,8 @@ def _maker(method: MethodLike) -> Callable[[], Method]:
 
 
 def _record(layer: Layer, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Keeps what the next layer reads in training: what acts or evaluates runs without gradients. Of this
-    module and not a closure, so that networks can still be copied and pickled."""
+    """Keeps what the next layer reads in training; passes without gradients are evaluations. A function of
+    this module and not a closure, so that networks can still be copied and pickled."""
     if torch.is_grad_enabled():
         layer.features = _features(layer, inputs[0].detach().to(layer.weight.dtype))
 
