@@ -11,11 +11,17 @@ from plasticity_bench.agents.trained_network import TrainedNetwork
 
 
 class GradientClipper:
-    """Scales a seed's gradients down where their norm over actor and critic exceeds ``max_norm``."""
+    """Scales a seed's gradients down if their norm over actor and critic exceeds a limit.
+
+    Args:
+        actor: The policy network.
+        critic: The value network.
+        max_norm: The limit.
+    """
 
     def __init__(self, actor: TrainedNetwork, critic: TrainedNetwork, max_norm: float) -> None:
         self.parts, self.max_norm = (actor, critic), max_norm
-        #: As stable-baselines3's policy lists its parameters, the order in which their norms add up.
+        #: In the order in which stable-baselines3's policy lists its parameters and adds up their norms.
         self.gradients = _in_order(actor.layers, critic.layers)
         # Views, made once: there are many small gradients, and a call costs more than their arithmetic.
         self.rows = [gradient.flatten(1) for gradient in self.gradients]
@@ -23,7 +29,7 @@ class GradientClipper:
         self.factors = [self.factor.unsqueeze(1)] * len(self.rows)
 
     def clip(self) -> None:
-        """In place."""
+        """Clips the gradients in place."""
         if len(self.factor) == 1:
             norms = torch.stack(torch._foreach_norm(self.rows)).unsqueeze(0)
         else:

@@ -16,7 +16,7 @@ from plasticity_bench.agents.methods.units import dormancy_scores
 
 #: ReDo's threshold for a dormant unit in its default setting (arXiv:2302.12902).
 TAU = 0.025
-#: Diagnostics are taken at about this many evenly spaced tasks; at every task where there are fewer.
+#: Diagnostics are taken at about this many evenly spaced tasks, or at every task if there are fewer.
 MEASURED = 50
 
 
@@ -53,7 +53,7 @@ def centred_gram(products: torch.Tensor, features: torch.Tensor) -> torch.Tensor
 
 
 def singular_values(products: torch.Tensor) -> torch.Tensor:
-    """Singular values ``(S, n)`` in descending order from a ``gram``, nan where it is not finite.
+    """Singular values ``(S, n)`` in descending order from a ``gram``, nan if it is not finite.
 
     The Gram matrix's eigenvalues are their squares: values below about 1e-8 of the largest are rounding
     noise and count as 0.
@@ -65,7 +65,7 @@ def singular_values(products: torch.Tensor) -> torch.Tensor:
 
 
 def effective_rank(values: torch.Tensor) -> torch.Tensor:
-    """exp(entropy) of the normalised singular values (Roy & Vetterli 2007). 0 where all are 0."""
+    """exp(entropy) of the normalised singular values (Roy & Vetterli 2007). 0 if all are 0."""
     total = values.sum(-1, keepdim=True)
     p = values / total.clamp_min(torch.finfo(values.dtype).tiny)
     entropy = -torch.special.xlogy(p, p).sum(-1)
@@ -83,7 +83,7 @@ def share_rank(values: torch.Tensor, share: float = 0.99) -> torch.Tensor:
 
 
 def stable_rank(values: torch.Tensor) -> torch.Tensor:
-    """Squared Frobenius norm over squared spectral norm. 0 where all singular values are 0."""
+    """Squared Frobenius norm over squared spectral norm. 0 if all singular values are 0."""
     squares = values.square()
     largest = squares[..., 0]
     return torch.where(largest == 0, 0.0, squares.sum(-1) / largest)
@@ -113,9 +113,12 @@ def layer_diagnostics(layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
 
 
 def sum_per_seed(values: torch.Tensor) -> torch.Tensor:
-    """float64 sums ``(S,)`` of ``(S, ...)``, on a CPU each seed's in memory of its own: the order in which
-    torch adds depends on shape and alignment, and a seed's last digit must not depend on how many train
-    beside it. Elsewhere it does anyway, and a call for each seed takes longer than its sum."""
+    """float64 sums ``(S,)`` of ``(S, ...)``.
+
+    On a CPU each seed is summed in memory of its own: the order in which torch adds depends on shape and
+    alignment, and a seed's last digit must not depend on the number of seeds. On other devices it depends on
+    it anyway, and a call for each seed would take longer than its sum.
+    """
     if values.device.type != "cpu":
         return values.flatten(1).sum(1, dtype=torch.float64)
     return torch.stack([row.clone().flatten().sum(dtype=torch.float64) for row in values.unbind(0)])
@@ -124,5 +127,5 @@ def sum_per_seed(values: torch.Tensor) -> torch.Tensor:
 def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """L2 norm over all tensors, one per seed: ``(S,)`` from tensors with a leading dimension S."""
     squares = [sum_per_seed(t.detach().double().square()) for t in tensors]
-    # One after the other: a reduction over tensors would add in another order for another number of seeds.
+    # One after the other: the order of a reduction over tensors would depend on the number of seeds.
     return functools.reduce(torch.add, squares).sqrt()

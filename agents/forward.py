@@ -1,4 +1,4 @@
-"""How a stack of layers computes its outputs, in training and when it predicts."""
+"""The forward pass of a stack of networks, in training and in prediction."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
     "fourier": lambda z, units: torch.cat([z.sin(), z.cos()], units),
 }
 
-#: Multiplications below which torch makes batched products on a CPU with loops of its own, whose bits are
-#: the same for any number of seeds.
+#: Number of multiplications below which torch computes batched products on a CPU in loops of its own, whose
+#: results are bit-identical for any number of seeds.
 LOOPED = 400
 
 #: Share of a batch's statistics in the running ones, and what is added to variances: torch's defaults.
@@ -66,7 +66,7 @@ class _Pass:
     def through(self, layers: Sequence[Layer], x: torch.Tensor, record: bool = True) -> torch.Tensor:
         added = []
         for layer in layers:
-            if layer.branches:  # frozen: they predict, whatever the rest does
+            if layer.branches:  # frozen: they predict, in training too
                 frozen = replace(self, training=False, noise=None)
                 added += [sign * frozen.through(branch, x, record=False) for sign, branch in layer.branches]
             x = self._convolution(layer, x, record) if layer.kind == "conv" else self._dense(layer, x, record)
@@ -115,8 +115,8 @@ class _Pass:
 
 
 def halve(x: torch.Tensor) -> torch.Tensor:
-    """``functional.max_pool2d(x, 2)`` of ``(N, C, H, W)``, bit for bit: on a CPU in a fraction of the time
-    that torch's kernel for contiguous images takes, which compares number by number."""
+    """``functional.max_pool2d(x, 2)`` of ``(N, C, H, W)``, bit for bit; on a CPU in a fraction of the time of
+    torch's kernel for contiguous images."""
     if x.device.type != "cpu":
         return functional.max_pool2d(x, 2)
     if torch.is_grad_enabled() and x.requires_grad:
@@ -147,11 +147,10 @@ class _Halve(torch.autograd.Function):
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """``(S, B, in)`` to ``(S, B, out)``; on a CPU with the bits that torch.nn.Linear has for every seed by
-    itself."""
+    """``(S, B, in)`` to ``(S, B, out)``; on a CPU bit-identical to torch.nn.Linear for every seed alone."""
     if x.shape[1] > 1 or x.device.type != "cpu":
         return product(x, weight.mT, bias.unsqueeze(1))
-    # One row is a product of another kind, and the batched product of several seeds takes neither path.
+    # torch computes a product with one row in another way, and a batched product of such in a third one.
     return torch.stack([torch.addmm(b, row, w.t()) for b, row, w in zip(bias, x, weight, strict=True)])
 
 
@@ -160,13 +159,13 @@ def product(x: torch.Tensor, transposed: torch.Tensor, bias: torch.Tensor) -> to
     seeds, inputs, outputs = transposed.shape
     if seeds == 1 or outputs > 1 or x.shape[1] * inputs < LOOPED or x.device.type != "cpu":
         return torch.baddbmm(bias, x, transposed)
-    # With one output a single product takes another path than a batch of them, with other bits.
+    # With one output, torch computes a single product in another way than a batch of them.
     return torch.stack([torch.addmm(b, row, w) for b, row, w in zip(bias, x, transposed, strict=True)])
 
 
 def _bias(layer: Layer) -> torch.Tensor:
-    """No gradient where batch normalisation takes the bias out again: what were left of it is rounding,
-    which Adam would blow up to whole steps."""
+    """Without a gradient if batch normalisation follows, which subtracts the bias again: the gradient
+    would be rounding errors, which Adam would scale to whole steps."""
     return layer.bias if layer.running_mean is None else layer.bias.detach()
 
 
@@ -178,8 +177,8 @@ def _flat(layer: Layer) -> Iterator[torch.Tensor]:
 
 
 def _batch_norm(layer: Layer, x: torch.Tensor, training: bool) -> torch.Tensor:
-    """``(S, B, units)``, as torch.nn.BatchNorm1d for every seed; torch's own kernel for such inputs gives a
-    seed other bits beside other seeds."""
+    """``(S, B, units)``, as torch.nn.BatchNorm1d for every seed. With torch's own kernel for such inputs a
+    seed's last digits would depend on the other seeds."""
     count = x.shape[1]
     mean, variance, gain, shift = (tensor.view(x.shape[0], 1, -1) for tensor in _flat(layer))
     if not training:

@@ -24,9 +24,11 @@ RowLayers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class GradientStep:
-    """Called with ``x (S, B, ...)`` and ``target``: sets every ``.grad``, returns outputs ``(S, B, out)``.
+    """Computes the gradients of a stacked network: called with inputs and targets, it sets every ``.grad``.
 
-    ``output_gradient`` makes d(loss)/d(outputs) of the outputs and the target, whatever that is.
+    Args:
+        network: The network.
+        output_gradient: Makes d(loss)/d(outputs) of the outputs and the target.
     """
 
     def __init__(self, network: StackedNetwork, output_gradient: OutputGradient) -> None:
@@ -36,12 +38,21 @@ class GradientStep:
         self.feature_gradient: FeatureGradient | None = None  # of a term that is added to the loss
 
     def __call__(self, x: torch.Tensor, target: Any, training: bool = True) -> torch.Tensor:
-        """``training=False``: of the network as it predicts, for a measurement that leaves no trace."""
+        """Sets every ``.grad``.
+
+        Args:
+            x: Inputs ``(S, B, ...)``.
+            target: Passed to ``output_gradient``.
+            training: False: gradients of the network as it predicts, for a measurement; nothing else changes.
+
+        Returns:
+            Outputs ``(S, B, outputs)``.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Outputs ``(S, B, outputs)`` alone: leaves gradients and features as they are."""
+        """Outputs ``(S, B, outputs)``; gradients and features stay as they are."""
         kept = [layer.features for layer in self.network.layers]
         outputs = self.network.forward(x)
         for layer, features in zip(self.network.layers, kept, strict=True):
@@ -49,8 +60,15 @@ class GradientStep:
         return outputs
 
     def steppers(self, x: torch.Tensor, into: torch.Tensor) -> list[Callable[[int], None]]:
-        """Functions that, called one after the other with t, write ``outputs`` of ``x[t]``, ``(S, B, ...)``,
-        into ``into[t]``; each serves some of the seeds, and may run through all t before the next."""
+        """Functions that compute ``outputs`` step by step, for an agent.
+
+        Args:
+            x: Inputs ``(T, S, B, ...)``; ``x[t]`` is read at step t.
+            into: ``(T, S, B, outputs)``; ``into[t]`` is written at step t.
+
+        Returns:
+            Functions of t, each for some of the seeds. One may be called for all t before the next one is.
+        """
         device, inputs, results = self.network.flat.device, x.unbind(0), into.unbind(0)
 
         def step(t: int) -> None:
@@ -60,7 +78,7 @@ class GradientStep:
 
 
 class AutogradStep(GradientStep):
-    """Any architecture."""
+    """By autograd, for any architecture."""
 
     def __call__(self, x: torch.Tensor, target: Any, training: bool = True) -> torch.Tensor:
         network = self.network
@@ -90,7 +108,7 @@ class AutogradStep(GradientStep):
 
 
 class ReluPerceptronStep(GradientStep):
-    """Linear layers with ReLU, by hand: a third of autograd's time where the network is small."""
+    """By hand, for linear layers with ReLU: a third of autograd's time if the network is small."""
 
     def __init__(self, network: StackedNetwork, output_gradient: OutputGradient) -> None:
         super().__init__(network, output_gradient)
@@ -149,8 +167,8 @@ class ReluPerceptronStep(GradientStep):
     def steppers(self, x: torch.Tensor, into: torch.Tensor) -> list[Callable[[int], None]]:
         if x.shape[2] > 1 or not self.network.flat.device == x.device == into.device:
             return super().steppers(x, into)
-        # Between two steps a simulation takes the processor's caches: every call that is left out counts
-        # for many times what it takes in a loop of its own.
+        # Between two steps a simulation fills the processor's caches, so that every call takes many times
+        # longer than in a loop of its own: as few calls as possible.
         return [self._row_stepper(x[:, s], into[:, s], layers) for s, layers in enumerate(self.rows)]
 
     def _row_stepper(self, x: torch.Tensor, into: torch.Tensor, layers: RowLayers) -> Callable[[int], None]:

@@ -1,4 +1,4 @@
-"""The learner of several configurations: they have their seeds and so their data in common."""
+"""Trains several configurations of a method side by side, with the same seeds and so the same data."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from plasticity_bench.tasks.base import SupervisedStream, Task, TaskSource
 
 
 class Repeated:
-    """Tasks of S seeds, for every group the same."""
+    """TaskSource for G groups of S seeds: every group gets the same data."""
 
     def __init__(self, source: TaskSource, groups: int) -> None:
         self.source, self.groups = source, groups
 
     def task(self, index: int) -> Task:
-        """Drawn once."""
+        """See TaskSource. The data are drawn once."""
         return RepeatedTask(self.source.task(index), self.groups)
 
 
 class RepeatedTask:
-    """A task of S seeds as one of G * S networks."""
+    """A task of S seeds, repeated for G * S networks."""
 
     def __init__(self, task: Task, groups: int) -> None:
         self.task, self.groups = task, groups
@@ -50,10 +50,20 @@ class RepeatedTask:
 
 
 class GroupedLearner(StackLearner):
-    """Trains configurations of a method with the same seeds on the same data.
+    """Trains several configurations of a method with the same seeds on the same data.
 
-    ``shares[g]`` is configuration g as if it trained alone. Raises InputError where they train networks of
-    different architecture.
+    ``shares[g]`` is configuration g, with the results that it has if it trains alone.
+
+    Args:
+        stream: What they train on.
+        members: Method and optimizer of every configuration.
+        seeds: Of every configuration.
+        device: Where they train.
+        dtype: Number type of the weights.
+        precision: Of matrix products (plasticity_bench/registry/precision.py).
+
+    Raises:
+        InputError: They train networks of different architectures.
     """
 
     trained: TrainedGroups
@@ -78,17 +88,17 @@ class GroupedLearner(StackLearner):
 
     @property
     def finished(self) -> bool:
-        """All tasks are done, or nothing is left that could train."""
+        """Whether all tasks are done, or all configurations have failed."""
         return super().finished or not self.trained.alive
 
 
 class Share:
-    """One configuration of a ``GroupedLearner``: what is saved and recorded of it, as of a learner."""
+    """One configuration of a ``GroupedLearner``, to be saved and recorded like a learner."""
 
     def __init__(self, learner: GroupedLearner, index: int) -> None:
         self.learner, self.index = learner, index
         self.seeds, self._rows = learner.trained.seeds, learner.trained.rows[index]
-        self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # nobody acts
+        self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # no agent
 
     @property
     def rows(self) -> list[list[dict[str, float]]]:
@@ -97,20 +107,20 @@ class Share:
 
     @property
     def failure(self) -> Exception | None:
-        """What its method raised."""
+        """What its method raised; None if it has not failed."""
         return self.learner.trained.failed.get(self.index)
 
     def fail(self, error: Exception) -> None:
-        """Leaves it out from here on."""
+        """Stops training it."""
         self.learner.trained.drop(self.index, error)
 
     def state_dict(self) -> dict[str, Any]:
-        """As ``SupervisedLearner``'s, which continues with it just as well."""
+        """As ``SupervisedLearner.state_dict``; a SupervisedLearner can load it too."""
         trained = self.learner.trained.groups[self.index].state_dict()
         return {
             "task": self.learner.task,
             "step": self.learner.step,
-            # Cloned: of a view torch saves all memory that it is a view of.
+            # Cloned: of a view, torch saves the whole memory.
             "trained": [{**trained, "weights": trained["weights"].clone()}],
             "sums": self.learner.sums[:, self._rows].clone(),
             "rows": self.rows,
@@ -118,7 +128,7 @@ class Share:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where a state was taken; all shares must be loaded from the same step."""
+        """Restores a state, to continue bit for bit; all shares must be loaded from the same step."""
         learner = self.learner
         learner.sums[:, self._rows] = state["sums"]
         learner.trained.groups[self.index].load_state_dict(state["trained"][0])
@@ -129,5 +139,5 @@ class Share:
             learner.current = learner.source.task(learner.task)
 
     def policy_state(self, index: int) -> dict[str, Any]:
-        """Nobody acts."""
+        """Empty: there is no agent."""
         return {}

@@ -1,10 +1,11 @@
-"""Several configurations of a method in one stack: what a sweep trains side by side.
+"""Several configurations of a method in one stack, as a sweep trains them side by side.
 
 Each configuration is a ``TrainedNetwork`` of its own with the seeds that all of them share, so that its hooks
-and its optimizer see what they would see alone, bit for bit. What costs most on small networks runs once for
-all: forward and backward passes, metrics and diagnostics, on one network of (configurations x seeds) that
-holds copies of the weights. Copying costs about a tenth of a step of permuted-digits (views of the stack in
-place of copies would save that, but their vectors are cut elsewhere, which changes last digits).
+and its optimizer get bit for bit what they get if it trains alone. Forward and backward passes, metrics and
+diagnostics, which take most of the time on small networks, run once for all, on one network of
+(configurations x seeds) that holds copies of the weights. Copying takes about a tenth of an update of
+permuted-digits. (Views of the stack instead of copies would save that, but vector instructions would split
+them differently, which changes the last digits.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 
 
 class Rows:
-    """A ``Storage`` for G networks alike: rows of two matrices ``(G, numbers)``."""
+    """A ``Storage`` for G networks of the same shape: rows of two matrices ``(G, numbers)``."""
 
     def __init__(self, groups: int) -> None:
         self.groups, self.taken = groups, 0
@@ -49,11 +50,11 @@ class Rows:
 
 
 class TrainedGroups:
-    """As ``TrainedNetwork``, of G configurations with S seeds each: network g * S + s is seed s of
+    """As ``TrainedNetwork``, for G configurations with S seeds each: network g * S + s is seed s of
     configuration g.
 
-    A configuration whose code raises is in ``failed`` from then on: its networks stay as they are and nothing
-    else is touched, for the numbers of a network depend on no other.
+    A configuration whose code raises is in ``failed`` from then on. Its networks stay as they are, and the
+    others are not affected.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class TrainedGroups:
         return [g for g in range(len(self.groups)) if g not in self.failed]
 
     def refresh(self) -> None:
-        """Takes up what was changed in the groups: weights, and how gradients and predictions are made."""
+        """To be called after the groups were changed: copies their weights, and chooses again how gradients
+        and predictions are computed."""
         self._gather()
         alive = [self.groups[g] for g in self.alive]
         self._acting = [(g, self.groups[g]) for g in self.alive]
@@ -142,7 +144,7 @@ class TrainedGroups:
             try:
                 group.add_penalty()
                 group.update()
-            except Exception as error:  # a method's, which is none of the others' business
+            except Exception as error:  # of a method: the other configurations go on
                 self.drop(g, error)
         self._gather()
         return outputs if predicted is None else predicted
@@ -150,8 +152,8 @@ class TrainedGroups:
     def gradients(self, x: torch.Tensor, target: torch.Tensor, training: bool = True) -> torch.Tensor:
         """Sets every ``.grad``, of the stack and of the groups; returns the outputs."""
         if self._branched or not training:
-            # A measurement is each group's own as well: where a product has one row, its last digits depend
-            # on how many networks there are.
+            # Each group computes a measurement by itself too: the last digits of a product with one row
+            # depend on the number of networks.
 
             def own(group: TrainedNetwork, rows: slice) -> torch.Tensor:
                 return group.gradients(x[rows], target[rows], training)
@@ -173,14 +175,14 @@ class TrainedGroups:
         self.predictor.forward(x)
 
     def end_task(self) -> None:
-        """Tells the methods of a task boundary, where they are told."""
+        """Ends the task for all methods that use task boundaries."""
         if any(group.method.info.task_boundaries for group in self.groups):
             for g in self.alive:
                 self._guarded(g, self.groups[g].end_task)
             self.refresh()
 
     def _predictions(self, x: torch.Tensor) -> torch.Tensor | None:
-        """Where the outputs in training are not the prediction."""
+        """The predictions; None if the outputs in training are the predictions."""
         if self._averaged or (self._branched and self.network.spec.two_modes):
 
             def own(group: TrainedNetwork, rows: slice) -> torch.Tensor:
@@ -206,7 +208,7 @@ class TrainedGroups:
         return torch.cat(found)
 
     def _feature_gradient(self, layer: Layer, features: torch.Tensor) -> torch.Tensor | None:
-        """``feature_gradient`` of every group for its part of the features; zeros where there is none."""
+        """``feature_gradient`` of every group for its part of the features; zeros for groups without one."""
         place = self._places[layer.name]
         found: dict[int, torch.Tensor] = {}
         for g, group in self._acting:
@@ -231,13 +233,13 @@ class TrainedGroups:
             self.drop(g, error)
 
     def drop(self, g: int, error: Exception) -> None:
-        """Leaves configuration g out from here on."""
+        """Stops training configuration g."""
         self.failed[g] = error
         self._acting = [(g, self.groups[g]) for g in self.alive]
 
 
 class _Predictors:
-    """The groups' own predictors, as one."""
+    """The groups' own predictors as one Predictor."""
 
     def __init__(self, trained: TrainedGroups) -> None:
         self.trained = trained

@@ -1,4 +1,4 @@
-"""What a captured training step depends on besides the contents of tensors, and what it must not do."""
+"""What a captured update depends on besides the contents of tensors, and what it must not do."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from plasticity_bench.agents.rng import SeedRng
 if TYPE_CHECKING:
     from plasticity_bench.agents.trained_network import TrainedNetwork
 
-#: Operations whose result the host must know before it can go on.
+#: Operations that make the host wait for the device.
 SYNCHRONISING = frozenset(
     {
         *("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
         *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave", "allclose"),
-        # Solvers whose success the host looks up.
+        # Solvers: the host checks whether they succeeded.
         *("_linalg_eigh", "_linalg_eigvals", "linalg_eig", "_linalg_svd", "linalg_lstsq", "linalg_qr"),
         *("linalg_inv_ex", "_linalg_solve_ex", "linalg_cholesky_ex", "linalg_lu_factor_ex", "_linalg_det"),
     }
@@ -32,8 +32,8 @@ Schedules = list[tuple[Method, dict[str, Any]]]
 
 
 class Watch(TorchDispatchMode):
-    """Looks at every operation: ``found`` is the first thing that keeps a step from being captured, and
-    ``external`` the tensors that were there before."""
+    """Observes every torch operation: ``found`` is the first reason why an update cannot be captured, and
+    ``external`` holds the tensors that existed before."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Watch(TorchDispatchMode):
             return f"waits for the device in {name}"
         if name.startswith("index") and any(t.dtype in (torch.bool, torch.uint8) for t in given[1:]):
             return f"waits for the device in {name}, by a mask"
-        # A number without dimensions is handed over with the call: host_state looks at those that are kept.
+        # A tensor without dimensions is passed as a number: host_state looks at those that are kept.
         moved = [t for t in given if t.dim() or name in ("_to_copy", "copy_")]
         if elsewhere := {t.device.type for t in moved} - {self.device.type}:
             return f"moves tensors between {elsewhere.pop()} and {self.device.type} in {name}"
@@ -75,8 +75,9 @@ class Watch(TorchDispatchMode):
 
 
 def host_state(trained: TrainedNetwork, draws: bool = False) -> dict[str, Any]:
-    """Path -> where a tensor lies, or what a number is: of the method, the optimizer and the layers. Without
-    methods' ``schedule``, and with the states of random generators only where ``draws``."""
+    """Path -> address of a tensor or value of a number, for the method, the optimizer and the layers.
+    Attributes in a method's ``schedule`` are left out, and the states of random generators too unless
+    ``draws``."""
     network = trained.network
     passes = [type(trained.gradients), type(trained._predict), trained.gradients.keep_features]
     roots = {
@@ -89,32 +90,33 @@ def host_state(trained: TrainedNetwork, draws: bool = False) -> dict[str, Any]:
 
 
 def state_of(root: Any, draws: bool = False, on_host: bool = True) -> dict[str, Any]:
-    """Path -> place or number, of everything that ``root`` holds. ``on_host``: the network lies there too."""
+    """Path -> address or value, for everything that ``root`` refers to. ``on_host``: the network is on the
+    CPU."""
     walk = _Walk(draws, on_host)
     walk.into(root, "")
     return walk.found
 
 
 def changed_paths(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Paths of what differs."""
+    """Paths whose entries differ."""
     return [path for path in {**before, **after} if before.get(path) != after.get(path)]
 
 
 def schedules_of(method: Method) -> Schedules:
-    """The methods that run, a composition's parts each, with copies of their ``schedule``."""
+    """The method, and the parts of a composition, with copies of the values of their ``schedule``."""
     own = [(method, {name: _copied(getattr(method, name)) for name in method.schedule})]
     return own + [found for part in getattr(method, "parts", ()) for found in schedules_of(part)]
 
 
 def set_schedules(saved: Schedules) -> None:
-    """Sets them back."""
+    """Restores the values of ``schedules_of``."""
     for method, values in saved:
         for name, value in values.items():
             setattr(method, name, _copied(value))
 
 
 class _Walk:
-    """Collects what can be reached."""
+    """Collects what can be reached from an object."""
 
     def __init__(self, draws: bool, on_host: bool) -> None:
         self.draws, self.on_host = draws, on_host
@@ -144,7 +146,7 @@ class _Walk:
             self.into(part, f"{path}.{name}".strip("."))
         if isinstance(value, (Mapping, list, tuple)):
             found[f"{path} (size)"] = len(value)
-        elif not hasattr(value, "__dict__"):  # it cannot be looked into
+        elif not hasattr(value, "__dict__"):  # it has no attributes to look at
             found[path] = id(value)
 
 
@@ -165,7 +167,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def _copied(value: Any) -> Any:
-    """Lists and dicts anew, tensors as they are."""
+    """Copies of lists and dicts, with the same tensors."""
     if isinstance(value, list):
         return [_copied(part) for part in value]
     return {key: _copied(part) for key, part in value.items()} if isinstance(value, dict) else value

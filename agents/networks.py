@@ -19,16 +19,27 @@ from plasticity_bench.specs import NetworkSpec, layer_shapes
 
 NORMS = ("", "layer", "batch")
 
-#: Makes room for a network's parameters and for their gradients: so many zeros each, aligned.
+#: Allocates a network's parameters and their gradients: called with the number of zeros of each.
 Storage = Callable[[int, torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]]
 
-#: Every parameter starts at a multiple of this many numbers, so that vector instructions cut a seed's
-#: numbers the same way whatever trains beside it.
+#: Every parameter starts at a multiple of this many numbers, so that vector instructions split a seed's
+#: numbers in the same way in every stack.
 ALIGNMENT = 64
 
 
 class StackedNetwork:
-    """The networks of S seeds. Inputs ``(S, B, *spec.inputs)``, outputs ``(S, B, spec.outputs)``."""
+    """The networks of S seeds, computed as one. Inputs ``(S, B, *spec.inputs)``, outputs ``(S, B, outputs)``.
+
+    Args:
+        spec: The architecture.
+        rng: Draws the initial weights; one generator per seed.
+        device: Of the parameters.
+        dtype: Of the parameters.
+        storage: Allocates the parameters; by default the network has memory of its own.
+
+    Raises:
+        InputError: An activation, normalisation or initialisation is not known.
+    """
 
     def __init__(
         self,
@@ -51,7 +62,7 @@ class StackedNetwork:
             starts.append(starts[-1] + -(-self.seeds * count // ALIGNMENT) * ALIGNMENT)
         self.flat, self.gradient = (storage or zeros)(starts[-1], device, dtype)
         self.rng: SeedRng | None = None  # that dropout draws from
-        self.products: torch.dtype | None = None  # number type of products, where not the weights'
+        self.products: torch.dtype | None = None  # number type of matrix products; None: the weights'
         layers: list[Layer] = []
         free = iter(starts)
         for i, (kind, shape, _, hidden, count) in enumerate(shapes):
@@ -86,20 +97,20 @@ class StackedNetwork:
             return forward(self.layers, x, self.spec.activation, training, noise).to(x.dtype)
 
     def noise(self, batch: int, units: int) -> torch.Tensor:
-        """Dropout's factors ``(S, batch, units)``: 0, or 1/(1-p) where the activation stays."""
+        """Dropout's factors ``(S, batch, units)``: 0, or 1/(1-p) if the activation is kept."""
         if self.rng is None:
             raise RuntimeError("dropout needs a generator: TrainedNetwork.setup sets it")
         return self.rng.kept(self.flat.new_empty(self.seeds, batch, units), self.spec.dropout)
 
     def twin(self, layers: Sequence[Layer]) -> StackedNetwork:
-        """A network of the same shape that computes with these layers; nothing trains it."""
+        """A network of the same shape with these layers; nothing trains it."""
         made = copy.copy(self)
         made.layers = list(layers)
         return made
 
     def extras(self, rows: slice = slice(None)) -> dict[str, Any]:
-        """What the network consists of besides ``flat``, of the seeds in ``rows``: running statistics and
-        frozen branches. Plain values and tensors on the host; empty where there is nothing."""
+        """The network's state besides ``flat``, for the seeds in ``rows``: running statistics and frozen
+        branches. Plain values, and tensors on the CPU; empty if there are none."""
 
         def kept(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
             return [tensor.detach()[rows].cpu().clone() for tensor in tensors]
@@ -117,7 +128,7 @@ class StackedNetwork:
 
     @torch.no_grad()
     def load_extras(self, found: Mapping[str, Any]) -> None:
-        """Restores ``extras``; other entries are passed over."""
+        """Restores what ``extras`` returned; other entries are ignored."""
         statistics = [tensor for layer in self.layers for tensor in layer.buffers()]
         for tensor, saved in zip(statistics, found.get("statistics", []), strict=True):
             tensor.copy_(saved)
@@ -132,7 +143,8 @@ class StackedNetwork:
             self.layers[i].branches.append((branch["sign"], frozen))
 
     def train_step(self, loss: OutputGradient) -> GradientStep:
-        """The fastest way to this network's gradients: by hand for ReLU perceptrons, else autograd."""
+        """The fastest way to compute this network's gradients: by hand for ReLU perceptrons, else
+        autograd."""
         plain = not self.spec.channels and self.spec.activation == "relu" and not self.spec.norm
         plain = plain and self.products is None
         if plain and not any(layer.branches for layer in self.layers):
@@ -151,7 +163,7 @@ def cross_entropy_gradient(outputs: torch.Tensor, target: torch.Tensor) -> torch
 
 
 def zeros(count: int, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Memory of a network's own: a ``Storage``."""
+    """The default ``Storage``: memory of the network's own."""
     flat = torch.zeros(count, dtype=dtype, device=device)
     return flat, torch.zeros_like(flat)
 

@@ -14,13 +14,13 @@ VARIANCE_EPSILON = 1e-8
 
 
 class RunningMoments:
-    """Mean and variance of all that was seen, ``(S, *shape)``; the parallel algorithm of Chan et al. 1979."""
+    """Running mean and variance, ``(S, *shape)``, by the parallel algorithm of Chan et al. 1979."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.mean, self.variance, self.count = np.zeros(shape), np.ones(shape), 1e-4
 
     def update(self, values: np.ndarray) -> None:
-        """Takes in ``(S, E, *shape)``."""
+        """Takes values ``(S, E, *shape)`` into account."""
         mean, variance, count = values.mean(1), values.var(1), values.shape[1]
         delta, total = mean - self.mean, self.count + count
         squares = self.variance * self.count + variance * count
@@ -40,13 +40,19 @@ class RunningMoments:
 
 
 def scale(observations: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Observations in deviations from their mean, clipped: float32."""
+    """Standardised observations, clipped to +-``NORMALIZED_LIMIT``: float32."""
     scaled = (observations - mean) / np.sqrt(variance + VARIANCE_EPSILON)
     return np.clip(scaled, -NORMALIZED_LIMIT, NORMALIZED_LIMIT).astype(np.float32)
 
 
 class Normalizer:
-    """Does nothing to what the spec leaves as it is."""
+    """Normalises observations and rewards, each only if the spec says so.
+
+    Args:
+        spec: Settings of PPO.
+        seeds: Number of seeds S.
+        inputs: Shape of an observation.
+    """
 
     def __init__(self, spec: PPOSpec, seeds: int, inputs: tuple[int, ...]) -> None:
         self.gamma = spec.gamma
@@ -55,20 +61,21 @@ class Normalizer:
         self.running = np.zeros((seeds, spec.environments))  # discounted returns
 
     def observe(self, observations: np.ndarray) -> np.ndarray:
-        """Takes in what the agent sees next, ``(S, E, *inputs)``, and scales it."""
+        """Takes observations ``(S, E, *inputs)`` into account, and returns them normalised."""
         if self.observations is None:
             return observations
         self.observations.update(observations)
         return self.scaled(observations)
 
     def scaled(self, observations: np.ndarray) -> np.ndarray:
-        """Scales without taking in."""
+        """Normalised observations; the running statistics stay as they are."""
         if self.observations is None:
             return observations
         return scale(observations, self.observations.mean[:, None], self.observations.variance[:, None])
 
     def reward(self, rewards: np.ndarray, done: np.ndarray) -> np.ndarray:
-        """Takes in ``(S, E)`` rewards and scales them by the deviation of the discounted return."""
+        """Takes rewards ``(S, E)`` into account, and returns them divided by the standard deviation of the
+        discounted return."""
         if self.returns is None:
             return rewards
         self.running = self.running * self.gamma + rewards
@@ -81,14 +88,14 @@ class Normalizer:
         )
 
     def of_seed(self, seed: int) -> dict[str, torch.Tensor]:
-        """Mean and variance of a seed's observations; empty where they are not normalised."""
+        """Mean and variance of a seed's observations; empty if they are not normalised."""
         if self.observations is None:
             return {}
         found = self.observations.mean[seed], self.observations.variance[seed]
         return dict(zip(("mean", "variance"), map(torch.from_numpy, found), strict=True))
 
     def restart(self) -> None:
-        """All episodes were cut."""
+        """To be called when all episodes were cut."""
         self.running[:] = 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What a policy network's outputs mean: distributions over actions, and PPO's gradient with respect to them.
+"""Distributions over actions, given a policy network's outputs, and PPO's gradient with respect to the
+outputs.
 
-Everything is written out in the order in which stable-baselines3 and autograd compute it, so that the bits
-are theirs; autograd on these few numbers would cost as much as the networks.
+Gradients are written out by hand, as autograd on these few numbers would take as long as the networks. The
+order of operations is that of stable-baselines3 and autograd, so that the results are bit-identical to
+theirs.
 """
 
 from __future__ import annotations
@@ -19,14 +21,20 @@ from plasticity_bench.specs import PPOSpec
 
 @dataclass
 class Minibatch:
-    """What PPO learns the policy from: ``(S, B)`` each, actions ``(S, B)`` or ``(S, B, A)``."""
+    """The examples of a gradient step of the policy.
+
+    Args:
+        actions: ``(S, B)``, or ``(S, B, A)`` if they are vectors.
+        old_log_prob: Their log probability under the policy that acted: ``(S, B)``.
+        advantages: ``(S, B)``.
+    """
 
     actions: torch.Tensor
-    old_log_prob: torch.Tensor  # under the policy that acted
+    old_log_prob: torch.Tensor
     advantages: torch.Tensor
 
 
-#: Writes the actions of a step whose outputs are known.
+#: Called with a step of the rollout whose outputs are there; writes the actions of that step.
 Sampler = Callable[[int], None]
 
 
@@ -36,14 +44,19 @@ class Policy(Protocol):
     def sampler(
         self, generators: Sequence[torch.Generator], outputs: torch.Tensor, actions: torch.Tensor
     ) -> Sampler:
-        """Draws a rollout's ``actions``, ``(T, S, E)`` or ``(T, S, E, A)``, from its ``outputs``; all on the
-        host. The noise of all steps is drawn at once: it need not wait for outputs."""
+        """Prepares a rollout: draws the noise of all steps, which does not depend on the outputs.
+
+        Args:
+            generators: One for each seed.
+            outputs: ``(T, S, E, outputs)``, on the CPU; written while the rollout runs.
+            actions: ``(T, S, E)``, or ``(T, S, E, A)`` if they are vectors; the sampler writes them.
+        """
 
     def log_prob(self, outputs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """``(..., N)`` from outputs ``(..., N, outputs)``, whose dimension -3 is S."""
+        """Log probabilities ``(..., N)``, from outputs ``(..., N, outputs)`` whose dimension -3 is S."""
 
     def gradient(self, outputs: torch.Tensor, batch: Minibatch) -> torch.Tensor:
-        """d(PPO's loss)/d(outputs), one loss per seed; sets the gradient of log_std where there is one."""
+        """d(PPO's loss)/d(outputs), one loss per seed; sets the gradient of log_std if there is one."""
 
 
 def surrogate_gradient(log_prob: torch.Tensor, batch: Minibatch, clip: float) -> torch.Tensor:
@@ -52,7 +65,7 @@ def surrogate_gradient(log_prob: torch.Tensor, batch: Minibatch, clip: float) ->
     inside = (ratio >= 1 - clip) & (ratio <= 1 + clip)
     plain = batch.advantages * ratio
     clipped = batch.advantages * ratio.clamp(1 - clip, 1 + clip)
-    # Outside the clip range the gradient flows only where the plain term is the lower one.
+    # Outside the clip range there is a gradient only if the plain term is the lower one.
     active = (inside | (plain < clipped)).to(ratio.dtype)
     return active.mul_(-1 / ratio.shape[-1]).mul_(batch.advantages).mul_(ratio)
 
@@ -68,7 +81,7 @@ class Gaussian:
         self, generators: Sequence[torch.Generator], outputs: torch.Tensor, actions: torch.Tensor
     ) -> Sampler:
         for rows, generator in zip(actions.unbind(1), generators, strict=True):
-            for row in rows.unbind(0):  # each by itself, as numbers drawn together are others
+            for row in rows.unbind(0):  # one by one: numbers that are drawn together are different ones
                 row.normal_(generator=generator)
         actions.mul_(self._scale().cpu())
         chosen, means = actions.numpy(), outputs.numpy()
@@ -108,7 +121,7 @@ class Gaussian:
 
 
 class Categorical:
-    """Choices; the outputs are their logits."""
+    """Discrete actions; the outputs are their logits."""
 
     def __init__(self, spec: PPOSpec) -> None:
         self.spec = spec
@@ -119,7 +132,7 @@ class Categorical:
         # As torch.multinomial draws one of each row: the largest probability over exponential noise.
         noise = torch.empty_like(outputs)
         for rows, generator in zip(noise.unbind(1), generators, strict=True):
-            for row in rows.unbind(0):  # each by itself, as numbers drawn together are others
+            for row in rows.unbind(0):  # one by one: numbers that are drawn together are different ones
                 row.exponential_(generator=generator)
         numbers, chosen, logits = noise.numpy(), actions.numpy(), outputs.unbind(0)
 
@@ -150,5 +163,6 @@ def _normalised(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _sum_rows(values: torch.Tensor) -> torch.Tensor:
-    """``(S, B, A)`` to ``(S, A)``, each seed's sum by itself: how torch adds depends on the shape."""
+    """``(S, B, A)`` to ``(S, A)``, one seed after the other: the order in which torch adds depends on the
+    shape."""
     return torch.stack([rows.sum(0) for rows in values.unbind(0)])

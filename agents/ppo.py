@@ -22,6 +22,7 @@ from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.normalize import Normalizer
 from plasticity_bench.agents.policies import Categorical, Gaussian, Minibatch, Policy
+from plasticity_bench.agents.returns import generalised_advantages, mean_returns
 from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
@@ -30,14 +31,27 @@ from plasticity_bench.tasks.base import ControlStream
 
 #: Observations of a task's last rollout on which diagnostics are measured.
 PROBE_OBSERVATIONS = 1000
-#: Diagnostics that are recorded of the critic too.
+#: Diagnostics that are recorded for the critic too.
 OF_CRITIC = ("dormant_fraction", "dead_fraction", "effective_rank", "stable_rank")
 
 
 class PPOLearner:
-    """Trains seeds of one cell, rollout by rollout. ``rows[s]`` holds the finished tasks of seed s, and
-    ``rollouts[s]`` for each rollout its task, the steps done, and the episodes that ended in it: their
-    number, mean return and mean length."""
+    """Trains agents with PPO, one per seed, rollout by rollout.
+
+    ``rows[s]`` holds a row of results for every finished task of seed s. ``rollouts[s]`` holds for every
+    rollout: its task, the environment steps done, and number, mean return and mean length of the episodes
+    that ended in it.
+
+    Args:
+        stream: What they train on, with the settings of PPO.
+        method: The plasticity method, not set up yet; actor and critic get a copy each.
+        seeds: Trained together as one stack; results of a seed do not depend on the others.
+        optimizer: Replaces the stream's.
+        device: Where the networks train. The environments run on the CPU.
+
+    Raises:
+        InputError: The method cannot train an agent, or the batch does not divide a rollout.
+    """
 
     def __init__(
         self,
@@ -77,7 +91,7 @@ class PPOLearner:
 
     @property
     def finished(self) -> bool:
-        """All tasks are done."""
+        """Whether all tasks are done."""
         return self.task >= self.stream.tasks
 
     @property
@@ -87,7 +101,7 @@ class PPOLearner:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """One rollout and the update after it; at the task's end also its row and the boundary hook."""
+        """One rollout and the update after it; at the end of a task also its row and ``on_task_end``."""
         last = self.rollout + 1 == self.stream.rollouts
         self._collect()
         norms = self._learn(last and diagnostics.is_measured(self.task, self.stream.tasks))
@@ -97,7 +111,7 @@ class PPOLearner:
         self.broken = self._broken()
 
     def policy_state(self, index: int) -> dict[str, Any]:
-        """The policy of a seed: the actor's weights, biases and extras, and how it scales what it sees."""
+        """The policy of a seed: the actor's parameters and extras, and the normalisation of observations."""
         weights = [p.detach()[index].cpu().clone() for p in trainable(self.actor.layers)]
         extras = self.actor.network.extras(slice(index, index + 1))
         return {"weights": weights, **extras, **self.normalizer.of_seed(index)}
@@ -122,7 +136,8 @@ class PPOLearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken, in a learner that has not begun."""
+        """Restores what ``state_dict`` returned, in a learner that has not begun; it continues bit for
+        bit."""
         for part, saved in zip(self.parts, state["trained"], strict=True):
             part.load_state_dict(saved)
         self.rng.load_state_dict(state["rng"])
@@ -142,7 +157,7 @@ class PPOLearner:
         self.outputs = torch.zeros(time, *shape, outputs)
         self.values = torch.zeros(time, *shape)
         self.rewards = np.zeros((time, *shape), np.float32)
-        self.starts = np.ones((time + 1, *shape), np.float32)  # 1 where an episode begins
+        self.starts = np.ones((time + 1, *shape), np.float32)  # 1 if an episode begins
         self.returns, self.lengths = np.zeros(shape), np.zeros(shape, np.int64)  # of the running episodes
         self.losses = np.zeros(len(self.seeds))  # mean squared error of the values, summed over the task
         self.broken = self._broken()
@@ -167,7 +182,7 @@ class PPOLearner:
             seen[t] = self.seen
             for act in acting:
                 act(t)
-            if broken is not None:  # weights that are not numbers: acts at random, its rows say nan
+            if broken is not None:  # weights that are nan: it acts at random, and its rows say nan
                 self.outputs[t, broken] = 0
             draw(t)
             action = chosen[t] if self.stream.discrete else np.maximum(np.minimum(chosen[t], 1), -1)
@@ -186,9 +201,9 @@ class PPOLearner:
                     self.rewards[t] += self.spec.gamma * self._value(normalizer.scaled(step.final)) * cut
         x = self.observations.to(self.device)
         values = x.new_empty(*self.values.shape, 1)
-        for judge in self.critic.gradients.steppers(x, values):
+        for evaluate in self.critic.gradients.steppers(x, values):
             for t in range(self.spec.rollout):
-                judge(t)
+                evaluate(t)
         self.values.copy_(values.squeeze(-1))
         for rollouts, (number, returns, lengths) in zip(self.rollouts, episodes.T.tolist(), strict=True):
             means = [returns / number, lengths / number] if number else [float("nan")] * 2
@@ -203,23 +218,15 @@ class PPOLearner:
         """d(value * mean squared error)/d(outputs), one loss per seed: ``(S, B, 1)``."""
         return (outputs - targets.unsqueeze(-1)).mul_(2 / targets.shape[-1]).mul_(self.spec.value)
 
-    def _advantages(self) -> np.ndarray:
-        """Generalised advantage estimates ``(T, S, E)``, in float32 as stable-baselines3 has them."""
-        values, rewards = self.values.numpy(), self.rewards
-        following = np.concatenate([values[1:], self._value(self.seen)[None]])
-        goes_on = 1.0 - self.starts[1:]
-        advantages = rewards + self.spec.gamma * following * goes_on - values  # so far of one step
-        decay = self.spec.gamma * self.spec.gae_lambda * goes_on
-        for t in reversed(range(self.spec.rollout - 1)):
-            advantages[t] += decay[t] * advantages[t + 1]
-        return advantages
-
     def _learn(self, measured: bool) -> dict[str, torch.Tensor]:
-        """The update after a rollout; the norms of its last gradient step where they are ``measured``."""
-        estimates = self._advantages()
+        """The update after a rollout. Returns the norms of its last gradient step if ``measured``."""
+        values = self.values.numpy()
+        estimates = generalised_advantages(
+            self.rewards, values, self._value(self.seen), self.starts, self.spec
+        )
         for s in range(len(self.seeds)):
             self.losses[s] += np.square(estimates[:, s].copy(), dtype=np.float64).mean()
-        arrays = (self.observations, self.actions, self.outputs, estimates, estimates + self.values.numpy())
+        arrays = (self.observations, self.actions, self.outputs, estimates, estimates + values)
         x, actions, outputs, advantages, targets = (
             # As stable-baselines3 counts examples: (T, S, E, ...) to (S, E * T, ...).
             torch.as_tensor(array).to(self.device).movedim(0, 2).flatten(1, 2)
@@ -267,7 +274,7 @@ class PPOLearner:
         return [parameter for part in self.parts for parameter in trainable(part.layers)]
 
     def _broken(self) -> np.ndarray:
-        """(S,): which seeds have weights that are not numbers."""
+        """Which seeds have weights that are not finite: ``(S,)``."""
         finite = [p.detach().flatten(1).sum(1).isfinite() for p in self._trainable()]
         return ~torch.stack(finite).all(0).cpu().numpy()
 
@@ -277,30 +284,16 @@ class PPOLearner:
         values = {name: value.tolist() for name, value in columns.items()}
         for s, rows in enumerate(self.rows):
             row = {"task": self.task, "online_loss": float(self.losses[s]) / self.stream.rollouts}
-            row |= self._performance(s) | {name: value[s] for name, value in values.items()}
+            row |= mean_returns(self.rollouts[s][-self.stream.rollouts :])
+            if self.broken[s]:
+                row["online_performance"] = row["final_performance"] = float("nan")
+            row |= {name: value[s] for name, value in values.items()}
             rows.append(row)
         for part in self.parts:
             part.end_task()
         self.task, self.rollout = self.task + 1, 0
         if not self.finished:
             self._begin_task()
-
-    def _performance(self, s: int) -> dict[str, float]:
-        """Mean returns of the episodes that ended in the task, and in the last fifth of its rollouts."""
-        table = np.array(self.rollouts[s][-self.stream.rollouts :])
-        late = table[-max(1, self.stream.rollouts // 5) :]
-        row = {"episodes": float(table[:, 2].sum())}
-        for name, part, column in (
-            ("online_performance", table, 3),
-            ("final_performance", late, 3),
-            ("episode_length", table, 4),
-        ):
-            number = part[:, 2]
-            mean = np.nansum(number * part[:, column]) / number.sum() if number.sum() else np.nan
-            row[name] = float(mean)
-        if self.broken[s]:
-            row["online_performance"] = row["final_performance"] = float("nan")
-        return row
 
     def _diagnostics(self) -> dict[str, torch.Tensor]:
         """Units and ranks of the policy (and some of the critic), norms of both together."""

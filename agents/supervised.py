@@ -1,7 +1,7 @@
-"""The stacked-seed learner: S seeds of one method on one stream, trained as one batched network.
+"""The learner for supervised streams: S seeds of one method, trained as one stack of networks.
 
-Nothing inside a task waits for the device: batches are gathered there, metrics add up there, and one small
-tensor is fetched when the task ends.
+Within a task the host never waits for the device: batches are gathered and metrics are summed on the device,
+and one small tensor is copied to the host when the task ends.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream, TaskSource
 
-#: Numbers per seed in the inputs of one piece of work: 4 MB, small beside a cache or a GPU.
+#: Numbers per seed in the inputs of one piece of work: 4 MB, small compared with a GPU's memory.
 PIECE = 2**20
 
 
 class Predictor(Protocol):
-    """What performance is measured on."""
+    """The networks that performance is measured on."""
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """Hidden ones hold ``features`` after ``forward``."""
+        """Hidden layers hold ``features`` after ``forward``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(S, B, *inputs)`` to ``(S, B, outputs)``."""
 
 
 class Training(Protocol):
-    """How a stack of networks is trained, by one method or several: see ``TrainedNetwork``."""
+    """A stack of networks that is trained, by one method or several: see ``TrainedNetwork``."""
 
     network: StackedNetwork
     layers: list[Layer]
@@ -54,13 +54,13 @@ class Training(Protocol):
         """The networks that performance is measured on."""
 
     def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
-        """One update; what was predicted before it."""
+        """One update; returns what was predicted before it."""
 
     def probe(self, x: torch.Tensor, target: Any) -> None:
         """Sets every ``.grad`` of ``layers`` and the features of ``predictor``, for a measurement."""
 
     def end_task(self) -> None:
-        """A task boundary."""
+        """To be called between two tasks."""
 
 
 class StackLearner:
@@ -95,12 +95,12 @@ class StackLearner:
         #: Sums over the task so far, per seed: performance, loss, target, squared target.
         self.sums = torch.zeros(4, len(self.seeds), dtype=torch.float64, device=self.network.flat.device)
         self.rows: list[list[dict[str, float]]] = [[] for _ in self.seeds]
-        self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # nobody acts
+        self.rollouts: list[list[list[float]]] = [[] for _ in self.seeds]  # no agent
         self.piece = max(1, PIECE // (stream.batch * math.prod(self.network.spec.inputs)))
 
     @property
     def finished(self) -> bool:
-        """All tasks are done."""
+        """Whether all tasks are done."""
         return self.task >= self.stream.tasks
 
     @property
@@ -110,7 +110,7 @@ class StackLearner:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """One piece of a task; at the task's end also its row and the method's boundary hook."""
+        """One piece of a task; at the end of the task also its row and ``on_task_end``."""
         stop = min(self.step + self.piece, self.stream.steps)
         last_piece = stop == self.stream.steps
         measured = last_piece and diagnostics.is_measured(self.task, self.stream.tasks)
@@ -129,14 +129,14 @@ class StackLearner:
             self._end_task(before)
 
     def policy_state(self, index: int) -> dict[str, Any]:
-        """Nobody acts."""
+        """Empty: there is no agent."""
         return {}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing has to be freed."""
 
     def _target(self, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """What the output gradient is taken against: the values, or the classes' probabilities."""
+        """What the outputs are compared with: values, or probabilities of the classes."""
         return y if self.regression else torch.nn.functional.one_hot(y, self.network.spec.outputs).to(dtype)
 
     def _sums(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -267,7 +267,7 @@ class SupervisedLearner(StackLearner):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken."""
+        """Restores what ``state_dict`` returned; training continues bit for bit."""
         with torch.no_grad():
             self.sums.copy_(state["sums"])
         self.trained.load_state_dict(state["trained"][0])

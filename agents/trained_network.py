@@ -1,4 +1,4 @@
-"""One stacked network with its optimizer and its method: how a gradient step goes, whatever the loss."""
+"""One stacked network with its optimizer and its method: how an update is made, for any loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 
 
 class TrainedNetwork:
-    """The method changes ``spec`` and acts at every step. ``init`` draws the weights."""
+    """A stack of networks, its optimizer and its method.
+
+    Args:
+        spec: The stream's architecture; the method may change it.
+        optimizer: The optimizer.
+        method: The method, not set up yet.
+        init: Draws the initial weights; one generator per seed.
+        device: Of the parameters.
+        dtype: Of the parameters.
+        storage: Allocates the parameters.
+        precision: Of matrix products (plasticity_bench/registry/precision.py).
+    """
 
     def __init__(
         self,
@@ -39,7 +50,12 @@ class TrainedNetwork:
         self.hooks = {hook.name for hook in HOOKS if hook.when == "update" and method.uses(hook.name)}
 
     def setup(self, output_gradient: OutputGradient, rng: SeedRng) -> None:
-        """Before the first step: the loss's gradient (see ``GradientStep``) and the method's generator."""
+        """Sets the method up, before the first update.
+
+        Args:
+            output_gradient: Gradient of the loss with respect to the outputs (see ``GradientStep``).
+            rng: The method's random numbers.
+        """
         self.output_gradient, self.network.rng = output_gradient, rng
         with torch.no_grad():
             self.method.setup(self.layers, rng)
@@ -49,7 +65,8 @@ class TrainedNetwork:
         self._prepare_passes()
 
     def _prepare_passes(self) -> None:
-        """How gradients and predictions are computed; again when the network may have got branches."""
+        """Chooses how gradients and predictions are computed; again when the network may have new
+        branches."""
         self.gradients = self.network.train_step(self.output_gradient)
         self.gradients.keep_features = self.method.needs_features
         if "feature_penalty" in self.hooks:
@@ -58,8 +75,16 @@ class TrainedNetwork:
         self._predict = self.predictor.train_step(self.output_gradient).outputs if apart else None
 
     def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
-        """One update on a batch. Returns what was predicted before it: the training pass's outputs where
-        they are the prediction, else those of ``predictor``."""
+        """One update on a batch.
+
+        Args:
+            x: Inputs ``(S, B, ...)``.
+            target: What ``output_gradient`` takes.
+
+        Returns:
+            What was predicted before the update, ``(S, B, outputs)``: the outputs of the training pass if
+            they are the prediction, else those of ``predictor``.
+        """
         predicted = None if self._predict is None else self._predict(x)
         outputs = self.gradients(x, target)
         self.add_penalty()
@@ -67,8 +92,8 @@ class TrainedNetwork:
         return outputs if predicted is None else predicted
 
     def probe(self, x: torch.Tensor, target: Any) -> None:
-        """For a measurement: the loss's gradients of the network as it predicts, and the features of
-        ``predictor``, which one pass gives where both are one."""
+        """Computes what a measurement needs: the loss's gradients of the network as it predicts, and the
+        features of ``predictor``; one pass gives both if it is the trained network."""
         kept, one = self.gradients.keep_features, self.predictor is self.network
         self.gradients.keep_features = kept or one
         self.gradients(x, target, training=False)
@@ -82,7 +107,7 @@ class TrainedNetwork:
             add_penalty(self.method, self.layers)
 
     def update(self) -> None:
-        """Moves the weights: the optimizer's step between the method's hooks."""
+        """Moves the weights: ``before_update``, the optimizer's step, ``after_update``."""
         if "before_update" in self.hooks:
             self.method.before_update(self.layers, self.optimizer)
         self.optimizer.step()
@@ -90,7 +115,7 @@ class TrainedNetwork:
             self.method.after_update(self.layers, self.optimizer)
 
     def end_task(self) -> None:
-        """Tells the method of a task boundary, where it is one that is told."""
+        """Calls the method's ``on_task_end`` if it uses task boundaries."""
         if self.method.info.task_boundaries:
             self.method.on_task_end(self.layers, self.optimizer)
             self._prepare_passes()
@@ -109,7 +134,7 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit where ``state_dict`` was taken."""
+        """Restores what ``state_dict`` returned; training continues bit for bit."""
         self.network.flat.copy_(state["weights"])
         self.network.load_extras(state)
         if self.network.spec.dropout and self.network.rng is not None:
