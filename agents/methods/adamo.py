@@ -1,4 +1,5 @@
-"""AdamO: a step toward orthogonal weights beside the optimizer's own, which sees the task alone."""
+"""AdamO: a step toward orthogonal weights in addition to the optimizer's own, which follows the task's
+loss alone."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class AdamO(Method):
     """W <- W + (the optimizer's step) - lr * strength * 4 W (W^T W - I), as AdamW decouples decay.
 
-    That is the gradient of ||W^T W - I||_F^2, and of ||W W^T - I||_F^2 where W is wide (4 (W W^T - I) W),
+    That is the gradient of ||W^T W - I||_F^2, and of ||W W^T - I||_F^2 if W is wide (4 (W W^T - I) W),
     at the weights before the step; every layer takes it, the output layer too. Rule, step size (the
     optimizer's) and the sum over all layers were read in a third party's documentation of it
     (junaidaliop.github.io/zij/math/adamo) and strength 1e-3 in notes of another; the paper's experiments

@@ -220,7 +220,7 @@ class DeepFourier(Method):
 
 
 def unnormalised(spec: NetworkSpec, norm: str) -> NetworkSpec:
-    """Raises InputError where another normalisation was chosen already (``layer-norm+batch-norm``)."""
+    """Raises InputError if another normalisation was chosen already (``layer-norm+batch-norm``)."""
     from plasticity_bench.errors import InputError
 
     if spec.norm not in ("", norm):
@@ -229,7 +229,7 @@ def unnormalised(spec: NetworkSpec, norm: str) -> NetworkSpec:
 
 
 def _doubled(spec: NetworkSpec, activation: str) -> NetworkSpec:
-    """Raises InputError where the activation was replaced already (``crelu+deep-fourier``)."""
+    """Raises InputError if the activation was replaced already (``crelu+deep-fourier``)."""
     from plasticity_bench.errors import InputError
     from plasticity_bench.specs import WIDENING
 

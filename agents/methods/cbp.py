@@ -37,13 +37,14 @@ class ContinualBackprop(Method):
     Eq. 1 of the paper has sum|w_out| * |h| alone). A unit may be replaced when its age exceeds ``maturity``.
     ``rate`` times the number of such units adds up, and whenever a whole unit is owed the one of lowest
     utility goes: fresh incoming weights, bias 0, the next biases take over w_out * m, w_out = 0, utility,
-    mean and age 0. How many are replaced when depends on ``rate`` alone, so the device is never asked.
+    mean and age 0. How many are replaced when depends on ``rate`` alone, so the host never waits for the
+    device.
 
-    Beside lop/algos/gnt.py this gives the same weights but for this: that code empties m before it is handed
-    on, so nothing is; where units of adjacent layers go at once, the weight between them is 0 here and fresh
-    there. Adam's moments are cleared; the authors' AdamGnT also counts a unit's steps anew, here the count is
-    shared. Channels are scored after pooling, as theirs, by their means over positions and with m handed on
-    to the next biases, which their convolutions leave out.
+    The weights are those of lop/algos/gnt.py, with these differences: that code empties m before it is handed
+    on, so nothing is handed on; if units of adjacent layers go at once, the weight between them is 0 here and
+    fresh there. Adam's moments are cleared; the authors' AdamGnT also counts a unit's steps anew, here the
+    count is shared. Channels are scored after pooling, as theirs, by their means over positions and with m
+    handed on to the next biases, which their convolutions leave out.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

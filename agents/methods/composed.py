@@ -1,8 +1,8 @@
-"""Several methods at once, written with + between their names: ``layer-norm+l2:strength=1e-2``.
+"""Several methods as one, written with + between their names: ``layer-norm+l2:strength=1e-2``.
 
-The parts' hooks run in the order in which they are written, penalties add up, and the network goes through
-each part's ``network`` in turn. All parts draw from the same generators, one after the other: a part that
-draws nothing (``none``, ``layer-norm``) leaves the other's numbers as they are alone.
+The parts' hooks run in the order in which they are written, penalties are added, and each part's ``network``
+is given what the part before made. All parts draw from the same generators, one after the other: a part that
+draws nothing (``none``, ``layer-norm``) does not change the numbers of the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Composed(Method):
-    """The base of what ``composed`` makes."""
+    """Base class of the classes that ``composed`` makes."""
 
     parts: tuple[Method, ...] = ()
 
@@ -92,7 +92,14 @@ def _sum(values: Iterable[Tensor | None]) -> Tensor | None:
 
 @functools.cache
 def composed(*classes: type[Method]) -> type[Composed]:
-    """The class that runs these classes' methods together; its ``info`` follows from theirs."""
+    """The class of a method that runs methods of several classes; its ``info`` is made of theirs.
+
+    Example:
+        >>> from plasticity_bench.agents.methods.architecture import LayerNorm
+        >>> from plasticity_bench.agents.methods.decay import L2
+        >>> composed(LayerNorm, L2).info.name
+        'layer-norm+l2'
+    """
     infos = [cls.info for cls in classes]
     info = MethodInfo(
         name="+".join(info.name for info in infos),
@@ -103,7 +110,7 @@ def composed(*classes: type[Method]) -> type[Composed]:
         search_space={
             f"{info.name}.{key}": values for info in infos for key, values in info.search_space.items()
         },
-        # Versions are only ever raised, so their sum tells every state of the parts from the ones before.
+        # Versions are only ever raised, so their sum changes whenever one of them does.
         version=sum(info.version for info in infos) - len(infos) + 1,
     )
     needs = {name: any(getattr(cls, name) for cls in classes) for name in ("needs_features", "needs_order")}

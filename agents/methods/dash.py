@@ -1,4 +1,4 @@
-"""DASH: at a task boundary, weights shrink unless the new task's gradient wants them."""
+"""DASH: at a task boundary, weights shrink unless they point along the new task's negative gradient."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ class Fire(Method):
     """At a task boundary W <- sqrt(out / in) / (kh * kw) * W (W^T W)^(-1/2), by Newton-Schulz iterations.
 
     As in the authors' code (the README of github.com/isaac7778/FIRE): X = W / ||W||_F, ten times
-    X <- 1.5 X - 0.5 X X^T X (on the transposed matrix where it is wide); a convolution's matrices are those
+    X <- 1.5 X - 0.5 X X^T X (on the transposed matrix if it is wide); a convolution's matrices are those
     of its kernel positions, (out, in) each; the output layer too; biases stay. A matrix of zeros stays
     (theirs becomes nan). What becomes of the optimizer's moments was not seen: here they stay. An agent that
-    is not told boundaries would need a period, as theirs in reinforcement learning.
+    does not know boundaries would need a period, as theirs in reinforcement learning.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -68,7 +68,7 @@ def newton_schulz(matrix: Tensor, iterations: int) -> Tensor:
     """Matrices ``(..., m, n)`` with the same singular vectors and singular values that tend to 1."""
     wide = matrix.shape[-1] > matrix.shape[-2]
     x = (matrix.mT if wide else matrix).contiguous()
-    # The norm of one row of numbers: torch then adds a seed's up alike in any stack.
+    # The norm of one row of numbers: torch then adds a seed's in the same order in any stack.
     x = x / x.flatten(-2).norm(dim=-1).clamp_min(1e-30).unsqueeze(-1).unsqueeze(-1)
     for _ in range(iterations):
         x = 1.5 * x - 0.5 * (x @ (x.mT @ x))

@@ -25,10 +25,10 @@ class HareTortoise(Method):
 
     As in the authors' code (github.com/dojeon-ai/Hare-Tortoise, src/trainers/base.py): decay 0.999 in all
     experiments, a return every 10 epochs, which on CIFAR-10 with their batches of 256 is about 2,000 updates,
-    everything averaged and returned alike, running statistics of batch normalisation too. The optimizer keeps
-    its moments at a return; the paper's text on that was not seen (``clear`` clears them). In their code the
-    two share memory from a return to the next update, so that the tortoise makes that update's whole step;
-    taken for an oversight, not copied.
+    everything is averaged and returned in this way, running statistics of batch normalisation too. The
+    optimizer keeps its moments at a return; the paper's text on that was not seen (``clear`` clears them). In
+    their code the two share memory from a return to the next update, so that the tortoise makes that update's
+    whole step; taken for an oversight, not copied.
 
     The average spans about 1 / (1 - decay) updates: on streams whose tasks are shorter, as permuted-digits'
     112 updates, the default predicts with weights of several tasks at once. In PPO the hare acts, as the data

@@ -68,7 +68,7 @@ class L2EffectiveRank(Method):
 
 
 def differentiable_effective_rank(matrix: Tensor) -> Tensor:
-    """float64 effective ranks ``(...)`` of matrices ``(..., m, n)``, differentiable; 0 where all is zero."""
+    """float64 effective ranks ``(...)`` of matrices ``(..., m, n)``, differentiable; 0 if all is zero."""
     import torch
 
     matrix = matrix.double()

@@ -1,4 +1,4 @@
-"""Shared by redo and regrama: units with a small score start anew every so many updates."""
+"""Shared by redo and regrama: units with a small score are re-initialised periodically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class PeriodicUnitReset(Method):
-    """Every ``period`` updates, the units whose score is at most ``tau`` start anew.
+    """Every ``period`` updates, the units whose score is at most ``tau`` are re-initialised.
 
     A unit's score is its activity over the mean activity of its layer. ``_magnitude`` says what the activity
     of a batch is; it is summed over the last batches before a reset, at least ``examples`` examples. Units

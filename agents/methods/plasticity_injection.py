@@ -24,8 +24,8 @@ class PlasticityInjection(Method):
     The outputs are the same before and after, and so is the number of trained parameters.
 
     h'_1 takes the place of h in the network's layers and so in the optimizer, with moments cleared (its step
-    count, which all parameters share, stays); copies of h and h'_2 stand beside it. The paper's RMSProp kept
-    its state, and clearing all of it did worse there, as a third party reports (timoklein/plasticity-
+    count, which all parameters share, stays); copies of h and h'_2 are frozen branches. The paper's RMSProp
+    kept its state, and clearing all of it did worse there, as a third party reports (timoklein/plasticity-
     injection-torch); what belongs to new weights is cleared here all the same, as the old moments are of
     others. The encoder's are kept. A Gaussian policy's log_std belongs to no head and stays.
 
@@ -33,9 +33,9 @@ class PlasticityInjection(Method):
     convolutions of a DQN and of this benchmark's convolutional networks (from memory: the paper's choice for
     Atari); with ``head`` as large as the network or larger there is no encoder. Frozen heads predict: without
     dropout, with running statistics. Diagnostics of units see the trained layers, so h'_1. The paper injects
-    once, a quarter or half of the way (not verified); a method is not told how many tasks there will be, and
-    5 is half of the shortest streams': on long ones set it. With as many tasks as the stream has, or more,
-    nothing would ever be injected: such a run is refused.
+    once, a quarter or half of the way (not verified); a method does not know how many tasks there will be,
+    and 5 is half of the shortest streams': on long ones set it. With as many tasks as the stream has, or
+    more, nothing would ever be injected: such a run is refused.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

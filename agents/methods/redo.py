@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReDo(PeriodicUnitReset):
-    """Every ``period`` updates the tau-dormant units start anew, as Algorithm 1 of the paper.
+    """Every ``period`` updates the tau-dormant units are re-initialised, as Algorithm 1 of the paper.
 
-    Definition 3.1 (Eq. 1): score = E|h| / mean over the layer of E|h|, dormant where score <= tau. Reset as
+    Definition 3.1 (Eq. 1): score = E|h| / mean over the layer of E|h|, dormant if score <= tau. Reset as
     in the authors' code (google/dopamine, labs/redo): fresh incoming weights, bias 0, outgoing weights 0,
     Adam's moments of the weights cleared (here the bias's too), its step count kept. The expectation is over
-    the last updates' batches, at least ``examples`` examples, where the authors draw a batch from the replay
+    the last updates' batches, at least ``examples`` examples; the authors draw a batch from the replay
     buffer. A channel is one unit, scored by its mean over positions. With tau < 0 no unit is dormant.
     """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReGraMa(PeriodicUnitReset):
-    """Every ``period`` updates the units with G <= tau start anew, as Algorithm 1 of the paper.
+    """Every ``period`` updates the units with G <= tau are re-initialised, as Algorithm 1 of the paper.
 
     G = mean |gradient| / mean over the layer of it (Eq. 2). The text takes the gradient in the activation h,
     per example; the released code, which this follows, takes that of the batch's loss in the unit's incoming

@@ -25,7 +25,7 @@ class SelfNormalizedResets(Method):
     As in the authors' code (src/algorithms/snr.py in ajozefiak/SelfNormalizedResets): age counts the examples
     of consecutive batches on which the unit never fired; when it fires, or is reset, a non-zero age goes into
     the unit's histogram; every ``window`` updates the reset threshold becomes the least age a with
-    P(A >= a) <= eta if that is lower, else twice what it was, at most ``limit`` (where it starts), and the
+    P(A >= a) <= eta if that is lower, else twice what it was, at most ``limit`` (the initial value), and the
     histogram is emptied. A reset gives fresh incoming weights, bias 0, outgoing weights and moments 0.
 
     Not as theirs: their threshold is the least a with P(A <= a) >= 1 - eta, which resets a unit at the very
@@ -105,24 +105,24 @@ class SelfNormalizedResets(Method):
         age, threshold = self.age.whole, self.threshold.whole
 
         def ages(ends: Tensor) -> Tensor:
-            """After each update, where silences end at those under the mask."""
+            """After each update, if silences end at those under the mask."""
             return silence - silence.where(ends, -age).cummax(0).values
 
         before = torch.cat([age.unsqueeze(0), ages(firing)[:-1]])
-        # From the threshold on a silence lasts, whatever the unit does, until the unit is reset.
+        # From the threshold on, a silence lasts until the unit is reset, even if it fires.
         ends = firing & (before.cummax(0).values < threshold)
         self._record(before.movedim(0, -1).contiguous(), ends.movedim(0, -1))
         age.copy_(ages(ends)[-1])
 
     def _record(self, ages: Tensor, ended: Tensor) -> None:
-        """Silences ``(..., units, number)`` that ended where the mask says so, into the histogram."""
+        """Adds silences ``(..., units, number)`` to the histogram if the mask says that they ended."""
         import torch
 
         place = torch.bucketize(ages, self.ages, right=True).sub_(1)
         self.fired.scatter_add_(-1, place, ended.int())
 
     def _quantile(self, fired: Tensor) -> Tensor:
-        """The least age a > 0 with P(A >= a) <= eta; twice the limit where there is none."""
+        """The least age a > 0 with P(A >= a) <= eta; twice the limit if there is none."""
         import torch
 
         seen = fired[..., 1:].flip(-1).cumsum(-1).flip(-1)  # silences of at least ages[1:]

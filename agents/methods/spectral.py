@@ -68,7 +68,7 @@ class Spectral(Method):
             assert layer.weight.grad is not None
             assert layer.bias.grad is not None
             weight = as_matrix(layer, layer.weight)
-            # Row vectors: in this form torch computes a seed's digits alike in any stack.
+            # Row vectors: in this form torch computes a seed's last digits in the same way in any stack.
             right = _unit((self.left[i].unsqueeze(-2) @ weight).squeeze(-2))
             image = (right.unsqueeze(-2) @ weight.mT).squeeze(-2)
             sigma = image.norm(dim=-1, keepdim=True)

@@ -79,7 +79,7 @@ class SelectiveWeightReinit(Method):
                 owed[i] += self.share * utility.shape[-1]
                 count = int(owed[i])
                 owed[i] -= count
-                # A stable sort, so that ties (weights of silent units) fall alike on every device.
+                # A stable sort, so that ties (weights of silent units) are the same on every device.
                 lowest = utility.sort(dim=-1, stable=True).indices[..., :count]
                 mask = torch.zeros_like(utility, dtype=torch.bool).scatter_(-1, lowest, True)
                 mask = mask.view(parameter.shape)

@@ -1,4 +1,4 @@
-"""TRAC: how far the network is from where it started is tuned online."""
+"""TRAC: the distance of the weights from their initial values is tuned online."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Trac(Method):
     sigma_j <- beta_j * sigma_j - h and s_j = scale / erfi(1/sqrt 2) * erfi(sigma_j / (sqrt(2 v_j) + eps)).
     Constants (six discounts, scale = eps = sigma_j at the start = 1e-8) and order of the steps as in the
     authors' code, github.com/ComputationalRobotics/TRAC. That code (trac-optimizer 0.0.2) keeps no
-    theta_base but divides the scale out of theta, which forgets it where the scale is 0 or lost in rounding;
-    here it is kept. Its erfi is off by up to 1%. With both mended the weights are the same. One scale for the
-    whole network; erfi's argument is held within +-10, where it is 1e42.
+    theta_base but divides the scale out of theta, which loses it if the scale is 0 or lost in rounding;
+    here it is kept. Its erfi is off by up to 1%. With both fixed the weights are the same. One scale for the
+    whole network; erfi's argument is limited to +-10, at which it is 1e42.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -51,7 +51,7 @@ class Trac(Method):
     )
     scale: float = 1e-8  # s at the start
     discounts: int = 6  # number of discounts: 0.9, 0.99, ...
-    eps: float = 1e-8  # beside the root of v, and the start of sigma
+    eps: float = 1e-8  # added to the root of v, and the start of sigma
 
     def __post_init__(self) -> None:
         if self.discounts < 1:

@@ -1,8 +1,9 @@
-"""Shared by the methods that reset single units: what a unit is, and how it starts anew.
+"""Shared by the methods that reset single units: what a unit is, and how it is re-initialised.
 
 A unit is a row of a hidden linear layer or a channel of a convolution. Masks are ``(..., units)``. Nothing
-here waits for the device, and fresh weights are drawn for a whole layer, so that what is drawn depends on a
-method's schedule only, never on the data. No torch is imported, so that methods may import this at their top.
+here makes the host wait for the device. Fresh weights are drawn for a whole layer, so that the random numbers
+depend on a method's schedule only, never on the data. torch is not imported, so that methods can import this
+module at their top.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.optim import FlatOptimizer
     from plasticity_bench.agents.rng import SeedRng
 
-#: Most numbers that ``Recent`` keeps: a few updates of a small stack, one of a large network.
+#: Most numbers that ``Recent`` keeps: those of a few updates of a small stack, or of one of a large network.
 ROOM = 2**19
 
 
 def pairs(layers: Sequence[Layer]) -> list[tuple[Layer, Layer]]:
-    """Every hidden layer with the layer that reads it."""
+    """Every hidden layer with the layer that reads it. Raises InputError if a unit has several outputs."""
     found = list(itertools.pairwise(layers))
     for layer, following in found:
         columns = following.weight.shape[layer.bias.dim()]
@@ -35,8 +36,14 @@ def pairs(layers: Sequence[Layer]) -> list[tuple[Layer, Layer]]:
 
 
 class PerUnit(list["Tensor"]):
-    """A zero for every hidden unit: a tensor ``(..., units)`` for each hidden layer, all of them views of
-    ``whole``, ``(..., units of all layers)``."""
+    """A number for every hidden unit, at first 0: a tensor ``(..., units)`` for each hidden layer.
+
+    All of them are views of ``whole``, ``(..., units of all layers)``.
+
+    Args:
+        layers: As ``setup`` is given them.
+        kind: Number type; None: that of the parameters.
+    """
 
     def __init__(self, layers: Sequence[Layer], kind: dtype | None = None) -> None:
         widths = [layer.bias.shape[-1] for layer, _ in pairs(layers)]
@@ -55,10 +62,10 @@ class PerUnit(list["Tensor"]):
 
 
 class Recent:
-    """Tensors of the last updates, for running averages that take in several updates in one go: a call for
-    all of them takes hardly longer than a call for one.
+    """Tensors of the last updates, for running averages that are computed for several updates at once: one
+    call for all of them takes hardly longer than a call for one.
 
-    They are no state: a method takes them in before it gives its state away.
+    They are not part of the state: a method processes them before it returns its state.
     """
 
     def __init__(self) -> None:
@@ -66,14 +73,14 @@ class Recent:
         self.most = 1  # updates that are kept
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether there is room for an update's tensors, and the batch is as large as those that are kept."""
+        """Whether an update's tensors can be kept: there is room, and the batch is as large as the others."""
         if not self.kept:
             self.most = max(1, ROOM // sum(tensor.numel() for tensor in tensors))
             return True
         return len(self.kept) < self.most and tensors[0].shape == self.kept[0][0].shape
 
     def take(self) -> list[Tensor]:
-        """Each of the tensors of an update as ``(updates, ...)``; nothing is kept any more."""
+        """Returns each of an update's tensors as ``(updates, ...)``, and forgets them."""
         import torch
 
         taken = [torch.stack(tensors) for tensors in zip(*self.kept, strict=True)]
@@ -91,10 +98,15 @@ class Recent:
 
 
 def activations(layer: Layer, pooled: bool = False) -> Tensor:
-    """Activations of the last batch, ``(..., examples, units)``; a channel's positions count as examples.
+    """Activations of the last batch, with a channel's positions as examples.
 
-    ``pooled``: as the following layer sees them, that is after the 2x2 max pooling of a convolution; where
-    ``layer.pooled`` they always are.
+    Args:
+        layer: A hidden layer. The method must have ``needs_features``.
+        pooled: True: as the next layer reads them, after the 2x2 max pooling of a convolution. They always
+            are if ``layer.pooled``.
+
+    Returns:
+        ``(..., examples, units)``.
     """
     features = layer.features
     assert features is not None, "the method sets needs_features"
@@ -109,25 +121,42 @@ def activations(layer: Layer, pooled: bool = False) -> Tensor:
 
 
 def batch_size(layer: Layer) -> int:
-    """Examples in the last batch."""
+    """Number of examples in the last batch. The method must have ``needs_features``."""
     assert layer.features is not None, "the method sets needs_features"
     return layer.features.shape[-2 if layer.kind == "linear" else -4]
 
 
 def before_scored(updates: int, period: int, examples: int, batch: int) -> int:
-    """How many updates are left until the batches that hold the last ``examples`` of this period begin."""
+    """How many updates are left before the ones whose batches are scored, for ``Method.repeats``.
+
+    Args:
+        updates: Updates done so far.
+        period: Updates between two resets.
+        examples: Examples that are scored, in the last batches of a period.
+        batch: Examples of a batch.
+
+    Example:
+        >>> before_scored(0, period=100, examples=64, batch=16)
+        96
+    """
     return max(0, period - updates % period - max(1, -(-examples // batch)))
 
 
 def incoming(layer: Layer, tensor: Tensor) -> Tensor:
-    """A tensor of the layer's weights' shape as ``(..., units, inputs)``."""
+    """A tensor of the shape of the layer's weights as ``(..., units, inputs)``."""
     return tensor.flatten(layer.bias.dim())
 
 
 def outgoing(layer: Layer, tensor: Tensor) -> Tensor:
-    """A view of a tensor of the following layer's weights' shape: ``(..., out, units, weights of one unit)``.
+    """The outgoing weights of a layer's units, as a view.
 
-    A channel's weights are its kernel in the next convolution, or its block of columns after flattening.
+    Args:
+        layer: The layer of the units.
+        tensor: Of the shape of the following layer's weights.
+
+    Returns:
+        ``(..., out, units, weights of one unit)``. A channel's weights are its kernel in the next
+        convolution, or its block of columns after flattening.
     """
     return tensor.view(*tensor.shape[: layer.bias.dim()], layer.bias.shape[-1], -1)
 
@@ -144,18 +173,25 @@ def dormancy_scores(activity: Tensor) -> Tensor:
 def reinitialise(
     layers: Sequence[Layer], masks: Sequence[Tensor | None], rng: SeedRng, optimizer: FlatOptimizer
 ) -> None:
-    """The units under the masks start anew; layers without a mask are left alone, without a draw.
+    """Re-initialises units in place.
 
-    Incoming weights from the layer's initial distribution, bias 0 (gain 1, shift 0, running mean 0 and
-    variance 1 where there is normalisation), then outgoing weights 0; the optimizer's moments of all of them
-    are cleared, its step count, which all parameters share, stays.
+    Incoming weights are drawn from the layer's initial distribution, the bias becomes 0 (with a
+    normalisation: gain 1, shift 0, running mean 0, running variance 1), then the outgoing weights become 0.
+    The optimizer's moments of all of them are cleared; its step count, which all parameters share, stays.
+
+    Args:
+        layers: All layers.
+        masks: For each hidden layer the units to reset, ``(..., units)`` bool. None: the layer is left alone,
+            and nothing is drawn for it.
+        rng: The method's random numbers.
+        optimizer: As a hook is given it.
     """
     acting = list(masks)
     for i, (layer, mask) in enumerate(zip(layers, masks, strict=False)):
         if mask is None:
             continue
         fresh, _ = layer.fresh(rng)
-        if mask.device.type == "cpu" and not mask.any():  # other devices would have to be waited for
+        if mask.device.type == "cpu" and not mask.any():  # on other devices the host would have to wait
             acting[i] = None
             continue
         wide = mask.view(*mask.shape, *[1] * (fresh.dim() - mask.dim()))

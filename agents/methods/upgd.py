@@ -25,11 +25,11 @@ class Upgd(Method):
 
     U <- beta * U + (1 - beta) * (-g * theta), G = 1 - sigmoid(U / (1 - beta^t) / max U), and
     theta <- (1 - lr * weight_decay) * theta + factor * G * (step - lr * sigma * xi), xi standard normal,
-    where step is the stream's optimizer's own. With SGD (-lr * g) that is the authors' UPGD, with Adam their
+    and step is that of the stream's optimizer. With SGD (-lr * g) that is the authors' UPGD, with Adam their
     Adam version for PPO (github.com/mohmdelsayed/upgd: core/optim/weight_upgd/first_order.py,
     core/run/rl/adaupgd.py). Defaults are their README's; their experiments on input-permuted MNIST use beta
     0.9999, sigma 0.1, weight decay 0.01. factor is 2 in the README and the Adam version, 1 in the
-    experiments' code; G is 1/2 where the utility is 0, so 2 leaves such weights the optimizer's step size.
+    experiments' code; G is 1/2 if the utility is 0, so 2 leaves such weights the optimizer's step size.
     As in their code U is corrected for its start and max U is not: gates are all but 0 or 1 at first.
     """
 
@@ -54,7 +54,7 @@ class Upgd(Method):
         },
     )
     beta: float = 0.999  # decay of the utility's running mean
-    sigma: float = 1e-3  # standard deviation of the noise beside the gradient
+    sigma: float = 1e-3  # standard deviation of the noise that is added to the gradient
     weight_decay: float = 1e-3  # decoupled, as AdamW's
     factor: float = 2.0  # multiple of the gated step
     protect: bool = True  # false: the gate scales the noise alone, the authors' non-protecting variant

@@ -23,7 +23,7 @@ class WassersteinInit(Method):
     trade places at no cost. Read in a third party's code ("w-regen", strength 1e-3, of
     github.com/wechu/parseval_reg), which sorts every weight tensor and every bias by itself, as here. Whether
     the authors divide by the number of weights could not be seen; with the division 1e-3 is far too weak to
-    act beside Adam on our streams, hence the default.
+    act with Adam on our streams, hence the default.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -51,7 +51,7 @@ class WassersteinInit(Method):
     strength: float = 10.0  # coefficient of the sum of mean squared differences
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
-        #: Sorted initial values of weight and bias of every layer, and which parameter is where now.
+        #: Sorted initial values of weight and bias of every layer, and the current order of the values.
         self.initial, self.order = [], []
         for layer in layers:
             for values in (layer.weight.flatten(-2 if layer.kind == "linear" else -4), layer.bias):

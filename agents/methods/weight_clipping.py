@@ -22,7 +22,7 @@ class WeightClipping(Method):
 
     In PyTorch's default initialisation that range is 1 / sqrt(fan_in) for weights and biases, and this is
     the authors' code (github.com/mohmdelsayed/weight-clipping, core/optim/weight_clipping.py), which has no
-    other; all layers are clipped. Where a stream starts from another uniform range, that range counts, for
+    other; all layers are clipped. If a stream starts from another uniform range, that range counts, for
     biases too: kappa of at least 1 leaves initial weights alone. Orthogonal weights count as 1/sqrt(fan_in).
     Their code's default is kappa 1; the runs they plot used 1 and 2 on input-permuted MNIST, with Adam 3 and
     4 on label-permuted EMNIST. Gain and shift of a normalisation are left alone (not in the source).
