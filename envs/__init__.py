@@ -1,8 +1,15 @@
-"""Environments whose physics can change between tasks, registered with Gymnasium as this is imported.
+"""Environments whose physics can change between tasks. Importing this module registers them with Gymnasium.
 
-Gymnasium 1.0 gave up finding installed environments by itself. So ``import plasticity_bench.envs`` first, or
-name the module: ``gymnasium.make("plasticity_bench.envs:plasticity_bench/Ant-v0")``. PyBullet is not imported
-before an environment is made.
+Gymnasium 1.0 does not find installed environments by itself: ``import plasticity_bench.envs`` first, or name
+the module in ``gymnasium.make``. PyBullet is imported when an environment is made.
+
+Example:
+    >>> import gymnasium
+    >>> env = gymnasium.make("plasticity_bench.envs:plasticity_bench/Ant-v0")
+    >>> observation, info = env.reset(seed=0, options={"friction": 0.1})
+    >>> observation.shape, env.action_space.shape
+    ((28,), (8,))
+    >>> env.close()
 """
 
 from __future__ import annotations
@@ -12,7 +19,8 @@ from gymnasium.envs.registration import register, registry
 if __name__ == "envs":
     raise ImportError("import plasticity_bench.envs: the folder envs/ is installed under that name")
 
-MAX_EPISODE_STEPS = 1000  # steps, as the published environments have
+#: Steps after which an episode is cut, as in the published environments.
+MAX_EPISODE_STEPS = 1000
 CLASSES = {
     "Ant-v0": "locomotion:Ant",
     "HalfCheetah-v0": "locomotion:HalfCheetah",

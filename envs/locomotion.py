@@ -3,10 +3,12 @@
 Observations, rewards and ends of episodes are those of pybullet_envs_gymnasium 0.6.0, computed in the same
 order with the same precision (``benchmarks/environments_exact.py``). Three oddities of the original are kept:
 
-- the progress is that of the mean of all parts, and the ground at the origin counts as a part (but not yet in
-  an environment's very first observation, so that its first reward is off by metres);
-- the contacts in an observation are those of the step before, and HalfCheetah is judged by them;
-- the height in an observation is rounded and clipped before a fall is judged by it.
+- progress is that of the mean position of all parts, and the ground at the origin counts as a part (except in
+an
+  environment's very first observation, so that its first reward is wrong by metres);
+- the contacts in an observation are those of the step before, and they decide whether a HalfCheetah is
+healthy;
+- the height in an observation is rounded and clipped before it decides whether a robot has fallen.
 """
 
 from __future__ import annotations
@@ -30,23 +32,35 @@ from plasticity_bench.envs.world import DT, Torso, World
 from plasticity_bench.errors import InputError
 
 TARGET_DISTANCE = 1e3  # metres
-#: Half way from float32(0.99) to its neighbour: what lies beyond is more than 0.99 when rounded to float32.
+#: Half way from float32(0.99) to its neighbour: larger numbers are more than 0.99 when rounded to float32.
 AT_LIMIT = 0.9900000393390656
-BODY = 8  # observations before those of the joints
+BODY = 8  # number of observations before those of the joints
 OBSERVATION_LIMIT = 5  # largest observation
-#: Rewards per mean |action * scaled speed|, mean action^2, and joint at its limit.
+#: Rewards: per mean |action * scaled speed|, per mean action^2, and per joint at its limit.
 ELECTRICITY, STALL, JOINT_AT_LIMIT = -2.0, -0.1, -0.1
 
 
 class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A robot that is rewarded for walking toward a target 1 km away.
+    """Base class of the robots, which are rewarded for walking toward a target 1 km away.
 
-    Observations (float32, clipped to +-5): height above the start, sine and cosine of the angle to the
-    target, 0.3 * velocity (3) turned by the robot's yaw, roll, pitch; for each joint its position, scaled to
-    +-1 between its limits, and 0.1 * velocity; for each foot 1 if it touches the ground. Actions are torques
-    in +-1.
+    Observations, float32, clipped to +-5, in this order: height above the start (m); sine and cosine of the
+    angle to the target; 0.3 * velocity in the robot's direction, to its left and upward (m/s); roll and pitch
+    (radians); for each joint its angle, scaled to +-1 between its limits, and 0.1 * angular velocity (rad/s);
+    for each foot 1 if it touches the ground, else 0.
 
-    There is no limit on the length of an episode here: ``gymnasium.make`` adds one of 1,000 steps.
+    Actions, float32 in +-1: the torque at each joint, relative to its strength.
+
+    Reward of a step: progress toward the target (m/s), +1 while the robot is healthy and -1 otherwise, minus
+    costs of electricity, stalled motors and joints at their limits.
+
+    An episode has no limit here: ``gymnasium.make`` adds one of ``MAX_EPISODE_STEPS``. A step is 0.0165 s.
+
+    Args:
+        render_mode: None or "rgb_array".
+        width: Of a picture, in pixels.
+        height: Of a picture, in pixels.
+
+    Raises InputError if ``render_mode`` is another one.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium declares it without ClassVar
@@ -75,7 +89,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         self._potential = 0.0  # distance to the target, negative, in steps at 1 m/s
         self._length = length_function()
         self._shape = self.action_space.shape
-        self._speeds = slice(BODY + 1, BODY + 2 * actions, 2)  # where an observation holds them
+        self._speeds = slice(BODY + 1, BODY + 2 * actions, 2)  # joint velocities in an observation
 
     @property
     def elapsed_steps(self) -> int:
@@ -85,7 +99,19 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """``options`` change task variables (see ``Variables``), which stay until they are changed again."""
+        """Begins an episode.
+
+        Args:
+            seed: Of the joints' starting angles; None: the environment's generator goes on.
+            options: Task variables by name (see ``Variables``). They stay until they are changed again.
+
+        Returns:
+            The first observation, and an empty dict.
+
+        Raises:
+            InputError: An option is not known or out of range.
+            ClosedEnvironmentError: The environment is closed.
+        """
         if self._closed:
             raise ClosedEnvironmentError(f"reset of a closed {self.robot.name}: make a new environment")
         self.variables = self.variables.changed(options)
@@ -130,7 +156,19 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         return array("f", values), pitch, at_limit
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """An action beyond +-1 acts as +-1 but costs what it says."""
+        """Takes a step.
+
+        Args:
+            action: One number for each joint. A number beyond +-1 acts as +-1, but its costs are its own.
+
+        Returns:
+            Observation, reward, whether the episode has ended, False (never cut), and an empty dict.
+
+        Raises:
+            ValueError: The action has another shape or is not finite.
+            ResetNeeded: There was no reset yet.
+            ClosedEnvironmentError: The environment is closed.
+        """
         world = self._world
         if world is None:
             raise self._not_ready("step")
@@ -152,7 +190,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         values, pitch, at_limit = self._observe(world, world.torso())
         rounded = values.tolist()
         power, heat = mean_costs(wanted, rounded[self._speeds], precision)
-        observation = np.frombuffer(values, np.float32)  # the memory of values, which nobody else keeps
+        observation = np.frombuffer(values, np.float32)  # the memory of values, which nothing else refers to
         finite = True
         if (
             max(rounded) > OBSERVATION_LIMIT
@@ -186,7 +224,8 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         return ResetNeeded(f"{what} before the first reset(): call reset() first")
 
     def render(self) -> np.ndarray | None:
-        """(height, width, 3) uint8: the robot from 3 m away, drawn on the CPU; None without a render mode."""
+        """A picture of the robot from 3 m away, drawn on the CPU: ``(height, width, 3)`` uint8; None if
+        ``render_mode`` is None."""
         if self._world is None:
             raise self._not_ready("render")
         if self.render_mode is None:
@@ -194,7 +233,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._world.picture(*self.picture_size)
 
     def close(self) -> None:
-        """Ends the simulation; more calls do nothing."""
+        """Ends the simulation. Further calls do nothing."""
         self._closed = True
         if self._world is not None:
             self._world.close()
@@ -203,7 +242,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
     def state_dict(self) -> dict[str, Any]:
         """All that the future depends on: a few numbers, and the torques of the current episode.
 
-        An episode does not depend on those before it, so that ``load_state_dict`` can replay it.
+        An episode does not depend on earlier ones, so that ``load_state_dict`` can replay it.
         """
         return {
             "robot": self.robot.name,
@@ -215,7 +254,13 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues bit for bit where ``state`` was taken; takes as long as the physics of its steps."""
+        """Restores what ``state_dict`` returned, to continue bit for bit.
+
+        It replays the episode's physics, which takes as long as its steps did.
+
+        Raises:
+            InputError: The state is of another robot.
+        """
         if self._closed:
             raise self._not_ready("load_state_dict")
         if state["robot"] != self.robot.name:
@@ -231,7 +276,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
         if self.episode >= 0:
             self._world = world = World(self.robot)
             if self.episode > 0:
-                # The first reset of a world differs from the later ones; it leaves nothing behind.
+                # The first reset of a world differs from later ones, but has no effect on them.
                 world.reset([0.0] * len(world.joints), Variables())
             self.np_random.bit_generator.state = self._before
             self._start()
@@ -249,7 +294,7 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
 
 
 class Ant(Locomotion):
-    """Four legs, eight joints; the episode ends when the torso scrapes the ground."""
+    """Four legs, eight joints; the episode ends when the torso touches the ground."""
 
     robot = ANT
     sizes = 28, 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-#: (torso height in m, pitch in rad, ground contact of each foot *one step ago*) -> still walking
+#: (torso height in m, pitch in rad, ground contact of each foot *one step ago*) -> healthy
 Healthy = Callable[[float, float, Sequence[float]], bool]
 
 
@@ -28,15 +28,15 @@ def _on_its_feet(z: float, pitch: float, contacts: Sequence[float]) -> bool:
 
 @dataclass(frozen=True)
 class Robot:
-    """What distinguishes one robot from another."""
+    """What distinguishes one robot from another: names in its model, strengths, and when it is healthy."""
 
     name: str
     model: str  # file in pybullet_data/mjcf
     power: float  # torque of an action of 1, in units of a joint's coefficient
     feet: tuple[str, ...]  # links whose contact with the ground is observed
-    healthy: Healthy  # +1 reward where true, -1 where not
+    healthy: Healthy  # reward +1 if it is, else -1
     terminates: bool = True  # an unhealthy robot ends the episode
-    coefficients: Mapping[str, float] = field(default_factory=dict)  # of joints that have not 100 (N m)
+    coefficients: Mapping[str, float] = field(default_factory=dict)  # N m, of joints that do not have 100
     torso: str = "torso"
 
 

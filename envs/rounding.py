@@ -18,7 +18,8 @@ Vector = tuple[float, float, float]
 
 
 def pairwise_sum(values: Sequence[float]) -> float:
-    """As numpy adds up to 128 numbers: in eight columns, those as a tree, then the rest one by one."""
+    """A sum in the order in which numpy adds up to 128 numbers: eight columns, these as a tree, then the
+    rest."""
     whole = len(values) // 8 * 8
     total = 0.0
     if whole:
@@ -57,7 +58,8 @@ def mean_costs(action: list[float], speeds: list[float], precision: str) -> tupl
 def heading(dx: float, dy: float, yaw: float, velocity: Vector) -> tuple[float, float, float, float]:
     """Sine and cosine of the angle from ``yaw`` to (dx, dy), and 0.3 * velocity (x, y) turned by -``yaw``.
 
-    To be rounded to float32: where the last bits of numpy's functions could matter, numpy computes them.
+    The results are rounded to float32 later. If numpy's last bits could change the rounded result, numpy
+    computes it.
     """
     target = math.atan2(dy, dx)
     angle = target - yaw
@@ -86,8 +88,8 @@ def length_function() -> Callable[[float, float], float]:
     additions. A library that does differs on every fourth vector or so.
     """
     xs = np.random.default_rng(0).uniform(-1000, 1000, (500, 2))
-    alike = all(_length(x, y) == _numpy_length(x, y) for x, y in xs.tolist())
-    return _length if alike else _numpy_length
+    identical = all(_length(x, y) == _numpy_length(x, y) for x, y in xs.tolist())
+    return _length if identical else _numpy_length
 
 
 def _length(x: float, y: float) -> float:

@@ -83,7 +83,7 @@ class SlipperyAnt(Ant):
             The observation, and ``{"friction": ..., "task": ...}``.
 
         Raises:
-            InputError: An option is not known or out of range, or friction is given where it is drawn.
+            InputError: An option is not known or out of range, or friction is given although it is drawn.
         """
         given = bool(options) and "friction" in options  # type: ignore[operator]
         if self.change_every is not None and given:

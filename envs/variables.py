@@ -12,15 +12,29 @@ from plasticity_bench.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Variables:
-    """The defaults are those of the published environments."""
+    """The task variables of an environment; the defaults are those of the published environments.
 
-    #: Lateral friction of the ground. Bullet multiplies it with the link's own (Ant 1.5, massless links of
-    #: every robot 0.5) and caps the product at 10.
+    Args:
+        friction: Lateral friction of the ground. Bullet multiplies it with the link's own (Ant 1.5, massless
+            links of every robot 0.5) and limits the product to 10.
+        joint_damping: Of the joints that have motors, in N m s / rad.
+        gravity: Downward, in m / s^2.
+        direction: Of the target 1 km away, in radians, counterclockwise from the robot's initial direction.
+        motor_strength: Factor of every torque.
+
+    Raises:
+        InputError: A value is not a finite number, or is negative (``direction`` may be).
+
+    Example:
+        >>> Variables().changed({"friction": 0.1}).friction
+        0.1
+    """
+
     friction: float = 0.8
-    joint_damping: float = 0.0  # of the joints that have motors, N m s / rad
-    gravity: float = 9.8  # downward, m / s^2
-    direction: float = 0.0  # of the target 1 km away, radians counterclockwise from where the robot looks
-    motor_strength: float = 1.0  # multiplies every torque
+    joint_damping: float = 0.0
+    gravity: float = 9.8
+    direction: float = 0.0
+    motor_strength: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -32,7 +46,14 @@ class Variables:
                 raise InputError(f"{name}={value!r} in the reset options is negative: give 0 or more")
 
     def changed(self, options: Mapping[str, Any] | None) -> Variables:
-        """These variables with what a reset's options name in place of their own."""
+        """A copy in which some variables have other values.
+
+        Args:
+            options: Variable -> value, as ``reset`` is given them.
+
+        Raises:
+            InputError: An option is not known or out of range.
+        """
         if not options:
             return self
         known = [field.name for field in fields(self)]

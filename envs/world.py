@@ -28,8 +28,8 @@ Torso = tuple[float, float, Vector, Quaternion, Vector]
 class World:
     """The physics server of one environment.
 
-    A call into PyBullet costs 1 to 2 microseconds whatever it asks for. So each kind of question is asked
-    once per step for all joints or links, with positional arguments: keywords cost another 0.3.
+    A call of PyBullet takes at least 1 to 2 microseconds. So each quantity is read once per step, for all
+    joints or links together, and with positional arguments: keywords take another 0.3 microseconds.
     """
 
     def __init__(self, robot: Robot) -> None:
@@ -59,7 +59,7 @@ class World:
         self._read_structure(robot)
 
     def _read_structure(self, robot: Robot) -> None:
-        """Finds joints and links by name, and lets PyBullet's default motors go."""
+        """Finds joints and links by name, and switches PyBullet's default motors off."""
         client, body = self.client, self.body
         links: dict[str, int] = {}
         self.joints: list[int] = []  # the joints with motors, in the order of actions and observations
@@ -102,7 +102,7 @@ class World:
             self._saved = pybullet.saveState(client)
 
     def _set(self, new: Variables) -> None:
-        """Changes what differs, so that default values leave no trace."""
+        """Changes what differs, so that default values have no effect at all."""
         old, client = self.variables, self.client
         if new.gravity != old.gravity:
             pybullet.setGravity(0, 0, -new.gravity, client)
@@ -131,7 +131,7 @@ class World:
         return pybullet.getJointStates(self.body, self.joints, self.client)
 
     def torso(self, with_ground: bool = True) -> Torso:
-        """Where the robot is; the ground is one of the parts."""
+        """Position of the robot; the ground counts as one of its parts."""
         body, client = self.body, self.client
         if self._torso_is_base:
             links = pybullet.getLinkStates(body, self._links, 0, 0, client)
@@ -171,5 +171,5 @@ class World:
         return np.array(pixels, np.uint8).reshape(height, width, 4)[:, :, :3].copy()
 
     def close(self) -> None:
-        """Gives the client back; PyBullet hands its number to the next world."""
+        """Disconnects; PyBullet gives the number of this client to the next world."""
         pybullet.disconnect(self.client)
