@@ -56,11 +56,9 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
     An episode has no limit here: ``gymnasium.make`` adds one of ``MAX_EPISODE_STEPS``. A step is 0.0165 s.
 
     Args:
-        render_mode: None or "rgb_array".
+        render_mode: None or "rgb_array"; raises InputError for another one.
         width: Of a picture, in pixels.
         height: Of a picture, in pixels.
-
-    Raises InputError if ``render_mode`` is another one.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # Gymnasium declares it without ClassVar

@@ -1,4 +1,4 @@
-"""What a stream fixes about the learner: network and optimizer. Plain values, no torch."""
+"""What a stream fixes about the learner: network, optimizer and PPO. Plain values; torch is not imported."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 
-#: Activations that make several numbers of one unit's, and how many.
+#: Activations with several outputs per unit, and how many.
 WIDENING = {"crelu": 2, "fourier": 2}
 
-#: Fields of specs that are younger than the first records: recorded only where they are set.
+#: Fields of specs that are newer than the first records: they are recorded only if they are set.
 YOUNGER = ("norm", "log_std", "fused", "dropout", "injected")
 
 
 def _recorded(spec: Any) -> dict[str, Any]:
-    """As config.json holds it: a field that came later is left out at its default, so that what existed
+    """As config.json holds it. A newer field is left out at its default, so that a configuration that existed
     before is recorded as it was then."""
     defaults = {f.name: f.default for f in fields(spec)}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
@@ -33,7 +33,7 @@ class NetworkSpec:
     hidden: tuple[int, ...]  # widths of the hidden linear layers
     channels: tuple[int, ...] = ()  # output channels of the convolutions, before the linear layers
     kernel: int = 5  # side of every convolution kernel, no padding
-    activation: str = "relu"  # after every layer but the last; a name in agents.networks.ACTIVATIONS
+    activation: str = "relu"  # after every layer but the last; a name in agents.forward.ACTIVATIONS
     # "torch": U(+-1/sqrt(fan_in)). With zero biases, "kaiming": U(+-sqrt(6/fan_in)) and "lecun":
     # U(+-sqrt(3/fan_in)).
     init: str = "torch"
@@ -42,18 +42,18 @@ class NetworkSpec:
     norm: str = ""
     log_std: bool = False  # a Gaussian policy: besides its mean, every output has a log standard deviation
     dropout: float = 0.0  # probability that training drops a hidden unit (a channel), for one example
-    injected: int = 0  # this many last layers may get frozen branches beside them (plasticity injection)
+    injected: int = 0  # number of last layers that may get frozen branches (plasticity injection)
 
     @property
     def two_modes(self) -> bool:
-        """Whether the network computes otherwise in training than when it predicts."""
+        """Whether the network computes differently in training and in prediction."""
         return self.norm == "batch" or self.dropout > 0
 
     recorded = _recorded
 
     @classmethod
     def of_record(cls, recorded: Mapping[str, Any]) -> NetworkSpec:
-        """What ``recorded`` made; entries that are no fields are passed over."""
+        """The spec that was recorded; entries that are not fields are ignored."""
         values: dict[str, Any] = {}
         for name in {f.name for f in fields(cls)} & recorded.keys():
             value = recorded[name]
@@ -62,8 +62,8 @@ class NetworkSpec:
 
 
 def check_acting(spec: NetworkSpec, method: str) -> None:
-    """Raises InputError where PPO cannot train the network: the probability ratio compares the policy that
-    acted with the one in training, which must compute alike."""
+    """Raises InputError if PPO cannot train the network: the probability ratio compares the policy that acted
+    with the one in training, so both must compute in the same way."""
     if spec.two_modes:
         raise InputError(
             f"{method} cannot train an agent that acts: dropout and batch normalisation give PPO another "
@@ -72,7 +72,7 @@ def check_acting(spec: NetworkSpec, method: str) -> None:
 
 
 class LayerShape(NamedTuple):
-    """What follows from a NetworkSpec for one layer."""
+    """One layer of a network, as it follows from the NetworkSpec."""
 
     kind: str  # "linear" or "conv"
     weight: tuple[int, ...]  # (out, in) or (out, in, kh, kw)
@@ -82,7 +82,12 @@ class LayerShape(NamedTuple):
 
 
 def layer_shapes(spec: NetworkSpec) -> list[LayerShape]:
-    """The layers in order. Raises InputError where the convolutions do not fit the input."""
+    """The layers in order. Raises InputError if the convolutions do not fit the input.
+
+    Example:
+        >>> [shape.weight for shape in layer_shapes(NetworkSpec((64,), 10, (100, 50)))]
+        [(100, 64), (50, 100), (10, 50)]
+    """
     shapes: list[LayerShape] = []
     size: Sequence[int] = spec.inputs
     wider, vectors = WIDENING.get(spec.activation, 1), 3 if spec.norm else 1
@@ -103,13 +108,13 @@ def layer_shapes(spec: NetworkSpec) -> list[LayerShape]:
 
 
 def parameter_count(spec: NetworkSpec) -> int:
-    """Numbers that training changes: weights, biases, the normalisation's gain and shift, log_std."""
+    """Number of trained parameters: weights, biases, the normalisation's gain and shift, log_std."""
     return sum(math.prod(shape.weight) + shape.vectors * shape.weight[0] for shape in layer_shapes(spec))
 
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """The reference optimizer of a stream; methods share it unless they say otherwise."""
+    """The reference optimizer of a stream, which all methods share."""
 
     name: str = "adam"  # "adam" or "sgd"
     lr: float = 1e-3  # step size
@@ -123,7 +128,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class PPOSpec:
-    """What a stream fixes about PPO (Schulman et al. 2017, arXiv:1707.06347), as stable-baselines3 has it."""
+    """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347), as in stable-baselines3."""
 
     environments: int = 1  # of each seed, stepped together
     rollout: int = 2048  # steps of each environment between two updates

@@ -20,7 +20,7 @@ BLUE, GREEN = (31, 119, 180), (44, 160, 44)
 class Sight(NamedTuple):
     """What a task is to one seed."""
 
-    pixels: np.ndarray  # (2 * side**2,): where each cell of the agent's map, then of the goal's, is shown
+    pixels: np.ndarray  # (2 * side**2,): place of each cell of the agent's map, then of the goal's
     episodes: np.random.Generator  # draws starts and goals
 
 
@@ -29,8 +29,8 @@ class Gridworlds:
 
     An agent and a goal are in two different cells, both drawn anew for every episode. An action moves the
     agent by one cell, or not at all against the border. The episode ends at the goal, and is cut after
-    ``4 * side`` steps. Observed are two maps of zeros with a one where the agent is and where the goal is,
-    all their pixels in the task's order. ``draw(seed, task)`` says what the tasks are.
+    ``4 * side`` steps. An observation is two maps of zeros, with a one at the agent and a one at the
+    goal, all their pixels in the task's order. ``draw(seed, task)`` says what the tasks are.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Gridworlds:
         self.shape = len(seeds), environments
         self.neighbours = _neighbours(side)
         self.rows = np.arange(len(seeds))[:, None]
-        # Where each world's observation begins among all numbers.
+        # The place of the first number of each world's observation.
         self.first = 2 * self.cells * np.arange(len(seeds) * environments).reshape(self.shape)
         self.agent, self.goal, self.steps = (np.zeros(self.shape, np.int64) for _ in range(3))
         self.ahead = np.zeros((len(seeds), AHEAD + environments, 2), np.int64)  # starts and goals to come
@@ -68,7 +68,8 @@ class Gridworlds:
         return Step(rewards, terminated, truncated, final)
 
     def _restart(self, done: np.ndarray) -> None:
-        """New episodes where ``done`` (S, E): a seed takes its next ones, in the order of its worlds."""
+        """Begins new episodes if ``done`` ``(S, E)``: a seed takes its next ones, in the order of its
+        worlds."""
         for s in np.flatnonzero(self.used >= AHEAD):
             start = self.generators[s].integers(self.cells, size=len(self.ahead[s]))
             away = self.generators[s].integers(1, self.cells, size=len(self.ahead[s]))

@@ -95,7 +95,8 @@ def load_mnist(dataset: str = "MNIST", root: Path | None = None) -> MnistData:
 
 
 def find(dataset: str, root: Path | None = None) -> DataStatus:
-    """Where ``load`` would take the data from. Hashes whatever it finds; writes and downloads nothing."""
+    """Where ``load_mnist`` would take the data from. Hashes whatever it finds; writes and downloads
+    nothing."""
     _check_name(dataset)
     folder = cache_folder() / dataset
     try:

@@ -1,4 +1,5 @@
-"""What every method must fulfil: the checks of ``plasticity_bench check`` and of the tests of all methods."""
+"""What every method must fulfil: the checks of ``plasticity_bench check``, which the tests run for all
+methods."""
 
 #: What the checks train on: embedded data, three tasks of 112 updates; all diagnostics are measured, and two
 #: boundaries passed.

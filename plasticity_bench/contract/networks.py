@@ -35,7 +35,7 @@ def serves_a_plain_network(subject: Subject) -> str:
 
 
 def serves_convolutions(subject: Subject) -> str:
-    """A convolutional network trains, alike in a stack, alone, and without a seed dimension."""
+    """A convolutional network trains in the same way in a stack, alone, and without a seed dimension."""
     together, alone = _train(subject, (0, 1, 2)), _train(subject, (1,))
     for (name, ours), theirs in zip(named(together).items(), trainable(alone), strict=True):
         if not torch.allclose(ours[1], theirs[0], rtol=1e-6, atol=1e-9):

@@ -82,7 +82,7 @@ def _blame(subject: Subject, event: Event, name: str, size: float, mixed: list[s
 
 
 def _mixed(methods: Sequence[Method], index: int, count: int) -> list[str]:
-    """Attributes that hold other numbers in the stack than alone: where the mistake may come from."""
+    """Attributes that hold other numbers in the stack than alone: the mistake may come from them."""
     ours, theirs = (dict(_tensors("self", vars(method))) for method in methods)
     found = []
     for name, tensor in ours.items():

@@ -181,7 +181,7 @@ def turns_off(subject: Subject) -> str:
     if not off.run().equals(subject.plain_run()):
         raise Broken(
             f"with {text} it still is not plain training",
-            "look for what it does whatever its settings: decay in setup, noise, a network of its own, "
+            "look for what it does at any settings: decay in setup, noise, a network of its own, "
             "a gradient that is replaced by an equal one rounded differently",
         )
     return f"{text}: none, bit for bit"

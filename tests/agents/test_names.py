@@ -1,0 +1,45 @@
+"""A public name of agents/, envs/, tasks/ and the contract is defined in one module of the project."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.paths import REPOSITORY
+
+#: Each adapter has an ``attach``: the same function for another library.
+SHARED = {"attach"}
+OWN = ("agents", "envs", "tasks", "plasticity_bench/contract")
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """Classes, functions and constants that a module defines at its top."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found = [node.name]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        else:
+            continue
+        yield from (name for name in found if not name.startswith("_"))
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    modules = defaultdict(set)
+    for folder in ("agents", "envs", "tasks", "plasticity_bench"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            where = path.relative_to(REPOSITORY).as_posix()
+            if where.startswith(tuple(f"plasticity_bench/{own}/" for own in OWN[:3])):
+                continue  # a link to a folder of the root
+            for name in public_names(path):
+                modules[name].add(where)
+    twice = {
+        name: sorted(where)
+        for name, where in modules.items()
+        if len(where) > 1 and any(path.startswith(tuple(f"{own}/" for own in OWN)) for path in where)
+    }
+    twice.pop("SOURCE", None)  # of contract/template.py and submissions/model.py
+    assert set(twice) == SHARED, twice
