@@ -6,6 +6,11 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plasticity_bench.registry.choices import Chosen
+    from plasticity_bench.tasks.base import Stream
 
 SUMMARY = "train a method on streams, with the references it is judged against, and print the scores"
 
@@ -123,16 +128,17 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_streams(args: argparse.Namespace, devices: Sequence[str]) -> list[str]:
+def chosen_streams(args: argparse.Namespace, devices: Sequence[str]) -> list[Chosen[Stream]]:
     """The streams of ``--stream`` or ``--suite`` in ``--precision``. Raises InputError where the devices do
     not compute so."""
     from plasticity_bench.registry.catalog import suite_streams
     from plasticity_bench.registry.choices import choose_stream
     from plasticity_bench.registry.precision import check_devices, of_settings, with_precision
 
-    streams = with_precision(args.stream or suite_streams(args.suite or "quick"), args.precision)
+    texts = with_precision(args.stream or suite_streams(args.suite or "quick"), args.precision)
+    streams = [choose_stream(text) for text in texts]
     for stream in streams:
-        check_devices(of_settings(choose_stream(stream).settings), devices)
+        check_devices(of_settings(stream.settings), devices)
     return streams
 
 
@@ -150,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench.errors import InputError
     from plasticity_bench.records.configuration import CellPlan
+    from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
@@ -164,11 +171,12 @@ def run(args: argparse.Namespace) -> int:
     settings = given_settings(args)
     # References first: an unfinished run can then be scored already.
     references = () if args.no_references else REFERENCES
-    plans = [CellPlan(stream, method) for stream in streams for method in references]
+    plans = [CellPlan(stream, choose_method(name)) for stream in streams for name in references]
+    methods = [choose_method(name, settings) for name in args.method]
     plans += [
-        tuned_plan(args.tuned, stream, method) if args.tuned else CellPlan(stream, method, settings)
+        tuned_plan(args.tuned, stream, method) if args.tuned else CellPlan(stream, method)
         for stream in streams
-        for method in args.method
+        for method in methods
     ]
     seeds = _seeds(args.seeds)
     if args.track_dir and not args.track:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     for text in streams:
         stream = choose_stream(text)
         seeds = range(args.seeds or stream.cls.info.seeds)
-        plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
+        plan = tuned_plan(args.tuned, stream, method) if tuned else CellPlan(stream, method)
         wanted.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
     planned = [item for plan, lacking in wanted if lacking for item in open_cells(args.runs, [plan], lacking)]
     launch.train_missing(planned, workers, devices, Console(stderr=True))

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from plasticity_bench.commands.run import chosen_streams
+    from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     # All names and settings are looked at before anything is trained.
     plans = [
         [sweep.plan_sweep(stream, method, args.budget, args.design) for stream in streams]
-        for method in args.method
+        for method in map(choose_method, args.method)
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
     if cluster:  # all methods at once; below, nothing is left to train
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             submitted.say_next(args.out, messages)
             return 0
     for index, of_method in enumerate(plans, start=1):
-        method = of_method[0].method
+        method = of_method[0].method.label
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
         planned = [open_cells(args.out, plan.cells(), seeds) for plan in of_method]
         launch.train_missing([item for items in planned for item in items], workers, devices, messages)

@@ -121,11 +121,11 @@ def _name(job: Job) -> str:
 
 
 def _run_all(jobs: Sequence[Job], devices: Sequence[str], console: Console) -> None:
-    from plasticity_bench.running.progress import JobProgress
+    from plasticity_bench.running.progress import JobProgress, watched_job
 
     # Spawned processes inherit this: numpy's and torch's own threads would fight over the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with Interrupts() as interrupts, JobProgress(jobs, console) as progress:
+    with Interrupts() as interrupts, JobProgress([watched_job(job) for job in jobs], console) as progress:
         pool = Pool(jobs, devices, start_worker, train_one, _Teller(jobs, progress, console))
         finished = pool.run(interrupts)
     lines, failed = _failures(jobs, pool.failures, len(devices))

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from plasticity_bench.processes.workers import live_with
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells
@@ -96,7 +96,7 @@ def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
     tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch, workers: int, shared: int
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", str(workers))
-    planned = open_cells(tmp_path, [CellPlan(STREAM, name) for name in ("none", "l2", "syre")], range(8))
+    planned = open_cells(tmp_path, [plan_cell(STREAM, name) for name in ("none", "l2", "syre")], range(8))
     assert launch.train_missing(planned, workers, ["sim:0", "sim:1"], Console(file=StringIO())) == 24
     found = [path.name.split("-") for path in tmp_path.glob("note-*")]
     pairs = {(pid, device) for _, device, pid, *_ in found}
@@ -110,7 +110,7 @@ def test_more_devices_than_processes_leave_the_last_ones_alone(
     tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", "1")
-    planned = open_cells(tmp_path, [CellPlan(STREAM, "none")], range(2))
+    planned = open_cells(tmp_path, [plan_cell(STREAM, "none")], range(2))
     launch.train_missing(planned, 1, ["sim:0", "sim:1", "sim:2"], Console(file=StringIO()))
     assert {path.name.split("-")[1] for path in tmp_path.glob("note-*")} == {"sim:0"}
 

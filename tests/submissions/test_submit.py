@@ -14,7 +14,8 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import find_cells
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
+from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.documents import Submitter
@@ -166,7 +167,7 @@ def test_killed_while_the_folder_was_replaced(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(KeyboardInterrupt):
             submit(out, runs, "l2", seeds=2)
     assert not folder.exists()
-    _, chosen = CellPlan(STREAM, "l2").chosen()
+    chosen = choose_method("l2")
     found = find_submission(out, "l2", chosen)  # the next command puts it back
     assert found is not None
     assert tree(folder) == before
@@ -205,11 +206,11 @@ def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: i
     out = tmp_path / "out"
     if first:
         submit(out, tmp_path / "runs", "l2", seeds=first)
-    _, chosen = CellPlan(STREAM, "l2").chosen()
+    chosen = choose_method("l2")
     found = find_submission(out, "l2", chosen)
     folder = submit(out, tmp_path / "runs", "l2", seeds=3)
     before = tree(folder)
-    planned = record(tmp_path / "own", [CellPlan(STREAM, "l2")], range(2))
+    planned = record(tmp_path / "own", [plan_cell(STREAM, "l2")], range(2))
     with pytest.raises(InputError, match="was written by another process meanwhile; run the same command"):
         write_submission(out, "l2", chosen, planned, found, Submitter())
     assert tree(folder) == before
@@ -220,16 +221,16 @@ def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: i
 
 def test_names(tmp_path: Path) -> None:
     for method, name in (("l2", "l2"), ("layer-norm+l2", "layer-norm+l2"), ("l2:strength=0.5", "l2-")):
-        _, chosen = CellPlan(STREAM, method).chosen()
+        chosen = choose_method(method)
         assert submission_name(chosen).startswith(name)
     for name in ("../l2", "L2", "a.b", ".l2", "a b", "", "nul", "x" * 100, "a/b", "a\n"):
         with pytest.raises(InputError, match="cannot name a submission"):
-            find_submission(tmp_path, name, CellPlan(STREAM, "l2").chosen()[1])
+            find_submission(tmp_path, name, choose_method("l2"))
     submit(tmp_path / "out", tmp_path / "runs", "l2")
     with pytest.raises(InputError, match="l2 is submitted already as"):
-        find_submission(tmp_path / "out", "other", CellPlan(STREAM, "l2").chosen()[1])
+        find_submission(tmp_path / "out", "other", choose_method("l2"))
     with pytest.raises(InputError, match=r"holds another configuration \(method.name differs\)"):
-        find_submission(tmp_path / "out", "l2", CellPlan(STREAM, "syre").chosen()[1])
+        find_submission(tmp_path / "out", "l2", choose_method("syre"))
 
 
 @pytest.mark.parametrize(

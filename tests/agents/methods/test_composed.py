@@ -20,7 +20,7 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import find_cells
-from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
+from plasticity_bench.records.configuration import configuration, method_folder, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.settings import split_parts
 from plasticity_bench.specs import NetworkSpec
@@ -213,4 +213,4 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     before = cell.table_path(0).stat().st_mtime_ns
     assert main([*command[:2], "layer-norm+l2:strength=0.01", *command[5:]]) == 0  # nothing is missing
     assert cell.table_path(0).stat().st_mtime_ns == before
-    assert CellPlan(DIGITS, cell.method).chosen()[1].label == cell.method
+    assert plan_cell(DIGITS, cell.method).method.label == cell.method
