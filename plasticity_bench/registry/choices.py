@@ -177,8 +177,8 @@ def choose_stream(text: str) -> Chosen[Stream]:
     return _choose_stream(import_class(STREAMS[name]), settings, "builtin", "")
 
 
-def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, digest: str) -> Chosen[Stream]:
-    chosen = _choose(cls, given, "stream", source, digest, extra={PRECISION: DEFAULT})
+def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, sha: str) -> Chosen[Stream]:
+    chosen = _choose(cls, given, "stream", source, sha, extra={PRECISION: DEFAULT})
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
     precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
@@ -191,7 +191,7 @@ def _choose(
     given: Mapping[str, str],
     what: str,
     source: str,
-    digest: str,
+    sha: str,
     extra: Mapping[str, Any],
 ) -> Chosen[MethodOrStream]:
     settings: dict[str, Any] = dict(extra)
@@ -217,7 +217,7 @@ def _choose(
             settings[key] = value
             changed.append(f"{key}={text if isinstance(value, str) else _in_label(value)}")
     label = cls.info.name + (":" + ",".join(sorted(changed)) if changed else "")
-    return Chosen(cls, label, settings, source, digest)
+    return Chosen(cls, label, settings, source, sha)
 
 
 def _in_label(value: float) -> str:
