@@ -161,7 +161,8 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
     assert code == 1
     lines = said(errors)
     assert len(lines) == 2  # once each, however many jobs of it failed
-    for method in methods:
+    for name in ("first", "second"):
+        method = f"{name} ({name}.py:Noise)"
         assert sum(f"{method} on {STREAM} failed: ZeroDivisionError" in line for line in lines) == 1
     assert len(tool.tables(tmp_path / "runs")) == 2
 
