@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import marshal
 import sys
 import traceback
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from plasticity_bench.errors import InputError, did_you_mean
@@ -80,7 +81,7 @@ class NotebookPlugin:
 
     name: str
     source: bytes  # empty: the text could not be had
-    pickled: bytes
+    pickled: bytes = field(compare=False, repr=False)
     cls: Any = field(compare=False, repr=False)
 
     @property
@@ -93,7 +94,7 @@ class NotebookPlugin:
 
     @property
     def digest(self) -> str:
-        return sha256(self.source or self.pickled)
+        return sha256(self.source or _bytecode(self.cls))
 
     def load(self) -> Any:
         return self.cls
@@ -107,6 +108,27 @@ def _from_notebook(name: str, source: bytes, pickled: bytes) -> NotebookPlugin:
     import cloudpickle
 
     return NotebookPlugin(name, source, pickled, cloudpickle.loads(pickled))
+
+
+def _bytecode(cls: type) -> bytes:
+    """What a class does, if its text is not known: its plain values and compiled functions.
+
+    The same for the same class in another session of the same Python; names of files and line numbers do not
+    count.
+    """
+    found = [repr([base.__qualname__ for base in cls.__mro__]).encode()]
+    for name, value in sorted(vars(cls).items()):
+        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+        if isinstance(code, CodeType):
+            found.append(name.encode() + marshal.dumps(_without_places(code), 2))
+        elif isinstance(value, (bool, int, float, str, tuple)) and not name.startswith("__"):
+            found.append(f"{name}={value!r}".encode())
+    return b"\n".join(found)
+
+
+def _without_places(code: CodeType) -> CodeType:
+    inner = tuple(_without_places(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename="", co_firstlineno=1, co_consts=inner)
 
 
 def import_class(where: str) -> Any:

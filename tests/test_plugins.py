@@ -149,9 +149,18 @@ def test_a_class_of_a_notebook_is_a_method_without_a_file(tmp_path: Path) -> Non
     assert plugin.source == b""  # text that was never in a file cannot be read again
     chosen = choose_method(space["Noise"], {"strength": "0.5"})
     assert chosen.label == "noise:strength=0.5"
-    again = pickle.loads(pickle.dumps(chosen))
-    assert again.cls is not chosen.cls
-    assert again.make().strength == 0.5
+    code = "import pickle, sys; found = pickle.load(sys.stdin.buffer); print(found.make(), found.digest)"
+    data = pickle.dumps(chosen)
+    told = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout
+    assert told.decode().split() == ["Noise(strength=0.5)", chosen.digest]
+    # The same text again is the same method, another one is not.
+    digests: list[str] = []
+    for text in (GOOD, f"\n\n{GOOD}", GOOD.replace("1e-4", "1e-3"), GOOD.replace("normal", "uniform")):
+        again: dict = {"__name__": "__main__"}
+        exec(compile(text, f"cell {len(digests)}", "exec", dont_inherit=True), again)
+        digests.append(plugin_of(again["Noise"]).digest)
+    assert digests[0] == digests[1] == chosen.digest
+    assert len(set(digests)) == 3
     (item,) = open_cells(tmp_path, [plan_cell(STREAM, space["Noise"])], [0])
     text = (item.cell.path / SOURCE / "Noise.py").read_text()
     assert text == "# The source of notebook:Noise could not be read.\n"

@@ -227,7 +227,6 @@ def choose_stream(text: str) -> Chosen[Stream]:
     return _choose_stream(import_class(STREAMS[name]), settings, None)
 
 
-<<<<<<< HEAD
 def _avalanche_stream(name: str, plugin: Plugin | None) -> type[Stream]:
     from plasticity_bench.tasks.avalanche_stream import stream_class
 
@@ -236,10 +235,6 @@ def _avalanche_stream(name: str, plugin: Plugin | None) -> type[Stream]:
 
 def _choose_stream(cls: type[Stream], given: Mapping[str, str], plugin: Plugin | None) -> Chosen[Stream]:
     chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **_defaults(cls)})
-=======
-def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, sha: str) -> Chosen[Stream]:
-    chosen = _choose(cls, given, "stream", source, sha, extra={PRECISION: DEFAULT})
->>>>>>> e206c5a0b34aea6e71e42ed95ba08562df0a694f
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
     precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
@@ -247,20 +242,8 @@ def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, sha
     return replace(chosen, settings=kept)
 
 
-<<<<<<< HEAD
 def _defaults(cls: type[Any]) -> dict[str, Any]:
     """The default of every setting. Raises InputError if one is missing, or is no plain value."""
-=======
-def _choose(
-    cls: type[MethodOrStream],
-    given: Mapping[str, str],
-    what: str,
-    source: str,
-    sha: str,
-    extra: Mapping[str, Any],
-) -> Chosen[MethodOrStream]:
-    settings: dict[str, Any] = dict(extra)
->>>>>>> e206c5a0b34aea6e71e42ed95ba08562df0a694f
     for f in fields(cls):
         if f.default is MISSING:
             raise InputError(
@@ -282,7 +265,6 @@ def _choose(
 
     changed, defaults = dict(settings), {LEARNING_RATE: None, PRECISION: DEFAULT, **_defaults(cls)}
     for key, text in given.items():
-<<<<<<< HEAD
         if key not in changed:
             what = "method" if issubclass(cls, Method) else "stream"
             raise InputError(f'{what} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, changed)}')
@@ -312,18 +294,6 @@ def _unpickled(
     elif plugin:
         cls = plugin.load()
     return Chosen(cls, label, settings, plugin, parts)
-=======
-        if key not in settings:
-            raise InputError(
-                f'{what} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, settings)}'
-            )
-        value = parse_value(text, settings[key], f"{cls.info.name}: {key}")
-        if value != settings[key]:
-            settings[key] = value
-            changed.append(f"{key}={text if isinstance(value, str) else _in_label(value)}")
-    label = cls.info.name + (":" + ",".join(sorted(changed)) if changed else "")
-    return Chosen(cls, label, settings, source, sha)
->>>>>>> e206c5a0b34aea6e71e42ed95ba08562df0a694f
 
 
 def _in_label(value: float) -> str:
