@@ -23,11 +23,11 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():
-        from plasticity_bench.figures.drawing import save_all
+        from plasticity_bench.figures.drawing import save_figures
         from plasticity_bench.records.cells import find_cells
         from plasticity_bench.scoring.scoring import of_streams, score
 
     with Workers(usable_cores()) as workers:
         scores = score(of_streams(find_cells(args.runs), args.stream), workers)
-        save_all(scores, args.out, [".png", ".svg"], lambda text: print(text, flush=True), workers)
+        save_figures(scores, args.out, [".png", ".svg"], lambda text: print(text, flush=True), workers)
     return 0

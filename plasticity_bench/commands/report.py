@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from plasticity_bench.errors import InputError
-    from plasticity_bench.page.document import Runs, is_page, page_data, write_page
+    from plasticity_bench.page.document import ReportedRuns, is_page, page_data, write_page
     from plasticity_bench.records.cells import find_cells
     from plasticity_bench.scoring.scoring import of_streams, score
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         )
     console = Console(stderr=True)
     with console.status(f"scoring {len(cells)} cells"):
-        data = page_data(score(cells), args.out.parent, runs=Runs(str(args.runs), unfinished))
+        data = page_data(score(cells), args.out.parent, runs=ReportedRuns(str(args.runs), unfinished))
     write_page(data, args.out)
     print(f"wrote {args.out}")
     return 0

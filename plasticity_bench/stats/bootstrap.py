@@ -18,6 +18,7 @@ import numpy as np
 
 from plasticity_bench.stats.resampling import (
     bounds_of,
+    cached_means,
     places_of,
     resampled_means,
     shares_of,
@@ -32,7 +33,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 class Interval(NamedTuple):
-    """A point estimate with its 95% interval. All are nan if unknown; only the bounds are nan for one seed."""
+    """A point estimate with its 95% interval. All nan if unknown; only the bounds are nan for one seed."""
 
     point: float
     low: float
@@ -194,7 +195,7 @@ def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, r
     if isinstance(statistic, MeanOfStreams):
         # Every stream's resamples come from the cache. Shuffling them makes the streams independent.
         parts = [
-            resampled_means(column.tobytes(), (len(column),), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
+            cached_means(column.tobytes(), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
             for i, column in enumerate(columns)
         ]
         means: np.ndarray = np.mean(parts, axis=0)
@@ -202,7 +203,7 @@ def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, r
     values = np.concatenate(columns)
     lengths = tuple(map(len, columns))
     if statistic is interquartile_mean:
-        return resampled_means(values.tobytes(), lengths, reps, rng_seed)
+        return resampled_means(values, lengths, reps, rng_seed)
     return statistic(values[places_of(lengths, reps, rng_seed)])
 
 

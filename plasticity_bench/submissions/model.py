@@ -21,7 +21,8 @@ from typing import Any
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import PROTOCOL, Cell
 from plasticity_bench.records.tables import Table
-from plasticity_bench.scoring.metrics import METRICS, REFERENCES, Measured, measured, seed_metrics
+from plasticity_bench.scoring.metrics import METRICS, Measured, measured, seed_metrics
+from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.storage.untrusted import MAX_JSON, Refused, parse_object, read_file
 
@@ -31,7 +32,7 @@ METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "sour
 #: Of a seed's .json, what method.json says of how the submission was run.
 ENVIRONMENT = ("device", "hardware", "versions")
 #: The references are submissions of their own, under these names.
-REFERENCE_NAMES = tuple(sorted(set(REFERENCES.values())))
+REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.
 DIGITS = 9
 

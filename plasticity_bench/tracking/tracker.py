@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.scoring.metrics import REFERENCES
+from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.storage.files import sha256, write_json
-from plasticity_bench.tracking.points import Checkpoints, of_record
+from plasticity_bench.tracking.points import Checkpoints, recorded_points
 from plasticity_bench.tracking.sinks import SINKS
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Tracker:
                 continue
             digest = str(cell.provenance(seed).get("sha256"))
             lacking = [channel for channel in self.channels if channel.lacks(run, digest)]
-            points = of_record(cell, seed) if lacking else []
+            points = recorded_points(cell, seed) if lacking else []
             for channel in lacking:
                 channel.show(run, points, digest)
         for seed, points in self.checkpoints.changed(cell, recorded).items():
@@ -175,7 +175,7 @@ class Tracker:
             other.path: other
             for runs in {cell.path.parent.parent for cell in cells}
             for other in find_cells(runs)
-            if other.stream in streams and other.method in REFERENCES.values()
+            if other.stream in streams and other.method in REFERENCE_OF.values()
         }
         for stream in score({**beside, **{cell.path: cell for cell in cells}}.values()).streams:
             for row in stream.rows:

@@ -210,7 +210,7 @@ def test_mean_band_is_numpys_percentiles() -> None:
 
 @pytest.mark.parametrize("lengths", [(2,), (5,), (50,), (300,), (3, 4), (20, 20, 20)])
 def test_resampled_means_are_those_of_plain_sorting_bit_for_bit(lengths: tuple[int, ...]) -> None:
-    """For equal values, values that rounding hardly separates, the largest and smallest floats, inf and nan."""
+    """For equal values, values that rounding almost merges, the largest and smallest floats, inf and nan."""
     rng = np.random.default_rng(sum(lengths))
     n = sum(lengths)
     cut = n // 4
@@ -228,7 +228,7 @@ def test_resampled_means_are_those_of_plain_sorting_bit_for_bit(lengths: tuple[i
     ):
         with np.errstate(invalid="ignore", over="ignore"):
             plain = np.sort(values[places], axis=-1)[:, cut : n - cut].mean(axis=-1)
-            means = resampled_means(values.tobytes(), lengths, 2000, 0)
+            means = resampled_means(values, lengths, 2000, 0)
             found = bounds_of(means)
             np.testing.assert_allclose(found, np.percentile(means, [2.5, 97.5]), rtol=1e-12)
         assert means.tobytes() == plain.tobytes()

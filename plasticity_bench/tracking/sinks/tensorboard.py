@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.scoring.metrics import METRICS
-from plasticity_bench.tracking.sinks.base import Point, Tracked, needs
+from plasticity_bench.tracking.sinks.base import Point, Tracked, missing_package
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import FileWriter
@@ -32,7 +32,7 @@ class TensorBoard:
             import tensorboard  # noqa: F401
             import torch.utils.tensorboard  # noqa: F401
         except ImportError as error:
-            raise needs("tensorboard", error) from error
+            raise missing_package("tensorboard", error) from error
         self.home = folder / "tensorboard"
 
     @property

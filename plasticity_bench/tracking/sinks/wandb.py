@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.tracking.sinks.base import AXES, Point, Tracked, needs
+from plasticity_bench.tracking.sinks.base import AXES, Point, Tracked, missing_package
 
 if TYPE_CHECKING:
     import wandb
@@ -38,7 +38,7 @@ class WeightsAndBiases:
         try:
             import wandb
         except ImportError as error:
-            raise needs("wandb", error) from error
+            raise missing_package("wandb", error) from error
         self.folder, self.home = folder, folder / "wandb" / "logged"
         found = wandb.setup(wandb.Settings(silent=True)).settings
         if found.mode == "disabled":
