@@ -153,8 +153,12 @@ def theil_sen(y: np.ndarray) -> float:
     y = np.asarray(y, dtype=float)
     if len(y) < 2 or np.isnan(y).any():
         return float("nan")
-    first, second, distance = _pairs(len(y))
-    slopes = (y[second] - y[first]) / distance
+    later, distance = _cyclic_pairs(len(y))
+    # In place: a second large array would go back to the system at each call, which would take longest of all.
+    slopes = y[later]
+    slopes -= y
+    slopes /= distance
+    slopes = slopes.ravel()[: len(y) * (len(y) - 1) // 2]
     middle = len(slopes) // 2
     # One partial sort and a maximum: numpy's median makes three partial sorts and takes three times as long.
     slopes.partition(middle)
@@ -208,7 +212,11 @@ def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, r
 
 
 @lru_cache(maxsize=16)
-def _pairs(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs i < j of n points: i, j and j - i, each (n (n - 1) / 2,)."""
-    first, second = np.triu_indices(n, 1)
-    return first, second, (second - first).astype(np.float64)
+def _cyclic_pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of n points once, as i and i + k, counted on from the end to the beginning.
+
+    Returns the indices of i + k and the distances to i, each (n // 2, n) for k = 1, 2, ... by i. For even n
+    the second half of the last row repeats the first.
+    """
+    k, i = np.arange(1, n // 2 + 1)[:, None], np.arange(n)
+    return (i + k) % n, np.where(i + k < n, k, k - n).astype(np.float64)
