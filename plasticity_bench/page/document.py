@@ -100,7 +100,7 @@ def page_data(
     leaderboard. ``curves``: stream -> its ``grids``, and ``suites``: ``suite_scores``; both are computed if
     they are not given. Streams without a recorded seed are left out. Curves are means with pointwise 95%
     intervals; see ``curves.grids`` and ``packing`` for their encoding. The data's types are in
-    ``assets/types.js``. Raises InputError if a sweep's table is damaged.
+    ``assets/types.d.ts``. Raises InputError if a sweep's table is damaged.
     """
     streams = [stream for stream in scores.streams if stream.rows]
     first = {row.method: row for stream in reversed(streams) for row in reversed(stream.rows)}

@@ -1,6 +1,6 @@
 """The page's data on methods, on streams, and on a method on a stream, as JSON holds them.
 
-Their types for the page's scripts are in ``assets/types.js``.
+Their types for the page's scripts are in ``assets/types.d.ts``.
 """
 
 from __future__ import annotations

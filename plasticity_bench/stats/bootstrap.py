@@ -154,7 +154,7 @@ def theil_sen(y: np.ndarray) -> float:
     if len(y) < 2 or np.isnan(y).any():
         return float("nan")
     later, distance = _cyclic_pairs(len(y))
-    # In place: a second large array would go back to the system at each call, which would take longest of all.
+    # In place: a second large array would go back to the system at each call, which would take longest.
     slopes = y[later]
     slopes -= y
     slopes /= distance
