@@ -18,7 +18,7 @@ from plasticity_bench.page.document import PAGE, page_data, write_page
 from plasticity_bench.page.links import relative_path
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import find_cells
-from plasticity_bench.scoring.metrics import METRICS, Measured
+from plasticity_bench.scoring.metrics import METRICS, MeasuredCell
 from plasticity_bench.scoring.ranking import Comparison
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import measure_cells, of_streams, score_measured
@@ -75,7 +75,7 @@ def build(
     return [*drawing.paths, *(out / name for name in texts), out / PAGE]
 
 
-def _counted(measured: Iterable[Measured], on_line: Callable[[str], None]) -> Iterator[Measured]:
+def _counted(measured: Iterable[MeasuredCell], on_line: Callable[[str], None]) -> Iterator[MeasuredCell]:
     """The same entries; at the end, a line with the number of tables read."""
     tables = cells = 0
     for entry in measured:

@@ -40,7 +40,7 @@ DIAGNOSTICS = ("dormant_fraction", "effective_rank", "weight_norm")
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredCell:
     """What scores need from the tables of a cell.
 
     ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
@@ -73,14 +73,16 @@ def window(tasks: int) -> int:
     return max(1, tasks // 10)
 
 
-def measure(cell: Cell) -> Measured:
+def measure(cell: Cell) -> MeasuredCell:
     """Reads every recorded seed of ``cell``. Raises InputError if a record is damaged."""
-    found = measured(cell, *cell.records(cell.seeds(), _columns(cell).values()))
+    found = measure_tables(cell, *cell.records(cell.seeds(), _columns(cell).values()))
     _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
 
 
-def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[str, object]]) -> Measured:
+def measure_tables(
+    cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[str, object]]
+) -> MeasuredCell:
     """The same from ``tables`` (seed -> table) and ``origins`` (how each seed was run), already read.
 
     Raises InputError if the column that the cell is scored by is unknown.
@@ -93,7 +95,7 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Mapping[
     keys = ("stack", "device", "hardware")
     encode = json.JSONEncoder(sort_keys=True).encode
     batches = tuple(tuple(encode(origin.get(key)) for key in keys) for origin in origins)
-    return Measured(cell, tuple(tables), curves, seconds, batches)
+    return MeasuredCell(cell, tuple(tables), curves, seconds, batches)
 
 
 def _columns(cell: Cell) -> dict[str, str]:
@@ -106,7 +108,7 @@ def _columns(cell: Cell) -> dict[str, str]:
 
 
 def seed_metrics(
-    own: Measured, references: Mapping[str, Measured]
+    own: MeasuredCell, references: Mapping[str, MeasuredCell]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """metric -> values (seeds,), and metric -> whether the metric is defined for a seed (seeds,).
 
@@ -137,7 +139,7 @@ def seed_metrics(
     return values, defined
 
 
-def _first_or_last(own: Measured, reference: Measured | None, which: int) -> np.ndarray:
+def _first_or_last(own: MeasuredCell, reference: MeasuredCell | None, which: int) -> np.ndarray:
     """The reference's mean in its first (0) or last (1) window for the seeds of ``own``.
 
     (seeds,); nan if the reference lacks the seed.
@@ -167,7 +169,7 @@ def _late_means(curves: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cost(own: Measured, none: Measured | None) -> np.ndarray:
+def _cost(own: MeasuredCell, none: MeasuredCell | None) -> np.ndarray:
     """Training time over the mean time of `none` in equal batches, (seeds,); nan if there are none."""
     plain: dict[tuple[object, ...], list[float]] = {}
     for batch, seconds in zip(none.batches, none.seconds, strict=True) if none else ():

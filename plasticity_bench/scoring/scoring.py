@@ -19,7 +19,7 @@ import numpy as np
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.scoring.metrics import Measured, measure, seed_metrics
+from plasticity_bench.scoring.metrics import MeasuredCell, measure, seed_metrics
 from plasticity_bench.scoring.notes import notes_on
 from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import (
@@ -57,7 +57,7 @@ def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
     return score_measured(measure_cells(cells, workers), workers)
 
 
-def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[Measured]:
+def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[MeasuredCell]:
     """Reads all ``cells``, ordered by stream; workers begin at once.
 
     Raises InputError at a cell whose records are damaged.
@@ -66,7 +66,7 @@ def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[Measured]
     return workers.map(measure, ordered)
 
 
-def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
+def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores:
     """Scores cells in the order of ``measure_cells``: each stream as soon as all of it is read.
 
     Raises InputError if a stream holds a reference twice.
@@ -88,11 +88,11 @@ def _aliases(cell: Cell) -> set[str]:
 class _StreamScoring:
     """Computes the scores of a stream; ``workers`` start with the summaries at once."""
 
-    def __init__(self, measured: Sequence[Measured], workers: Workers) -> None:
+    def __init__(self, measured: Sequence[MeasuredCell], workers: Workers) -> None:
         self.name = measured[0].cell.stream
         self.unfinished = [entry.cell.method for entry in measured if not entry.seeds]
         recorded = [entry for entry in measured if entry.seeds]
-        references: dict[str, Measured] = {}
+        references: dict[str, MeasuredCell] = {}
         for entry in recorded:
             method = entry.cell.method
             if method in references and method in REFERENCES:

@@ -21,7 +21,7 @@ from typing import Any
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import PROTOCOL, Cell
 from plasticity_bench.records.tables import Table
-from plasticity_bench.scoring.metrics import METRICS, Measured, measured, seed_metrics
+from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, measure_tables, seed_metrics
 from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.storage.untrusted import MAX_JSON, Refused, parse_object, read_file
@@ -45,11 +45,11 @@ class Evidence:
     tables: Mapping[int, Table]
     origins: Mapping[int, Mapping[str, Any]]
 
-    def measured(self, seeds: Iterable[int] | None = None) -> Measured:
+    def measured(self, seeds: Iterable[int] | None = None) -> MeasuredCell:
         """What scores need, of all seeds or of these."""
         chosen = sorted(self.tables if seeds is None else seeds)
         tables = {seed: self.tables[seed] for seed in chosen}
-        return measured(self.cell, tables, [self.origins[seed] for seed in chosen])
+        return measure_tables(self.cell, tables, [self.origins[seed] for seed in chosen])
 
 
 #: Stream folder -> the evidence of one method.
