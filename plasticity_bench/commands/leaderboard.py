@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plasticity_bench.commands.options import RUNS, SUBMISSIONS, add_stream_filter
+from plasticity_bench.commands.options import RUNS, SUBMISSIONS, add_devices, add_stream_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", action="store_true", help="with --replay: run submitted code, after you have read it"
     )
-    parser.add_argument("--device", default="auto", help="with --replay: auto, cpu, cuda or cuda:0")
-    parser.add_argument("--jobs", type=int, metavar="N", help="with --replay: processes at a time")
+    add_devices(parser, "with --replay: ")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -182,8 +181,8 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
         for text in outcome.elsewhere:
             print(f"  here {text}")
     same = sum(outcome.first_task is None for outcome in outcomes)
-    alike = sum(outcome.trained_alike for outcome in outcomes)
-    count = f"{alike} of {len(outcomes)}"
+    equal = sum(outcome.trained_alike for outcome in outcomes)
+    count = f"{equal} of {len(outcomes)}"
     print(f"{count} bit-identical in performance and loss, {same} in all columns")
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:

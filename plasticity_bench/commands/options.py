@@ -81,14 +81,17 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
     return settings
 
 
-def add_devices(parser: argparse.ArgumentParser) -> None:
-    """The options ``--device`` and ``--jobs``."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0 (default: auto)")
+def add_devices(parser: argparse.ArgumentParser, condition: str = "") -> None:
+    """The options ``--device`` and ``--jobs``; ``condition`` begins their help, such as "with --replay: "."""
+    parser.add_argument(
+        "--device", default="auto", help=f"{condition}auto, cpu, cuda or cuda:0 (default: auto)"
+    )
     parser.add_argument(
         "--jobs",
         type=int,
         metavar="N",
-        help="processes at a time (default: the number of cores, or of GPUs; more processes share the GPUs)",
+        help=f"{condition}processes at a time (default: the number of cores, or of GPUs; more processes "
+        "share the GPUs)",
     )
 
 

@@ -126,8 +126,8 @@ def swept_of(stream: StreamScores) -> list[Swept]:
     """The sweeps of a stream's tuned rows, the best chosen configuration first.
 
     A configuration's score is its mean performance in the last window over the tuning seeds. Here it is
-    converted to retained plasticity: (score - chance) / (mean of `none` in its first window - chance), where
-    `none` is taken over its recorded seeds. Empty if `none` is not recorded, or not above chance.
+    converted to retained plasticity: (score - chance) / (mean of `none` in its first window - chance). The
+    mean of `none` is over its recorded seeds. Empty if `none` is not recorded, or not above chance.
     """
     none = stream.row("none")
     if none is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: A plain network without any method, and one that is initialised anew for every task.
+#: A plain network without any method, and one that is initialised again for every task.
 REFERENCES = ("none", "reset")
 
 #: Metric -> the reference whose record it needs, seed by seed.

@@ -308,7 +308,7 @@ function rankingColumns(rows, shown) {
 }
 
 /**
- * Fills `holder`; `again` draws it anew after its order has changed.
+ * Fills `holder`; `again` draws it when its order has changed.
  * @template {Row} R
  * @param {HTMLElement} holder
  * @param {string} key
