@@ -22,7 +22,8 @@ from msgspec import structs
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import PROTOCOL, MethodRecord, SeedRecord, Value
-from plasticity_bench.scoring.metrics import METRICS, REFERENCES, Measured, seed_metrics
+from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, seed_metrics
+from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.untrusted import MAX_JSON, Refused, read_file
@@ -40,7 +41,7 @@ from plasticity_bench.submissions.documents import (
 
 METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "source"
 #: The references are submissions of their own, under these names.
-REFERENCE_NAMES = tuple(sorted(set(REFERENCES.values())))
+REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.
 SCORE_DIGITS = 9
 
@@ -50,7 +51,7 @@ class Evidence:
     """What is recorded in one cell: what its tables hold that scores need, and how each seed was trained."""
 
     cell: Cell
-    measured: Measured
+    measured: MeasuredCell
     origins: Mapping[int, SeedRecord]
 
     @property

@@ -93,7 +93,7 @@ def test_table(probes: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "fail" in next(line for line in lines if line.startswith("runs folder"))
     assert "-> choose another with --runs" in lines
     assert "[bold]file" in "".join(out.split())  # a name is no markup
-    assert err == "1 to mend: runs folder\n"
+    assert err == "1 to fix: runs folder\n"
     assert run("--runs", str(tmp_path / "runs")) == 0
 
 

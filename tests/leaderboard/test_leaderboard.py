@@ -99,7 +99,7 @@ def test_tuned_and_default_rows_compete_apart(tmp_path: Path) -> None:
     build(tmp_path / "runs", tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     tuned, default = text.split("### permuted-digits-v1: ")[1:3]
-    assert tuned.startswith("tuned, as many configurations for every method")
+    assert tuned.startswith("tuned, the same number of configurations for every method")
     for part, mark in ((tuned, " (tuned)"), (default, "")):
         lines = [line.split(" | ") for line in part.splitlines() if line.startswith("| ") and "`" in line]
         body = [line for line in lines if line[1] != "method"]

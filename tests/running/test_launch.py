@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from plasticity_bench.processes.workers import live_with
+from plasticity_bench.processes.workers import exit_with_parent
 from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.job import Job
@@ -88,7 +88,7 @@ def on_simulated_device(
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that train nothing, and import nothing for it."""
     monkeypatch.setattr(launch, "train_one", on_simulated_device)
-    monkeypatch.setattr(launch, "start_worker", live_with)
+    monkeypatch.setattr(launch, "start_worker", exit_with_parent)
 
 
 @pytest.mark.parametrize(("workers", "shared"), [(2, 1), (4, 2)])

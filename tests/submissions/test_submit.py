@@ -53,7 +53,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     for method in ("none", "reset"):
         assert run_here("submit", method, *options).returncode == 0
     again = run_here("submit", "l2", *options)
-    assert again.stdout.startswith("the same records, scores anew: leaderboard/submissions/l2/")
+    assert again.stdout.startswith("the same records, new scores: leaderboard/submissions/l2/")
     assert again.stderr == ""
     before = tree(submissions)
     assert run_here("submit", "l2", *options).stdout.startswith("identical, nothing to write:")
@@ -90,9 +90,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert "noise: a replay runs the code submitted, here; read it first, then add --trust" in refused.stderr
     replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
-    assert replayed.stdout.endswith(
-        "8 of 8 replayed with the same bits of performance and loss, 8 of all columns\n"
-    )
+    assert replayed.stdout.endswith("8 of 8 bit-identical in performance and loss, 8 in all columns\n")
     assert not list(submissions.rglob("__pycache__"))
 
     # Another file of that name is another method: one line, nothing changed.

@@ -270,7 +270,7 @@ def test_from_a_sweep_to_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["leaderboard", "--verify", str(out)]) == 0
     replay = ["leaderboard", "--replay", "4", "--trust", "--device", "cpu", "--jobs", "1", str(out)]
     assert main(replay) == 0
-    assert "4 of 4 replayed with the same bits of performance and loss" in capsys.readouterr().out
+    assert "4 of 4 bit-identical in performance and loss" in capsys.readouterr().out
     # What is tuned does not mix with what is not.
     untuned = [*train, "--seeds", "2", *places[2:], "--name", "l2-tuned"]
     assert main(["submit", "l2", *untuned]) == 2
