@@ -12,6 +12,7 @@ from plasticity_bench.commands.options import RUNS, SUBMISSIONS, add_devices, ad
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plasticity_bench.processes.workers import Workers
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
@@ -85,24 +86,29 @@ def _build(args: argparse.Namespace) -> int:
     from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():
-        from plasticity_bench.leaderboard.build import build
+        from plasticity_bench.leaderboard.build import build, records_of_runs, records_of_submissions
 
     submissions = args.submissions or (None if args.runs or not SUBMISSIONS.is_dir() else SUBMISSIONS)
     source = submissions or args.runs or RUNS
     out = args.out or (submissions.resolve().parent if submissions else SUBMISSIONS.parent)
-    if submissions:
-        _checked([submissions])
-    elif (out / SUBMISSIONS.name).is_dir():
+    if not submissions and (out / SUBMISSIONS.name).is_dir():
         raise InputError(f"{out} is the leaderboard of its submissions; choose another --out for your runs")
     with Workers(usable_cores()) as workers:
-        build(source, out, args.stream, partial(print, flush=True), workers)
+        if submissions:
+            read = _checked([submissions], workers).submissions
+            records = records_of_submissions(source, read, args.stream)
+        else:
+            records = records_of_runs(source, args.stream, workers)
+        build(records, out, args.stream, partial(print, flush=True), workers)
     return 0
 
 
 def _verify(paths: Sequence[Path]) -> int:
     from plasticity_bench.errors import RunFailed
+    from plasticity_bench.processes.workers import Workers, usable_cores
 
-    report = _report(paths)
+    with Workers(usable_cores()) as workers:
+        report = _report(paths, workers)
     for note in report.notes:
         print(f"note: {note}")
     for problem in report.problems:
@@ -116,23 +122,29 @@ def _verify(paths: Sequence[Path]) -> int:
     return 0
 
 
-def _report(paths: Sequence[Path]) -> Report:
+def _report(paths: Sequence[Path], workers: Workers) -> Report:
     from rich.console import Console
     from rich.progress import Progress
 
     from plasticity_bench.submissions.verify import verify
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    # Without a thread that redraws the bar, worker processes can be forked.
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False)
+    with bars:
         bar = bars.add_task("verifying", total=None)
-        return verify(paths, lambda done, total: bars.update(bar, completed=done, total=total))
+
+        def on_progress(done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total, refresh=True)
+
+        return verify(paths, on_progress, workers)
 
 
-def _checked(paths: Sequence[Path]) -> Report:
+def _checked(paths: Sequence[Path], workers: Workers) -> Report:
     """The report of submissions without problems. Raises RunFailed if there are problems."""
     from plasticity_bench.errors import RunFailed
 
-    report = _report(paths)
+    report = _report(paths, workers)
     if report.problems:
         more = f" (and {len(report.problems) - 1} more problems)" if len(report.problems) > 1 else ""
         raise RunFailed(f"{report.problems[0]}{more}; see leaderboard --verify")
@@ -166,7 +178,11 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     names = [*args.stream, *(suite_streams(args.suite) if args.suite else ())]
     streams = [stream_folder(choose_stream(name)) for name in names] if names else None
     workers, devices = launch.workers(args.jobs, args.device)
-    pairs = draw(_checked(paths).submissions, args.replay, args.seed, streams)
+    from plasticity_bench.processes.workers import Workers, usable_cores
+
+    with Workers(usable_cores()) as readers:
+        submissions = _checked(paths, readers).submissions
+    pairs = draw(submissions, args.replay, args.seed, streams)
     outcomes = replay(pairs, workers, devices, Console(stderr=True), args.trust)
     for outcome in outcomes:
         submission, stream, seed = outcome.pair

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from plasticity_bench.figures.drawing import Drawing, get_ready
-from plasticity_bench.leaderboard.extras import extras
+from plasticity_bench.leaderboard.extras import submission_details
 from plasticity_bench.leaderboard.markdown import readme
 from plasticity_bench.page.curves import grids
 from plasticity_bench.page.document import PAGE, page_data, write_page
@@ -21,35 +22,60 @@ from plasticity_bench.records.cells import find_cells
 from plasticity_bench.scoring.metrics import METRICS, MeasuredCell
 from plasticity_bench.scoring.ranking import Comparison
 from plasticity_bench.scoring.scores import Scores
-from plasticity_bench.scoring.scoring import measure_cells, of_streams, score_measured
+from plasticity_bench.scoring.scoring import measure_cells, of_streams, place_of, score_measured
 from plasticity_bench.scoring.suites import suite_scores
 from plasticity_bench.storage.files import write_text
-from plasticity_bench.submissions.model import in_own_words, read_submitters
+from plasticity_bench.submissions.model import Submission, in_own_words
 
 #: Ends of the column names of a point estimate and of its interval's bounds.
 BOUND_SUFFIXES = ("", "_low", "_high")
 
 
+@dataclass(frozen=True)
+class Records:
+    """What a leaderboard is made of: cells that were read, by stream, and where they are."""
+
+    folder: Path
+    measured: Iterable[MeasuredCell]
+    submissions: Sequence[Submission] = ()  # if it is a folder of submissions
+
+
+def records_of_runs(runs: Path, streams: Sequence[str], workers: Workers) -> Records:
+    """The records in a folder of runs, or of these ``streams``; ``workers`` begin to read them.
+
+    Raises InputError if there are none.
+    """
+    return Records(runs, measure_cells(of_streams(find_cells(runs), streams), workers))
+
+
+def records_of_submissions(
+    folder: Path, submissions: Sequence[Submission], streams: Sequence[str]
+) -> Records:
+    """The records of submissions that were read and verified, with this version's texts on what is built in.
+
+    Raises InputError if they hold none of these ``streams``.
+    """
+    read = [evidence.measured for each in submissions for evidence in each.streams.values()]
+    kept = {cell.path for cell in of_streams([entry.cell for entry in read], streams)}
+    measured = [entry.with_cell(in_own_words(entry.cell)) for entry in read if entry.cell.path in kept]
+    return Records(folder, sorted(measured, key=lambda entry: place_of(entry.cell)), submissions)
+
+
 def build(
-    source: Path,
+    records: Records,
     out: Path,
     streams: Sequence[str] = (),
     on_line: Callable[[str], None] = lambda text: None,
     workers: Workers | None = None,
 ) -> list[Path]:
-    """Writes the leaderboard of all records in ``source`` (or of these ``streams``) to ``out``.
+    """Writes the leaderboard of ``records``, which are of these ``streams`` (all if empty), to ``out``.
 
-    ``source``: a folder of runs, or of verified submissions. ``workers``: processes that share the work.
-    ``on_line`` receives a line for every step that is done. Returns the files written.
-    Raises InputError if there are no records, a record is damaged, or ``out`` cannot be written.
+    ``workers``: processes that share the work. ``on_line`` receives a line for every step that is done.
+    Returns the files written. Raises InputError if a record is damaged, or ``out`` cannot be written.
     """
-    submitters = read_submitters(source)
-    found = find_cells(source)
-    cells = [in_own_words(cell) for cell in found] if submitters else found
     workers = workers or Workers(1)
-    measured = measure_cells(of_streams(cells, streams), workers)
     get_ready()  # while the workers read
-    scores = score_measured(_counted(measured, on_line), workers)
+    scores = score_measured(_counted(records.measured, on_line), workers)
     on_line(f"scored {len(scores.streams)} streams")
     workers.renew()
     recorded = [stream for stream in scores.streams if stream.rows]
@@ -57,19 +83,18 @@ def build(
     drawing = Drawing(scores, out / "figures", [".png"], workers)
     # In this process, while the workers draw.
     suites = suite_scores(scores)
+    details = submission_details(records.submissions)
+    figures = [path.stem for path in drawing.paths]
     texts = {
         "leaderboard.csv": _csv(_summary_rows(scores, out)),
         "scores-per-seed.csv": _csv(_seed_rows(scores, out)),
-        "README.md": readme(
-            scores, suites, source, submitters, out, streams, [path.stem for path in drawing.paths]
-        ),
+        "README.md": readme(scores, suites, records.folder, details, out, streams, figures),
     }
     for name, text in texts.items():
         write_text(out / name, text)
         on_line(f"wrote {out / name}")
     of_page = dict(zip((stream.name for stream in recorded), curves, strict=True))
-    added = extras(source) if submitters else None
-    write_page(page_data(scores, out, added, curves=of_page, suites=suites), out / PAGE)
+    write_page(page_data(scores, out, details, curves=of_page, suites=suites), out / PAGE)
     on_line(f"wrote {out / PAGE}")
     drawing.wait(on_line)
     return [*drawing.paths, *(out / name for name in texts), out / PAGE]

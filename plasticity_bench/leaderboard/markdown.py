@@ -11,12 +11,12 @@ from urllib.parse import quote
 from plasticity_bench.figures.drawing import streams_with_scores
 from plasticity_bench.page.document import PAGE
 from plasticity_bench.page.links import link, relative_path
+from plasticity_bench.page.rows import SubmissionDetails
 from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group
 from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.suites import SuiteScores
-from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.terminal import interval_text, metric_text, number, p_text
 
 INTRODUCTION = f"""\
@@ -49,7 +49,7 @@ def readme(
     scores: Scores,
     suites: Mapping[str, SuiteScores],
     source: Path,
-    submitters: Mapping[str, Submitter],
+    details: Mapping[str, SubmissionDetails],
     out: Path,
     streams: Sequence[str],
     figures: Sequence[str],
@@ -59,7 +59,7 @@ def readme(
     ``scores``, ``suites``: of the records in ``source``. ``figures``: the names of those that are drawn.
     """
     here = out.resolve()
-    option = "--submissions" if submitters else "--runs"
+    option = "--submissions" if details else "--runs"
     command = ["python -m plasticity_bench leaderboard", f"{option} {relative_path(source, here.parent)}"]
     command += [f"--out {here.name}", *(f"--stream {name}" for name in streams)]
     parts = [
@@ -83,7 +83,7 @@ def readme(
     if scores.aggregate:
         parts += _suite_sections(scores, suites)
     parts += [_stream_section(stream, out) for stream in scores.streams if stream.rows]
-    parts.append(_methods_section(scores, submitters))
+    parts.append(_methods_section(scores, details))
     parts.append("## Columns\n")
     parts += [
         "- **n**: seeds recorded. **uses task boundaries**: the method is notified when the task changes. "
@@ -223,7 +223,7 @@ def _tuning(row: CellScores) -> list[str]:
     ]
 
 
-def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str:
+def _methods_section(scores: Scores, details: Mapping[str, SubmissionDetails]) -> str:
     found = {
         row.cell.tuning.method if row.cell.tuning else row.method: row.cell.config.method
         for stream in scores.streams
@@ -233,17 +233,17 @@ def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str
     for label, method in sorted(found.items()):
         source = "" if method.source == "builtin" else f" Source: {inert(method.source)}."
         about = " ".join(inert(_sentence(text)) for text in (method.summary, method.paper))
-        own = (submitters.get(key, Submitter()) for key in (label, f"{label}{TUNED_MARK}"))
-        by = next((who for who in own if who.name or who.link), Submitter())
+        own = (details.get(key, SubmissionDetails()) for key in (label, f"{label}{TUNED_MARK}"))
+        by = next((each for each in own if each.submitter or each.link), SubmissionDetails())
         lines.append(f"- {code(label)}: {about}{source}{_submitted(by)}")
     return "\n".join(lines) + "\n"
 
 
-def _submitted(by: Submitter) -> str:
+def _submitted(by: SubmissionDetails) -> str:
     """Who submitted a method, and their link; only a plain https address becomes a link."""
     plain = re.fullmatch(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9/._~%+-]*)?", by.link)
     address = f"[link]({by.link})" if plain else inert(by.link)
-    words = " ".join(part for part in (inert(by.name), address) if part)
+    words = " ".join(part for part in (inert(by.submitter), address) if part)
     return f" Submitted by {words}." if words else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -63,6 +63,12 @@ class MeasuredCell:
         performance, size = self.curves["performance"], window(self.cell.tasks)
         start = self.cell.config.stream.warmup_tasks
         return performance[:, start : start + size].mean(axis=1), performance[:, -size:].mean(axis=1)
+
+    def with_cell(self, cell: Cell) -> MeasuredCell:
+        """The same with the cell described in other words."""
+        made = replace(self, cell=cell)
+        vars(made).update({name: value for name, value in vars(self).items() if name not in vars(made)})
+        return made
 
     def of(self, seeds: Sequence[int]) -> MeasuredCell:
         """These of the seeds, in this order."""

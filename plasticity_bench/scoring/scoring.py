@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -62,8 +63,12 @@ def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[MeasuredC
 
     Raises InputError at a cell whose records are damaged.
     """
-    ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
-    return workers.map(measure, ordered)
+    return workers.map(measure, sorted(cells, key=place_of))
+
+
+def place_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
+    """What cells are ordered by: stream, method, folder."""
+    return cell.path.parts[-2:], cell.path
 
 
 def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores:

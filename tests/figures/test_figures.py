@@ -23,11 +23,11 @@ from plasticity_bench.figures.styles import (
     styles_of,
     styles_on,
 )
-from plasticity_bench.leaderboard.build import build
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import find_cells, open_cell, read_cell
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import score
+from tests.support.boards import board_of_runs
 from tests.support.documents import made_origin, made_sweep
 from tests.support.fake_records import learning_curves, tuning_table, write_cell, write_suite
 
@@ -206,9 +206,9 @@ def test_figures_of_tuned_rows(scores: Scores, tmp_path: Path) -> None:
 
 
 def test_equal_files_from_one_process_and_from_several(runs: Path, tmp_path: Path) -> None:
-    build(runs, tmp_path / "one" / "board")
+    board_of_runs(runs, tmp_path / "one" / "board")
     with Workers(2, least=2) as workers:
-        build(runs, tmp_path / "two" / "board", workers=workers)
+        board_of_runs(runs, tmp_path / "two" / "board", workers=workers)
     files = [path for path in sorted((tmp_path / "one").rglob("*")) if path.is_file()]
     assert len(files) > 12
     for path in files:

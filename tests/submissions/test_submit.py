@@ -267,7 +267,7 @@ def test_bad_input_to_submit(
         (["--verify", "--runs", "runs"], "--runs holds no submissions"),
         (["--verify", "--rescore"], "not allowed with argument"),
         (["--runs", "runs", "--submissions", "x"], "not allowed with argument"),
-        (["--replay", "0"], "--replay and --seed: at least one seed"),
+        (["--replay", "0"], "--replay is at least 1"),
         (["--submissions", "nowhere"], "nowhere is not a folder of submissions"),
     ],
 )
