@@ -10,13 +10,13 @@ import numpy as np
 from findings_data import Controls
 from matplotlib.figure import Figure
 
-from plasticity_bench.figures.drawing import save
+from plasticity_bench.figures.drawing import save_figure
 from plasticity_bench.stats.bootstrap import Interval, stratified_bootstrap
 
 
 def draw(controls: Controls, path: Path) -> None:
     """Retained plasticity over the strength of three decays, and over the size of syre's offset."""
-    save(lambda: _figure(controls), [path])
+    save_figure(lambda: _figure(controls), [path])
 
 
 def _figure(controls: Controls) -> Any:

@@ -86,8 +86,9 @@ def living(group: int) -> list[int]:
     return [int(pid) for pid, pgid, state in rows if int(pgid) == group and not state.startswith("Z")]
 
 
-def survivors(group: int, seconds: float = 2.0) -> list[int]:
-    """Processes of the group that are still there after ``seconds``."""
+def survivors(group: int, seconds: float = 10.0) -> list[int]:
+    """Processes of the group that are still there after ``seconds``: on a busy machine the exit itself of a
+    process that holds torch takes over two."""
     deadline = time.monotonic() + seconds
     while (found := living(group)) and time.monotonic() < deadline:
         time.sleep(0.05)

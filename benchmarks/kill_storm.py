@@ -30,7 +30,7 @@ from pathlib import Path
 from rich.console import Console
 
 from plasticity_bench.errors import RunFailed
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import CHECKPOINT_SECONDS, open_cells
 
@@ -45,7 +45,7 @@ GLANCE = 0.2
 def plans(jobs: int, stream: str = STREAM) -> list[CellPlan]:
     """So many cells, told apart by the learning rate; each is one job, a stack of SEEDS."""
     return [
-        CellPlan(stream, METHODS[i % len(METHODS)], {"lr": repr(round(1e-3 * (1 + i / jobs), 9))})
+        plan_cell(stream, METHODS[i % len(METHODS)], {"lr": repr(round(1e-3 * (1 + i / jobs), 9))})
         for i in range(jobs)
     ]
 

@@ -21,8 +21,8 @@ import torch
 
 from plasticity_bench.agents.grouped_learner import GroupedLearner
 from plasticity_bench.agents.supervised import StackLearner, SupervisedLearner
-from plasticity_bench.records.configuration import CellPlan
-from plasticity_bench.registry.choices import with_learning_rate
+from plasticity_bench.records.configuration import plan_cell
+from plasticity_bench.registry.choices import choose_method, choose_stream, with_learning_rate
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.training import chosen
@@ -56,8 +56,10 @@ def microseconds(learners: Sequence[StackLearner], tasks: int) -> float:
 
 def plans(stream: str, method: str, folder: Path) -> dict[str, list[Job]]:
     """What is compared: run and sweep, in one process and in four."""
-    sweep = open_cells(folder, plan_sweep(stream, method, BUDGET).cells(), tuning_seeds(TUNING))
-    run = open_cells(folder, [CellPlan(stream, method)], range(RUN))
+    sweep = open_cells(
+        folder, plan_sweep(choose_stream(stream), choose_method(method), BUDGET).cells(), tuning_seeds(TUNING)
+    )
+    run = open_cells(folder, [plan_cell(stream, method)], range(RUN))
     return {
         "run": plan_jobs(run, 1, ["cpu"]),
         "run, 4": plan_jobs(run, PROCESSES, ["cpu"]),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import open_cells
 from plasticity_bench.scoring.scoring import score
@@ -44,15 +44,15 @@ def plans() -> list[CellPlan]:
     """Every configuration once; the defaults are among them."""
     settings = [(method, {"strength": strength}) for method in DECAYS for strength in STRENGTHS]
     settings += [("syre", {"strength": strength, "sigma": sigma}) for strength in VARIED for sigma in SIGMAS]
-    found = [CellPlan(stream, method) for stream in STREAMS for method in ("none", "reset")]
+    found = [plan_cell(stream, method) for stream in STREAMS for method in ("none", "reset")]
     for stream in STREAMS:
         crossed = [
             (method, {"lr": rate, "strength": strength})
             for rate, strength in CROSSED[stream]
             for method in DECAYS
         ]
-        found += [CellPlan(stream, method, chosen) for method, chosen in settings + crossed]
-    unique = {(plan.stream, plan.chosen()[1].label): plan for plan in found}
+        found += [plan_cell(stream, method, chosen) for method, chosen in settings + crossed]
+    unique = {plan.label: plan for plan in found}
     return list(unique.values())
 
 

@@ -1,16 +1,134 @@
-"""Classes from a user's file or package: imported only where they are selected."""
+"""Classes and functions of users: from a file, a package, or a notebook's cell.
+
+A plug-in's source is read once, when a command or a call names it. From then on its content travels with it:
+what is trained, in whatever process, is what was read, however the file changes meanwhile. The same content
+is executed once in a process.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import marshal
 import sys
 import traceback
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, Protocol
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.storage.files import sha256
+
+#: In place of a file's name in the origin of a class that was defined in a notebook or a script.
+NOTEBOOK = "notebook"
+
+
+class Plugin(Protocol):
+    """Where a class or function came from. It is hashable, and can be pickled."""
+
+    @property
+    def origin(self) -> str:
+        """As records name it: ``file.py:Class``, ``package.module:Class`` or ``notebook:Class``."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the source."""
+
+    @property
+    def file_name(self) -> str:
+        """The file that records keep the source in: ``file.py``."""
+
+    @property
+    def source(self) -> bytes:
+        """The text of the source; empty if it could not be had."""
+
+    def load(self) -> Any:
+        """The class or function itself, the same object whenever it is asked for in a process."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class FilePlugin:
+    """A name in a file or in a module of a package, with the file's content when it was read."""
+
+    place: str  # path of the file, or "package.module"
+    name: str  # of the class or function in it
+    source: bytes
+
+    @property
+    def origin(self) -> str:
+        return f"{Path(self.place).name if is_file(self.place) else self.place}:{self.name}"
+
+    @property
+    def file_name(self) -> str:
+        return Path(self.place).name if is_file(self.place) else f"{self.place.rpartition('.')[2]}.py"
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.source)
+
+    def load(self) -> Any:
+        return getattr(_module(self.place, self.source), self.name)
+
+
+@dataclass(frozen=True)
+class NotebookPlugin:
+    """A class without a file of its own: its text, and itself as cloudpickle writes it."""
+
+    name: str
+    source: bytes  # empty: the text could not be had
+    pickled: bytes = field(compare=False, repr=False)
+    cls: Any = field(compare=False, repr=False)
+
+    @property
+    def origin(self) -> str:
+        return f"{NOTEBOOK}:{self.name}"
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}.py"
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.source or _bytecode(self.cls))
+
+    def load(self) -> Any:
+        return self.cls
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_notebook, (self.name, self.source, self.pickled)
+
+
+@cache
+def _from_notebook(name: str, source: bytes, pickled: bytes) -> NotebookPlugin:
+    import cloudpickle
+
+    return NotebookPlugin(name, source, pickled, cloudpickle.loads(pickled))
+
+
+def _bytecode(cls: type) -> bytes:
+    """What a class does, if its text is not known: its plain values and compiled functions.
+
+    The same for the same class in another session of the same Python; names of files and line numbers do not
+    count.
+    """
+    found = [repr([base.__qualname__ for base in cls.__mro__]).encode()]
+    for name, value in sorted(vars(cls).items()):
+        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+        if isinstance(code, CodeType):
+            found.append(name.encode() + marshal.dumps(_without_places(code), 2))
+        elif isinstance(value, (bool, int, float, str, tuple)) and not name.startswith("__"):
+            found.append(f"{name}={value!r}".encode())
+    return b"\n".join(found)
+
+
+def _without_places(code: CodeType) -> CodeType:
+    inner = tuple(_without_places(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename="", co_firstlineno=1, co_consts=inner)
 
 
 def import_class(where: str) -> Any:
@@ -24,47 +142,108 @@ def is_file(where: str) -> bool:
     return where.endswith(".py")
 
 
-def import_plugin(where: str, base: type | None = None) -> tuple[Any, str, str]:
-    """(class or function, where it came from, digest of its file) of "file.py:Name" or "package.module:Name".
+def read_plugin(where: str, base: type | None = None) -> FilePlugin:
+    """The plug-in that a user named: "file.py:Name" or "package.module:Name".
 
-    ``base``: the class that is derived from; "file.py" then names its only subclass there. A function is
-    wanted where it is None.
+    ``base``: the class that it derives from; "file.py" then names the only subclass in the file. If it is
+    None, a function is wanted. Raises InputError if there is no such file or name, or the file cannot be
+    executed.
     """
     place, _, name = (where, "", "") if is_file(where) else where.rpartition(":")
+    source = _read(place)
     try:
-        if place.endswith(".py"):
-            path = Path(place)
-            if not path.is_file():
-                raise InputError(
-                    f"no such file: {place} (a method is written path/to/file.py or path/to/file.py:Class)"
-                )
-            module_name = f"plasticity_bench_plugin_{path.stem}"
-            spec = importlib.util.spec_from_file_location(module_name, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module  # dataclasses look their module up
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
+        module = _module(place, source)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is theirs to read in one line
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is for the user, in one line
         line = "" if isinstance(error, SyntaxError) else line_of(error, place)  # which says it itself
         raise InputError(f"cannot import {place}: {type(error).__name__}: {error}{line}") from error
-    if not name:
-        name = _only_class(place, module, base)
+    name = name or _only_class(place, module, base)
     if not hasattr(module, name):
         found = [n for n, value in vars(module).items() if isinstance(value, type) == (base is not None)]
         known = [n for n in found if callable(getattr(module, n)) and not n.startswith("_")]
         what = "function" if base is None else "class"
         raise InputError(f'{place} has no {what} "{name}": {did_you_mean(name, known)}')
-    cls = getattr(module, name)
-    return cls, f"{Path(place).name if place.endswith('.py') else place}:{name}", digest(cls)
+    return FilePlugin(place, name, source)
+
+
+def plugin_of(cls: type) -> Plugin:
+    """Where a class came from that the caller has at hand.
+
+    A class of a module that can be imported is that module's; one of a notebook, a script that runs or a
+    function is kept with its text, as far as Python still has it.
+    """
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    if cls.__module__ != "__main__" and file and getattr(module, cls.__qualname__, None) is cls:
+        return FilePlugin(cls.__module__, cls.__qualname__, Path(file).read_bytes())
+    import cloudpickle
+
+    try:
+        text = inspect.getsource(cls).encode()
+    except (OSError, TypeError):
+        text = b""
+    return NotebookPlugin(cls.__name__, text, cloudpickle.dumps(cls), cls)
+
+
+def _read(place: str) -> bytes:
+    """The content of the file, or of the module's file."""
+    if is_file(place):
+        path = Path(place)
+        if not path.is_file():
+            raise InputError(
+                f"no such file: {place} (a method is written path/to/file.py or path/to/file.py:Class)"
+            )
+    else:
+        path = Path(_find(place))
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _find(module: str) -> str:
+    """The file of a module of a package. The packages above it are imported."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"cannot import {module}: {type(error).__name__}: {error}") from error
+    if spec is None:
+        raise InputError(
+            f"cannot import {module}: there is no such module; is it installed, or on PYTHONPATH?"
+        )
+    if not spec.origin or not spec.has_location:
+        raise InputError(f"cannot import {module}: it has no file")
+    return spec.origin
+
+
+@cache
+def _module(place: str, source: bytes) -> ModuleType:
+    """Executes the source; a module of a package only if the process has not imported it yet."""
+    if is_file(place):
+        path = place
+        name = f"plasticity_bench_plugin_{Path(place).stem}_{sha256(source)[:8]}"
+    else:
+        path, name = _find(place), place
+        if name in sys.modules:
+            return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)
+    return module
 
 
 def _only_class(place: str, module: Any, base: type | None) -> str:
-    """The name of the one class derived from ``base`` that a file defines. Raises InputError where there are
+    """The name of the one class derived from ``base`` that a file defines. Raises InputError if there are
     none or several."""
     if base is None:
         raise InputError(f"{place} does not say which function: write {place}:NAME")
@@ -75,7 +254,7 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
     }
     names = [own[cls] for cls in reversed(own)]
-    # A base class of the user's own has no info; where nothing has, the message is about that.
+    # A base class of the user's own has no info; if nothing has, the message is about that.
     found = [name for name in names if hasattr(getattr(module, name), "info")] or names
     if not found:
         full = f"{base.__module__.removesuffix('.base')}.{base.__name__}"
@@ -86,13 +265,8 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
 
 
 def line_of(error: BaseException, path: str) -> str:
-    """`` (file.py, line 12)``: where an exception passed through this file last; empty where it did not."""
+    """`` (file.py, line 12)``: the last line of this file that an exception passed through; empty if it
+    passed through none."""
     name = Path(path).name
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == name]
     return f" ({name}, line {lines[-1]})" if lines else ""
-
-
-def digest(cls: Any) -> str:
-    """SHA-256 of the file that holds the class."""
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return sha256(Path(file).read_bytes()) if file else ""

@@ -1,4 +1,4 @@
-"""Scores for people (a table in the terminal) and for machines (JSON)."""
+"""Scores as tables in the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from plasticity_bench.records.cells import Cell
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.notes import loses_plasticity
 from plasticity_bench.scoring.ranking import Comparison, Group, Place
+from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.stats.bootstrap import Difference, Interval
 
-#: Metric -> heading of its column; the ranking column has its own.
+#: Metric -> heading of its column; retained plasticity has its own.
 HEADINGS = {
     "plasticity_loss": "loss",
     "trend": "trend\n/100",
@@ -31,37 +32,37 @@ HEADINGS = {
     "effective_rank": "eff.\nrank",
     "cost": "cost",
 }
-RETAINED = "retained\n[95% CI]"
-WIDTH = 100
+RETAINED_HEADING = "retained\n[95% CI]"
+TERMINAL_WIDTH = 100
 
 
 def make_console() -> Console:
-    """The console for results: plain and 100 columns wide where stdout is not a terminal."""
-    width = None if sys.stdout.isatty() else WIDTH
+    """The console for results; if stdout is not a terminal, it is plain and 100 columns wide."""
+    width = None if sys.stdout.isatty() else TERMINAL_WIDTH
     return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
 def print_scores(cells: Iterable[Cell], console: Console) -> None:
-    """Scores ``cells`` (all of their streams, so that references are among them) and prints the tables."""
+    """Scores ``cells`` and prints the tables. The references must be among the cells."""
     print_tables(score(cells), console)
 
 
 def print_tables(scores: Scores, console: Console) -> None:
-    """Prints a ranked table per stream, and the aggregate over streams where there is one."""
+    """Prints a ranked table per stream, and the aggregate over streams if there is one."""
     for stream in scores.streams:
         table = partial(_stream_table, metrics=_metrics_that_fit(console))
         _print_tables(_title(stream), stream.groups, table, stream.notes, console)
     if scores.aggregate:
         title = "retained plasticity over streams (mean over streams of the interquartile mean over seeds)"
         _print_tables(title, scores.groups, _aggregate_table, scores.notes, console)
-    legend = "interquartile means over seeds, 95% bootstrap intervals; =: a rank shared by rows that do not"
+    legend = "interquartile means over seeds, 95% bootstrap intervals; =: shared rank, no significant"
     console.print(
-        Text(f"{legend}\ndiffer significantly from its first (paired, all pairs at once)", style="dim")
+        Text(f"{legend}\ndifference from its first row (paired test, corrected for all pairs)", style="dim")
     )
 
 
 def make_table(*columns: str) -> Table:
-    """A compact table; names are left-aligned and may fold, everything else is a number."""
+    """A compact table: names are left-aligned and may wrap, all other columns are right-aligned."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
     for column in columns:
         is_name = column in ("method", "metric")
@@ -84,19 +85,19 @@ def number(value: float) -> str:
 
 
 def interval_text(interval: Interval | Difference) -> str:
-    """``0.812 [0.790, 0.833]``; without the brackets where there is no interval."""
+    """``0.812 [0.790, 0.833]``; without the brackets if there is no interval."""
     if math.isnan(interval.low):
         return number(interval.point)
     return f"{number(interval.point)} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def p_text(p: float) -> str:
-    """``0.012``, ``<0.001``; empty where it is nan."""
+    """``0.012``, ``<0.001``; empty if it is nan."""
     return "" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def metric_text(row: CellScores, metric: str) -> str:
-    """A metric's point estimate: three decimals, or what suits a rank and a cost."""
+    """A metric's point estimate: three decimals; one for the effective rank, two and an x for the cost."""
     value = row.summary[metric].point
     if math.isnan(value) or metric not in ("effective_rank", "cost"):
         return number(value)
@@ -125,7 +126,7 @@ def to_json(scores: Scores) -> dict[str, Any]:
 
 
 def interval_json(interval: Interval | Difference) -> dict[str, float | None]:
-    """The fields of ``interval`` by name, null for nan."""
+    """Field name -> value, null for nan."""
     return {name: _or_none(value) for name, value in interval._asdict().items()}
 
 
@@ -170,7 +171,7 @@ def _place_json(place: Place) -> dict[str, Any]:
 
 
 def comparison_json(found: Comparison | None) -> dict[str, Any] | None:
-    """A comparison by the names of its fields, null for nan; null where there is none."""
+    """A comparison as field name -> value, null for nan; null if there is none."""
     if found is None:
         return None
     return {
@@ -195,17 +196,17 @@ def _title(stream: StreamScores) -> str:
 
 
 def _metrics_that_fit(console: Console) -> list[str]:
-    """In a narrow terminal the diagnostics go, rather than that the methods' names become unreadable."""
-    narrow = console.width < WIDTH
+    """In a narrow terminal the diagnostics are left out, so that the methods' names stay readable."""
+    narrow = console.width < TERMINAL_WIDTH
     return [name for name in HEADINGS if not (narrow and name in ("dormant_fraction", "effective_rank"))]
 
 
 def _stream_table(group: Group[CellScores], metrics: Sequence[str]) -> Table:
-    table = make_table("#", "method", "n", RETAINED, *(HEADINGS[metric] for metric in metrics))
+    table = make_table("#", "method", "n", RETAINED_HEADING, *(HEADINGS[metric] for metric in metrics))
     for row, place in zip(group.rows, group.places, strict=True):
         table.add_row(
             place.text,
-            Text(row.method, style="bold" if row.method in ("none", "reset") else ""),
+            Text(row.method, style="bold" if row.method in REFERENCES else ""),
             str(len(row.seeds)),
             interval_text(row.score),
             *(metric_text(row, metric) for metric in metrics),
@@ -214,7 +215,7 @@ def _stream_table(group: Group[CellScores], metrics: Sequence[str]) -> Table:
 
 
 def _aggregate_table(group: Group[AggregateRow]) -> Table:
-    table = make_table("#", "method", "n", RETAINED, "streams", "lowest of a stream")
+    table = make_table("#", "method", "n", RETAINED_HEADING, "streams", "lowest of a stream")
     for row, place in zip(group.rows, group.places, strict=True):
         stream, lowest = row.lowest
         numbers = [str(len(row.seeds)), interval_text(row.summary), str(len(row.streams))]

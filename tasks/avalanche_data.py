@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.plugins import digest, import_plugin
+from plasticity_bench.plugins import Plugin
 from plasticity_bench.seeding import generator
 from plasticity_bench.tasks.mnist_data import cache_folder, data_folder, load_mnist
 from plasticity_bench.tasks.mnist_files import FILES, download_timeout, one_line
@@ -55,6 +55,7 @@ class Benchmark:
     """A function that makes a benchmark: one of ``BENCHMARKS``, or a user's ``package.module:function``."""
 
     name: str
+    plugin: Plugin | None = None  # the user's function
 
     @property
     def facts(self) -> Facts:
@@ -62,20 +63,15 @@ class Benchmark:
         return BENCHMARKS[self.name] if self.name in BENCHMARKS else _facts(self)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the file of a user's function."""
-        return "" if self.name in BENCHMARKS else digest(self.function)
-
-    @property
     def function(self) -> Callable[..., Any]:
         """Raises InputError if there is none of that name."""
+        if self.plugin:
+            return self.plugin.load()
         if self.name not in BENCHMARKS:
-            if ":" not in self.name:
-                raise InputError(
-                    f'unknown Avalanche benchmark "{self.name}": {did_you_mean(self.name, BENCHMARKS)}, or '
-                    "package.module:function"
-                )
-            return import_plugin(self.name)[0]
+            raise InputError(
+                f'unknown Avalanche benchmark "{self.name}": {did_you_mean(self.name, BENCHMARKS)}, or '
+                "package.module:function"
+            )
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 from avalanche.benchmarks import classic

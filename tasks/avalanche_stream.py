@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.plugins import Plugin
 from plasticity_bench.seeding import generator
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, layer_shapes
 from plasticity_bench.tasks.avalanche_data import BENCHMARKS, Benchmark, materialise
@@ -65,12 +66,12 @@ class AvalancheStream(SupervisedStream):
 
 
 @functools.cache
-def stream_class(name: str) -> type[AvalancheStream]:
-    """The stream of a benchmark in ``BENCHMARKS`` or a user's ``package.module:function``.
+def stream_class(name: str, plugin: Plugin | None = None) -> type[AvalancheStream]:
+    """The stream of a benchmark in ``BENCHMARKS``, or of a user's function: ``plugin``.
 
-    Raises InputError if there is no such function, or a user's cannot be made for seed 0.
+    Raises InputError if there is no such benchmark, or a user's cannot be made for seed 0.
     """
-    benchmark = Benchmark(name)
+    benchmark = Benchmark(name, plugin)
     if name not in BENCHMARKS:
         _ = benchmark.function  # is it there?
     facts = benchmark.facts

@@ -8,7 +8,7 @@ several networks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -16,8 +16,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from plasticity_bench.agents.adapters.module_hooks import penalise_features, record_features
 from plasticity_bench.agents.adapters.module_layers import ModuleLayers, module_layers
-from plasticity_bench.agents.layers import Layer, add_penalty, feature_gradient, trainable
+from plasticity_bench.agents.adapters.torch_optimizer import TorchOptimizer
+from plasticity_bench.agents.layers import add_penalty, trainable
 from plasticity_bench.agents.methods.base import HOOKS, Method
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
@@ -28,47 +30,6 @@ from plasticity_bench.specs import NetworkSpec
 
 #: A method's name as on the command line, a method that has not been set up, or what makes one.
 MethodLike = str | Method | Callable[[], Method]
-
-
-class TorchOptimizer:
-    """What methods use of a ``FlatOptimizer``, for any torch.optim optimizer and some of its parameters.
-
-    Two differences from FlatOptimizer remain: every parameter has a step count of its own, which stays when a
-    method clears its moments; and moments are cleared to 0, even if the optimizer starts them elsewhere (as
-    SB3's RMSpropTFLike does, at 1).
-
-    Args:
-        optimizer: The optimizer.
-        parameters: Those of the network that the method acts on.
-
-    Raises:
-        InputError: The optimizer does not train all of them, or with several learning rates.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-        self.optimizer = optimizer
-        self.parameters = list(parameters)
-        own = set(self.parameters)
-        self._groups = [group for group in optimizer.param_groups if own & set(group["params"])]
-        if own - {p for group in self._groups for p in group["params"]}:
-            raise InputError("the optimizer does not train every parameter of the network")
-        if len({float(group["lr"]) for group in self._groups}) > 1:
-            raise InputError("methods need one learning rate for the whole network")
-
-    @property
-    def lr(self) -> float:
-        """The step size now."""
-        return float(self._groups[0]["lr"])
-
-    def moments(self, parameter: torch.Tensor) -> list[torch.Tensor]:
-        """The optimizer's running means for a parameter, each of its shape; none before its first step."""
-        state = self.optimizer.state.get(parameter, {})
-        return [v for v in state.values() if isinstance(v, torch.Tensor) and v.shape == parameter.shape]
-
-    def reset(self) -> None:
-        """Clears all moments and step counts, as in a new optimizer."""
-        for parameter in self.parameters:
-            self.optimizer.state.pop(parameter, None)
 
 
 class Attachment:
@@ -227,9 +188,9 @@ class _Part:
         penalty, where the next layer reads them; yields their handles."""
         for layer, reader in zip(self.layers, self.made.modules[1:], strict=False):
             if self.method.needs_features:
-                yield reader.register_forward_pre_hook(partial(_record, layer))
+                yield reader.register_forward_pre_hook(partial(record_features, layer))
             if self.method.uses("feature_penalty"):
-                yield reader.register_forward_pre_hook(partial(_penalise, self.method, layer))
+                yield reader.register_forward_pre_hook(partial(penalise_features, self.method, layer))
 
     def before(self) -> None:
         if self._is_moved():
@@ -326,32 +287,3 @@ def _maker(method: MethodLike) -> Callable[[], Method]:
             raise InputError(f'"{method}": the learning rate is set in your optimizer, leave lr out')
         return chosen.make
     return partial(copy.deepcopy, method) if isinstance(method, Method) else method
-
-
-def _record(layer: Layer, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Keeps what the next layer reads in training; passes without gradients are evaluations. A function of
-    this module and not a closure, so that networks can still be copied and pickled."""
-    if torch.is_grad_enabled():
-        layer.features = _features(layer, inputs[0].detach().to(layer.weight.dtype))
-
-
-def _penalise(method: Method, layer: Layer, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Adds the gradient of the method's ``feature_penalty`` when the loss is differentiated."""
-    if not (torch.is_grad_enabled() and inputs[0].requires_grad):
-        return
-    features = _features(layer, inputs[0].detach())
-
-    def add(gradient: torch.Tensor) -> torch.Tensor:
-        extra = feature_gradient(method, layer, features)
-        return gradient if extra is None else gradient + extra.reshape(gradient.shape)
-
-    inputs[0].register_hook(add)
-
-
-def _features(layer: Layer, read: torch.Tensor) -> torch.Tensor:
-    """What the next layer reads as the layer's features: (examples, units), or with positions."""
-    if layer.kind == "linear":
-        return read.reshape(-1, read.shape[-1])
-    if read.dim() < 3:  # flattened, channel by channel
-        return read.reshape(-1, layer.weight.shape[0], read.shape[-1] // layer.weight.shape[0], 1)
-    return read.reshape(-1, *read.shape[-3:])

@@ -1,1 +1,4 @@
-"""One module per command: SUMMARY, configure(parser) and run(args) -> exit code. Nothing heavy at import."""
+"""One module per command, with SUMMARY, configure(parser) and run(args) -> exit code.
+
+They import slow packages only when they run. ``options`` and ``next_steps`` are shared, and no commands.
+"""

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from plasticity_bench.commands.options import add_runs
 
 SUMMARY = "end the Slurm jobs of a run folder, pending and running"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records (or of a sweep)"
-    )
+    add_runs(parser, "the records, or of a sweep")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ends them; what is recorded and every checkpoint stays."""
+    """Ends the jobs. Records and checkpoints stay."""
     from plasticity_bench.running.slurm.overview import end
 
     running, pending = end(args.runs)
+    print(f"cancelled {running} running and {pending} pending jobs; checkpoints are kept")
     print(
-        f"cancelled {running} running and {pending} pending jobs; checkpoints are kept: the same run command"
-    )
-    print(
-        "submits what is missing again, once `status` shows nothing running (Slurm gives a job its KillWait)"
+        "to submit what is missing: the same run command, once `status` shows nothing running (a job has "
+        "KillWait seconds to end)"
     )
     return 0

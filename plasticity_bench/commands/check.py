@@ -7,10 +7,12 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
+from plasticity_bench.commands.next_steps import print_next_steps
+
 if TYPE_CHECKING:
     from plasticity_bench.contract.results import Result
 
-SUMMARY = "check that a method keeps the contract: same bits, stacked seeds, checkpoints, PPO, adapters"
+SUMMARY = "check that a method keeps the contract: reproducible, stacked seeds, checkpoints, PPO, adapters"
 
 #: State of a check -> how it is shown.
 SHOWN = {
@@ -34,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line per check. Returns 1 where one failed, else 0."""
+    """Prints a line per check. Returns 1 if one failed, else 0."""
     import json
     import time
     from dataclasses import asdict
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.perf_counter()
     with redirect_stdout(sys.stderr):  # what a method prints is not part of the report
-        chosen = choose_method(args.method)  # bad input, before anything is printed
+        chosen = choose_method(args.method)  # reports bad input before anything is printed
     if not args.json:
         print(f"checking {chosen.label} ({args.method})", flush=True)  # importing torch takes a moment
     results = _examine(args.method, None if args.json else sys.stdout)
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         report = {"method": chosen.label, "source": chosen.source, "ok": not failed}
         print(json.dumps({**report, "checks": [asdict(result) for result in results]}, indent=1))
     else:
-        _sum_up(args.method, chosen.label, results, time.perf_counter() - began)
+        _print_counts(args.method, chosen.label, results, time.perf_counter() - began)
     return 1 if failed else 0
 
 
@@ -64,7 +66,7 @@ def _examine(method: str, report: TextIO | None) -> list[Result]:
 
     results: list[Result] = []
 
-    def done(result: Result) -> None:
+    def finish(result: Result) -> None:
         results.append(result)
         if report:
             print(_shown(result, results[:-1]), file=report, flush=True)
@@ -79,16 +81,16 @@ def _examine(method: str, report: TextIO | None) -> list[Result]:
         except RunFailed as error:  # there is nothing to train
             begin(f"{'makes a network':56}")
             fix = "network returns a NetworkSpec: replace(spec, ...)"
-            done(Result("network", Verdict.FAILED, str(error), fix))
+            finish(Result("network", Verdict.FAILED, str(error), fix))
             return results
         for number, check in enumerate(CHECKS, 1):
             begin(f"{number:2}/{len(CHECKS)} {check.question:50}")
-            done(examine(check, subject))
+            finish(examine(check, subject))
     return results
 
 
 def _shown(result: Result, before: list[Result]) -> str:
-    """The rest of a check's line; what is to be done stands below it."""
+    """The rest of a check's line, and below it what to do."""
     state = SHOWN[result.state]
     if result.state in ("passed", "information"):
         return f"{state}{'  ' if state else ''}{result.detail}"
@@ -99,7 +101,7 @@ def _shown(result: Result, before: list[Result]) -> str:
     return "\n".join([*lines, f"      -> {result.fix}"] if result.fix else lines)
 
 
-def _sum_up(method: str, label: str, results: list[Result], seconds: float) -> None:
+def _print_counts(method: str, label: str, results: list[Result], seconds: float) -> None:
     from shlex import quote
 
     states = [result.state.value for result in results]
@@ -109,6 +111,4 @@ def _sum_up(method: str, label: str, results: list[Result], seconds: float) -> N
     print(f"{label}: {', '.join(counts)} ({seconds:.0f} s)")
     if "failed" in states:
         return
-    print("next:")
-    for line in (f"run --method {quote(method)} l2", f"compare {label} l2"):
-        print(f"  python -m plasticity_bench {line}")
+    print_next_steps(f"run --method {quote(method)} l2", f"compare {label} l2")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticity_bench.commands.score import add_selection
+from plasticity_bench.commands.options import add_selection
 
 if TYPE_CHECKING:
     from plasticity_bench.scoring.scores import CellScores
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints A - B on common seeds. Raises InputError where A or B is unknown or they share no stream."""
+    """Prints A - B on common seeds. Raises InputError if A or B is unknown, or they share no stream."""
     import json
 
     from plasticity_bench.errors import InputError
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(name: str, runs: Path, streams: Sequence[str]) -> dict[str, CellScores]:
-    """Stream -> the scored cell that ``name``, a label or a cell's folder, stands for."""
+    """Stream -> the scored cell with this name: a method's label, or a cell's folder."""
     from plasticity_bench.errors import InputError, did_you_mean
     from plasticity_bench.records.cells import find_cells, read_cell
     from plasticity_bench.scoring.scoring import of_streams, score
@@ -54,7 +54,7 @@ def _rows(name: str, runs: Path, streams: Sequence[str]) -> dict[str, CellScores
     folder = Path(name)
     if (folder / "config.json").is_file():
         cell = read_cell(folder.resolve())
-        # Its neighbours hold the references that its scores need.
+        # The cells in the same folder include the references that its scores need.
         neighbours = [read_cell(path.parent) for path in sorted(cell.path.parent.glob("*/config.json"))]
         scored = score(neighbours).streams[0]
         row = next((row for row in scored.rows if row.cell.path == cell.path), None)
@@ -124,7 +124,9 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
             table.add_row(name, *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
         console.print()
-    about = "tied: the paired interval includes 0; unknown: no interval; p: of equal means, by sign flips of"
+    about = (
+        "tied: the paired interval includes 0; unknown: no interval; p: of equal means, by flipping signs of"
+    )
     console.print(
         Text(f"{about}\nthe seeds' differences, not corrected for the number of comparisons", style="dim")
     )

@@ -6,19 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from plasticity_bench.commands.options import add_runs
+
 SUMMARY = "check this installation, this machine and the data, and say how to fix what is wrong"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records (default: runs)"
-    )
+    add_runs(parser)
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the report. Returns 1 where something fails that a run needs, else 0."""
+    """Prints the report. Returns 1 if something fails that a run needs, else 0."""
     import json
     from dataclasses import asdict
 
@@ -45,7 +45,7 @@ def _show(checks: list, runs: Path) -> None:
     from plasticity_bench import doctor
 
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else 160)  # a pipe or a file: long paths stay in one piece
+    console = Console(width=None if terminal else 160)  # in a pipe or a file, long paths are not wrapped
     with console.status("checking") as status:
         for check in doctor.diagnose(runs):
             checks.append(check)

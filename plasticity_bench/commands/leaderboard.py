@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from plasticity_bench.commands.options import RUNS, SUBMISSIONS, add_devices, add_stream_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plasticity_bench.processes.workers import Workers
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
-SUBMISSIONS = Path("leaderboard/submissions")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
-    from plasticity_bench.commands.score import add_stream_filter
-
     parser.add_argument(
         "paths",
         nargs="*",
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--submissions",
         type=Path,
         metavar="DIR",
-        help=f"folder of submissions (default: {SUBMISSIONS.as_posix()} where it exists, else --runs runs)",
+        help=f"folder of submissions (default: {SUBMISSIONS.as_posix()} if it exists, else --runs {RUNS})",
     )
     source.add_argument("--runs", type=Path, metavar="DIR", help="a leaderboard of these records instead")
     add_stream_filter(parser)
@@ -43,25 +44,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder to write (default: the one that holds the submissions)",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--verify", action="store_true", help="check submissions as data of strangers")
+    what.add_argument("--verify", action="store_true", help="check submissions, as data from strangers")
     what.add_argument(
-        "--replay", type=int, metavar="N", help="train N seeds, drawn uniformly, again and compare"
+        "--replay",
+        type=int,
+        metavar="N",
+        help="train N seeds, drawn uniformly, again and compare the results",
     )
     what.add_argument(
         "--rescore",
         action="store_true",
-        help="write method.json and scores.json of submissions anew from their tables",
+        help="write method.json and scores.json of submissions again from their tables",
     )
     parser.add_argument("--seed", type=int, default=0, help="with --replay: of the draw (default: 0)")
     parser.add_argument(
-        "--trust", action="store_true", help="with --replay: run code that was submitted, having read it"
+        "--trust", action="store_true", help="with --replay: run submitted code, after you have read it"
     )
-    parser.add_argument("--device", default="auto", help="with --replay: auto, cpu, cuda or cuda:0")
-    parser.add_argument("--jobs", type=int, metavar="N", help="with --replay: processes at a time")
+    add_devices(parser, "with --replay: ")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of the four. Raises InputError where there are no records, or damaged ones."""
+    """Does one of the four. Raises InputError if there are no records, or damaged ones."""
     from plasticity_bench.errors import InputError
 
     if args.verify or args.replay is not None or args.rescore:
@@ -83,30 +86,35 @@ def _build(args: argparse.Namespace) -> int:
     from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():
-        from plasticity_bench.leaderboard.build import build
+        from plasticity_bench.leaderboard.build import build, records_of_runs, records_of_submissions
 
     submissions = args.submissions or (None if args.runs or not SUBMISSIONS.is_dir() else SUBMISSIONS)
-    source = submissions or args.runs or Path("runs")
-    out = args.out or (submissions.resolve().parent if submissions else Path("leaderboard"))
-    if submissions:
-        _checked([submissions])
-    elif (out / SUBMISSIONS.name).is_dir():
+    source = submissions or args.runs or RUNS
+    out = args.out or (submissions.resolve().parent if submissions else SUBMISSIONS.parent)
+    if not submissions and (out / SUBMISSIONS.name).is_dir():
         raise InputError(f"{out} is the leaderboard of its submissions; choose another --out for your runs")
     with Workers(usable_cores()) as workers:
-        build(source, out, args.stream, lambda text: print(text, flush=True), workers)
+        if submissions:
+            read = _checked([submissions], workers).submissions
+            records = records_of_submissions(source, read, args.stream)
+        else:
+            records = records_of_runs(source, args.stream, workers)
+        build(records, out, args.stream, partial(print, flush=True), workers)
     return 0
 
 
 def _verify(paths: Sequence[Path]) -> int:
     from plasticity_bench.errors import RunFailed
+    from plasticity_bench.processes.workers import Workers, usable_cores
 
-    report = _report(paths)
+    with Workers(usable_cores()) as workers:
+        report = _report(paths, workers)
     for note in report.notes:
         print(f"note: {note}")
     for problem in report.problems:
         print(problem)
     if report.problems:
-        raise RunFailed(f"{len(report.problems)} problems; leaderboard/SUBMITTING.md says what is asked for")
+        raise RunFailed(f"{len(report.problems)} problems; leaderboard/SUBMITTING.md lists the rules")
     print(
         f"{len(report.submissions)} submissions with {report.seeds} tables: "
         "configurations, tables and scores agree"
@@ -114,23 +122,29 @@ def _verify(paths: Sequence[Path]) -> int:
     return 0
 
 
-def _report(paths: Sequence[Path]) -> Report:
+def _report(paths: Sequence[Path], workers: Workers) -> Report:
     from rich.console import Console
     from rich.progress import Progress
 
     from plasticity_bench.submissions.verify import verify
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    # Without a thread that redraws the bar, worker processes can be forked.
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False)
+    with bars:
         bar = bars.add_task("verifying", total=None)
-        return verify(paths, lambda done, total: bars.update(bar, completed=done, total=total))
+
+        def on_progress(done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total, refresh=True)
+
+        return verify(paths, on_progress, workers)
 
 
-def _checked(paths: Sequence[Path]) -> Report:
-    """A report without problems. Raises RunFailed where there are some."""
+def _checked(paths: Sequence[Path], workers: Workers) -> Report:
+    """The report of submissions without problems. Raises RunFailed if there are problems."""
     from plasticity_bench.errors import RunFailed
 
-    report = _report(paths)
+    report = _report(paths, workers)
     if report.problems:
         more = f" (and {len(report.problems) - 1} more problems)" if len(report.problems) > 1 else ""
         raise RunFailed(f"{report.problems[0]}{more}; see leaderboard --verify")
@@ -160,17 +174,21 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     from plasticity_bench.submissions.replay import TOLERANCE, draw, replay
 
     if args.replay < 1 or args.seed < 0:
-        raise InputError("--replay and --seed: at least one seed, drawn with a seed from 0 on")
+        raise InputError("--replay and --seed: --replay is at least 1, --seed at least 0")
     names = [*args.stream, *(suite_streams(args.suite) if args.suite else ())]
     streams = [stream_folder(choose_stream(name)) for name in names] if names else None
     workers, devices = launch.workers(args.jobs, args.device)
-    pairs = draw(_checked(paths).submissions, args.replay, args.seed, streams)
+    from plasticity_bench.processes.workers import Workers, usable_cores
+
+    with Workers(usable_cores()) as readers:
+        submissions = _checked(paths, readers).submissions
+    pairs = draw(submissions, args.replay, args.seed, streams)
     outcomes = replay(pairs, workers, devices, Console(stderr=True), args.trust)
     for outcome in outcomes:
         submission, stream, seed = outcome.pair
         where = f"{submission.name}, {stream}, seed {seed}"
         if outcome.first_task is None:
-            print(f"{where}: the same bits")
+            print(f"{where}: bit-identical")
             continue
         how = "only in diagnostics" if outcome.trained_alike else f"score by {outcome.score:.2g}"
         print(f"{where}: differs from task {outcome.first_task} on; {how}")
@@ -179,9 +197,9 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
         for text in outcome.elsewhere:
             print(f"  here {text}")
     same = sum(outcome.first_task is None for outcome in outcomes)
-    alike = sum(outcome.trained_alike for outcome in outcomes)
-    count = f"{alike} of {len(outcomes)}"
-    print(f"{count} replayed with the same bits of performance and loss, {same} of all columns")
+    equal = sum(outcome.trained_alike for outcome in outcomes)
+    count = f"{equal} of {len(outcomes)}"
+    print(f"{count} bit-identical in performance and loss, {same} in all columns")
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
         raise RunFailed(

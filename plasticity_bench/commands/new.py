@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "write a file to begin a method of your own with"
+from plasticity_bench.commands.next_steps import print_next_steps
+
+SUMMARY = "write a file with a working method, to start your own from"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the file and says what comes next."""
+    """Writes the file and prints the next steps."""
     from shlex import quote
 
     from plasticity_bench.contract.template import class_file, class_name, source
@@ -23,13 +25,11 @@ def run(args: argparse.Namespace) -> int:
 
     path = args.out or Path(class_file(args.name))
     write_text(path, source(args.name, path))
-    print(f"{path}: class {class_name(args.name)}, a method that works; put your idea in its place")
-    print("next:")
-    for line in (
+    print(f"{path}: class {class_name(args.name)}, a working method; replace it with your idea")
+    print_next_steps(
         f"check {quote(str(path))}",
         f"run --method {quote(str(path))} l2",
         f"compare {args.name} l2",
         f"submit {quote(str(path))} --suite quick",
-    ):
-        print(f"  python -m plasticity_bench {line}")
+    )
     return 0

@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from plasticity_bench.commands.options import add_selection
 
 SUMMARY = "show the scores of everything recorded"
-
-
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that say which records to read."""
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records (default: runs)"
-    )
-    add_stream_filter(parser)
-
-
-def add_stream_filter(parser: argparse.ArgumentParser) -> None:
-    """The option that takes some streams of what is recorded."""
-    parser.add_argument(
-        "--stream",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="only these streams (default: all)",
-    )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the scores. Raises InputError where there are no records, or damaged ones."""
+    """Prints the scores. Raises InputError if there are no records, or damaged ones."""
     import json
 
     from plasticity_bench.records.cells import find_cells

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plasticity_bench.commands.options import add_runs
+
 if TYPE_CHECKING:
     from plasticity_bench.running.slurm.overview import CellState
 
-SUMMARY = "what is done, running, pending, stopped and failed in a run folder"
+SUMMARY = "show what is done, running, pending, stopped and failed in a run folder"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the records (or of a sweep)"
-    )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    add_runs(parser, "the records, or of a sweep")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a row per cell, and why what failed failed."""
+    """Prints a row per cell, and the reasons of failures."""
     import json
 
     from plasticity_bench.running.slurm.overview import overview
@@ -62,7 +62,7 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
         ", ".join(f"{n} {state}" for n, state in zip(total, STATES, strict=True) if n or state == "done")
     )
     if any(note.state in (FAILED, STOPPED) for cell in found for note in cell.notes):
-        console.print(f"the command that began it goes on with what is missing (--runs {runs})", markup=False)
+        console.print(f"the same command trains what is missing (--runs {runs})", markup=False)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

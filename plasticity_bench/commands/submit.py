@@ -5,38 +5,48 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "run what is missing of a method and write its submission for the leaderboard"
+from plasticity_bench.commands.options import (
+    RUNS,
+    SUBMISSIONS,
+    add_devices,
+    add_runs,
+    add_settings,
+    add_streams,
+    chosen_streams,
+    given_settings,
+)
+
+SUMMARY = "train what is missing of a method and write its submission for the leaderboard"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from plasticity_bench.commands.run import add_settings, add_streams, add_training
-
     parser.add_argument("method", metavar="METHOD", help="as `run --method` takes it, with settings inline")
     add_streams(parser)
     add_settings(parser)
     parser.add_argument("--seeds", type=int, metavar="N", help="how many (default: the stream's own number)")
-    add_training(parser)
+    add_devices(parser)
+    add_runs(parser)
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("leaderboard/submissions"),
+        default=SUBMISSIONS,
         metavar="DIR",
-        help="folder of submissions (default: leaderboard/submissions)",
+        help=f"folder of submissions (default: {SUBMISSIONS.as_posix()})",
     )
     parser.add_argument("--name", help="of the submission (default: the method's name)")
-    parser.add_argument("--by", default="", metavar="NAME", help="who submits, as the leaderboard shows it")
-    parser.add_argument("--link", default="", metavar="URL", help="to a paper or code, as it shows it")
+    parser.add_argument("--by", default="", metavar="NAME", help="your name, as the leaderboard shows it")
+    parser.add_argument(
+        "--link", default="", metavar="URL", help="address of your paper or code, for the leaderboard"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains the seeds that are neither submitted nor recorded, and writes or extends the submission."""
     from rich.console import Console
 
-    from plasticity_bench.commands.run import given_settings
     from plasticity_bench.errors import InputError
     from plasticity_bench.records.configuration import CellPlan, stream_folder
-    from plasticity_bench.registry.catalog import suite_streams
     from plasticity_bench.registry.choices import choose_method, choose_stream
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
@@ -55,41 +65,41 @@ def run(args: argparse.Namespace) -> int:
         text = getattr(args, option)
         if not text.isprintable() or len(text) > 200:
             raise InputError(f"--{option}: one line of at most 200 characters")
-    streams = args.stream or suite_streams(args.suite or "quick")
+    streams = chosen_streams(args)
     settings, tuned = given_settings(args), args.tuned is not None
     method = choose_method(args.method, settings)
     name = args.name or submission_name(method, tuned)
     found = find_submission(args.out, name, method, tuned)
     workers, devices = launch.workers(args.jobs, args.device)
-    wanted: list[tuple[CellPlan, tuple[int, ...]]] = []
+    plans: list[tuple[CellPlan, tuple[int, ...]]] = []
     for text in streams:
         stream = choose_stream(text)
         seeds = range(args.seeds or stream.cls.info.seeds)
-        plan = tuned_plan(args.tuned, text, args.method) if tuned else CellPlan(text, args.method, settings)
-        wanted.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
-    planned = [item for plan, lacking in wanted if lacking for item in open_cells(args.runs, [plan], lacking)]
+        plan = tuned_plan(args.tuned, stream, method) if tuned else CellPlan(stream, method)
+        plans.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
+    planned = [item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking)]
     launch.train_missing(planned, workers, devices, Console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)
-    _tell(args, args.out / name, done)
+    _print_summary(args, args.out / name, done)
     return 0
 
 
 def _options(args: argparse.Namespace) -> str:
-    """The options that say what to train and where, as they were given."""
+    """The given options that select what to train and where to write, as text."""
     words: list[object] = []
-    for option, default in (("stream", None), ("suite", None), ("seeds", None), ("runs", Path("runs"))):
+    for option, default in (("stream", None), ("suite", None), ("seeds", None), ("runs", RUNS)):
         value = getattr(args, option)
         if value != default:
             words += [f"--{option}", *(value if isinstance(value, list) else [value])]
-    if args.out != Path("leaderboard/submissions"):
+    if args.out != SUBMISSIONS:
         words += ["--out", args.out]
     return "".join(f" {word}" for word in words)
 
 
-def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
-    """What was written, what it lacks, and what comes next."""
+def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
+    """Prints what was written, what is missing, and the next steps."""
     from plasticity_bench.storage.documents import parse_document
     from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
 
@@ -98,7 +108,7 @@ def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
     words = {
         "new": "wrote",
         "extended": "extended",
-        "rescored": "the same records, scores anew:",
+        "rescored": "the same records, new scores:",
         "identical": "identical, nothing to write:",
     }
     print(f"{words[done]} {folder}/")

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plasticity_bench.records.documents import SweepTable
 
-SUMMARY = "tune methods: as many configurations for each, on seeds of their own"
+from plasticity_bench.commands.next_steps import print_next_steps
+from plasticity_bench.commands.options import (
+    add_devices,
+    add_executor,
+    add_precision,
+    add_streams,
+    streams_in_precision,
+)
+
+SUMMARY = "tune methods: the same number of configurations for each, on separate seeds"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from plasticity_bench.commands.run import add_devices, add_precision, add_streams
-    from plasticity_bench.running.slurm.options import add_executor
-
     parser.add_argument(
         "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="as for run"
     )
@@ -27,7 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=int, default=4, metavar="N", help="tuning seeds, from 10000 on (default: 4)"
     )
-    parser.add_argument("--design", type=int, default=0, metavar="N", help="another set of configurations")
+    parser.add_argument(
+        "--design",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the set of configurations: another number draws others (default: 0)",
+    )
     add_devices(parser)
     add_executor(parser)
     add_precision(parser)
@@ -43,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from plasticity_bench.commands.run import chosen_streams
+    from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
@@ -54,15 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
     cluster = options(args)
     workers, devices = (1, ["cpu"]) if cluster else launch.workers(args.jobs, args.device)
-    streams = chosen_streams(args, [cluster.device] if cluster else devices)
+    streams = streams_in_precision(args, [cluster.device] if cluster else devices)
     seeds = sweep.tuning_seeds(args.seeds)
-    # All names and settings are looked at before anything is trained.
+    # All names and settings are checked before anything is trained.
     plans = [
         [sweep.plan_sweep(stream, method, args.budget, args.design) for stream in streams]
-        for method in args.method
+        for method in map(choose_method, args.method)
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
-    if cluster:  # all methods at once; below, nothing is left to train
+    if cluster:  # all methods at once, so that nothing is left to train below
         need("sbatch")
         everything = [
             item
@@ -74,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             submitted.say_next(args.out, messages)
             return 0
     for index, of_method in enumerate(plans, start=1):
-        method = of_method[0].method
+        method = of_method[0].method.label
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
         planned = [open_cells(args.out, plan.cells(), seeds) for plan in of_method]
         launch.train_missing([item for items in planned for item in items], workers, devices, messages)
@@ -88,10 +100,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([table.as_json() for table in tables], indent=1))
     else:
         methods = " ".join(args.method)
-        console.print("next: the chosen configurations on the seeds that are reported", highlight=False)
-        console.print(
-            f"  python -m plasticity_bench run --method {methods} --tuned {args.out}", soft_wrap=True
-        )
+        print_next_steps(f"run --method {methods} --tuned {args.out}")
     return 0
 
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from plasticity_bench.commands.options import add_sinks, add_stream_filter
+
 SUMMARY = "show recorded runs in TensorBoard or Weights & Biases"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    from plasticity_bench.commands.run import add_sinks
-
     parser.add_argument("runs", type=Path, metavar="RUNS", help="folder of the records")
     add_sinks(parser, "--to", "the tools", required=True)
-    parser.add_argument(
-        "--stream", action="extend", nargs="+", default=[], metavar="STREAM", help="only these streams"
-    )
+    add_stream_filter(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: tracking, in RUNS)")
     parser.add_argument(
-        "--follow", action="store_true", help="go on with what other processes train, until Ctrl-C"
+        "--follow", action="store_true", help="continue with what other processes train, until Ctrl-C"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Gives the tools what they lack."""
+    """Shows in the tools what they do not show yet."""
     import time
     from contextlib import suppress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "show a trained agent at work, as an animated GIF"
+SUMMARY = "record an episode of a trained agent as an animated GIF"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays one episode and writes its pictures."""
+    """Plays one episode and writes its frames."""
     from plasticity_bench.errors import InputError
     from plasticity_bench.playback import find_cell, save_gif, show
 

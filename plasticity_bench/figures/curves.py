@@ -1,4 +1,4 @@
-"""Learning curves of a stream: performance per task, and beside it the diagnostics."""
+"""Learning curves of a stream: performance per task, and next to it the diagnostics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plasticity_bench.figures.styles import GREY, PANELS, Style, split, wrapped
+from plasticity_bench.figures.styles import DIAGNOSTIC_TITLES, GREY, Style, split, wrapped
 from plasticity_bench.records.documents import StreamRecord
 from plasticity_bench.scoring.scores import CellScores, StreamScores
 from plasticity_bench.stats.bootstrap import mean_band
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Curves are smoothed to about this many independent points.
-POINTS = 30
-#: A diagnostic that spans more than this factor has a logarithmic axis.
-WIDE = 30
-#: Inches of the figure, and shares of it that the panel of the performance takes.
-SIZE, BOTTOM, TOP = (11.5, 4.9), 0.12, 0.86
+INDEPENDENT_POINTS = 30
+#: A diagnostic whose largest value is more than this factor above its smallest has a logarithmic axis.
+LOGARITHMIC_FROM = 30
+#: Size of the figure in inches; bottom and top of the panels as shares of its height.
+CURVES_SIZE, CURVES_BOTTOM, CURVES_TOP = (11.5, 4.9), 0.12, 0.86
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A row's quantity at the tasks (numbers from 1) where it is measured: (seeds, tasks), or for rows in
-    grey, which have no band, its mean over seeds as (1, tasks)."""
+    """A quantity of a row at the tasks (numbers from 1) at which it is measured.
+
+    ``values``: (seeds, tasks); for rows in grey, which have no band, the mean over seeds: (1, tasks).
+    ``style`` is None for rows in grey.
+    """
 
     method: str
     style: Style | None
@@ -38,20 +41,24 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class StreamCurves:
-    """All that the figure of a stream shows; quantity -> curves, those in colour first and best first."""
+    """All that the figure of a stream shows.
+
+    ``curves``: quantity -> curves, coloured ones first, and each kind best first. ``seeds``: the different
+    numbers of seeds. ``grey``: how many rows are grey.
+    """
 
     name: str
     config: StreamRecord
     curves: Mapping[str, Sequence[Curve]]
-    seeds: tuple[int, ...]  # numbers of seeds
+    seeds: tuple[int, ...]
     grey: int
 
 
 def curves_of(stream: StreamScores, styles: Mapping[str, Style]) -> StreamCurves:
-    """What to draw of a stream."""
+    """Takes from the scores what the figure of a stream shows."""
     shown, rest = split(stream.rows)
     rows = [(row, styles[row.method]) for row in shown] + [(row, None) for row in rest]
-    names = ["performance", *PANELS]
+    names = ["performance", *DIAGNOSTIC_TITLES]
     found = {name: [curve for row, style in rows if (curve := _curve(row, name, style))] for name in names}
     return StreamCurves(
         stream.name,
@@ -63,16 +70,16 @@ def curves_of(stream: StreamScores, styles: Mapping[str, Style]) -> StreamCurves
 
 
 def learning_curves(stream: StreamCurves) -> Figure:
-    """Performance per task with the methods' names at the curves' ends; beside it the diagnostics.
+    """Performance per task with the methods' names at the curves' ends; next to it the diagnostics.
 
     Lines are means over seeds, bands their pointwise 95% bootstrap intervals.
     """
     from matplotlib.figure import Figure
 
-    panels = [name for name in PANELS if name in stream.curves]
-    figure = Figure(figsize=SIZE)
+    panels = [name for name in DIAGNOSTIC_TITLES if name in stream.curves]
+    figure = Figure(figsize=CURVES_SIZE)
     right = 0.53 if panels else 0.75
-    main = figure.add_axes((0.065, BOTTOM, right - 0.065, TOP - BOTTOM))
+    main = figure.add_axes((0.065, CURVES_BOTTOM, right - 0.065, CURVES_TOP - CURVES_BOTTOM))
     _draw(main, stream.curves["performance"])
     config = stream.config
     smoothing = _smoothing(config.tasks)
@@ -82,14 +89,14 @@ def learning_curves(stream: StreamCurves) -> Figure:
     if low <= config.chance <= high:
         main.axhline(config.chance, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     _label_ends(main, [curve for curve in stream.curves["performance"] if curve.style])
-    height = (TOP - BOTTOM + 0.11) / len(panels) - 0.11 if panels else 0.0
+    height = (CURVES_TOP - CURVES_BOTTOM + 0.11) / len(panels) - 0.11 if panels else 0.0
     for index, name in enumerate(panels):
-        axes = figure.add_axes((0.79, TOP - height - index * (height + 0.11), 0.195, height))
+        axes = figure.add_axes((0.79, CURVES_TOP - height - index * (height + 0.11), 0.195, height))
         _draw(axes, stream.curves[name])
         means = np.concatenate([curve.values.mean(axis=0) for curve in stream.curves[name]])
-        if len(means) and means.min() > 0 and means.max() > WIDE * means.min():
+        if len(means) and means.min() > 0 and means.max() > LOGARITHMIC_FROM * means.min():
             axes.set_yscale("log")
-        axes.set_title(PANELS[name], fontsize=9.5, pad=3)
+        axes.set_title(DIAGNOSTIC_TITLES[name], fontsize=9.5, pad=3)
         if name == panels[-1]:
             axes.set_xlabel("task")
         else:
@@ -154,17 +161,17 @@ def _unit(config: StreamRecord) -> str:
 
 
 def _smoothing(points: int) -> int:
-    return max(1, points // POINTS)
+    return max(1, points // INDEPENDENT_POINTS)
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Writes every method's name beside its curve's end, moved apart where curves end close together."""
+    """Writes every method's name at the end of its curve; names that would overlap are moved apart."""
     low, high = axes.get_ylim()
     ends = [float(curve.values[:, -_smoothing(curve.values.shape[1]) :].mean()) for curve in curves]
     wanted = np.array([(end - low) / (high - low) if np.isfinite(end) else 0.0 for end in ends])
     lines = np.array([wrapped(curve.method).count("\n") + 1 for curve in curves])
     order = np.argsort(wanted, kind="stable")
-    placed = spread(wanted[order], lines[order] * 13 / (SIZE[1] * 72 * (TOP - BOTTOM)))
+    placed = spread(wanted[order], lines[order] * 13 / (CURVES_SIZE[1] * 72 * (CURVES_TOP - CURVES_BOTTOM)))
     for index, position in zip(order, placed, strict=True):
         color, line, _ = curves[index].style or Style(GREY, "-")
         axes.plot(
@@ -181,10 +188,10 @@ def _label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def spread(wanted: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Ascending positions near ``wanted`` at which labels of these heights do not overlap, within [0, 1]."""
+    """Ascending positions in [0, 1] near ``wanted`` at which labels of these heights do not overlap."""
     gaps = (heights[1:] + heights[:-1]) / 2
     offsets = np.concatenate([[0.0], np.cumsum(gaps)])
-    # Labels that touch form a block centred on what its members want (pool adjacent violators).
+    # Labels that touch form a block around the mean of their wanted positions (pool adjacent violators).
     blocks: list[list[float]] = []
     for value in wanted - offsets:
         blocks.append([value, 1.0])

@@ -1,7 +1,7 @@
-"""Which figures scores have, and their files.
+"""Chooses the figures for some scores, draws them and writes their files.
 
 Drawn with matplotlib's Agg; equal scores give equal files. What a figure shows is taken from the scores here,
-so that little has to travel to the process that draws it.
+so that little has to be sent to the process that draws it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from plasticity_bench.storage.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: More coloured curves within tasks, where they rise and fall, cannot be told apart.
+#: The most curves of returns in a figure: they rise and fall within tasks, and more would hide each other.
 MOST_OVER_STEPS = 3
 DPI = 150
 
 
 def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
-    """File name without suffix -> a function that draws the figure; nothing is drawn before it is called."""
+    """File name without suffix -> a function that draws the figure when it is called."""
     streams = [stream for stream in scores.streams if stream.rows]
     styles = styles_of(streams)
-    # Those that take longest come first, so that no process is left alone with one at the end.
+    # The slowest figures come first, so that no process is still busy with one when all others are done.
     jobs: dict[str, Callable[[], Figure]] = {}
-    if found := ranked(streams):
+    if found := streams_with_scores(streams):
         jobs["retained-plasticity"] = partial(
-            intervals.draw_lines, intervals.retained_plasticity(found, styles), intervals.RETAINED
+            intervals.draw_lines, intervals.retained_plasticity(found, styles), intervals.RETAINED_AXIS
         )
         jobs["diagnostics"] = partial(scatter.diagnostics, scatter.diagnostics_of(found, styles))
     if costs := scatter.costs_of(found, styles):
@@ -53,7 +53,7 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
         if (tuned := overview.comparable(scores, tuned=True)) and tuned[0].streams != rows[0].streams:
             groups.append(tuned)
         jobs["aggregate"] = partial(
-            intervals.draw_lines, intervals.aggregate(groups, styles), intervals.AGGREGATE
+            intervals.draw_lines, intervals.aggregate(groups, styles), intervals.AGGREGATE_AXIS
         )
         jobs["performance-profiles"] = partial(overview.profiles, rows, styles)
         jobs["ranks-over-tasks"] = partial(overview.ranks_over_tasks, overview.ranks_of(common), styles)
@@ -72,62 +72,67 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     return jobs
 
 
-def ranked(streams: Sequence[StreamScores]) -> list[StreamScores]:
-    """The streams on which some method has a retained plasticity, so that there is something to draw."""
+def streams_with_scores(streams: Sequence[StreamScores]) -> list[StreamScores]:
+    """The streams on which at least one method has a retained plasticity."""
     return [s for s in streams if any(not np.isnan(row.summary[RANKED_BY].point) for row in s.rows)]
 
 
 def get_ready() -> None:
-    """Draws a small figure, for which matplotlib imports and reads most of what it needs."""
+    """Imports and caches most of what matplotlib needs, by drawing a small figure."""
     from matplotlib.figure import Figure
 
-    with _our_settings():
+    with _own_settings():
         figure = Figure(figsize=(1, 1))
         figure.add_subplot().set_title("title", weight="bold")
         figure.savefig(io.BytesIO(), format="png")
 
 
-def save(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
-    """Draws into ``paths``, each a .png or .svg, whole or not at all."""
-    with _our_settings():
+def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
+    """Draws into ``paths``, each a .png or .svg; a file is written whole or not at all."""
+    with _own_settings():
         figure = draw()
         for path in paths:
             buffer = io.BytesIO()
             options: dict[str, Any] = {"metadata": {"Date": None}}
             if path.suffix == ".png":
-                # The default level takes longer than the drawing, for files that are hardly smaller.
+                # The default compression takes longer than the drawing, and the files are hardly smaller.
                 options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
             figure.savefig(buffer, format=path.suffix[1:], dpi=DPI, **options)
             write_bytes(path, buffer.getvalue())
 
 
 @contextmanager
-def _our_settings() -> Iterator[None]:
+def _own_settings() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context():
-        # Whatever the user has set in a matplotlibrc.
+        # Overrides what the user has set in a matplotlibrc.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         yield
 
 
-def save_all(
+def save_figures(
     scores: Scores,
     folder: Path,
     suffixes: Sequence[str],
-    announce: Callable[[str], None],
+    on_line: Callable[[str], None],
     workers: Workers | None = None,
 ) -> list[Path]:
-    """Saves every figure with every suffix (".png", ".svg"), announcing each with the time left."""
+    """Saves every figure with every suffix (".png", ".svg"); returns the files.
+
+    ``on_line`` receives a line for each file, with the time left.
+    """
     drawing = Drawing(scores, folder, suffixes, workers or Workers(1))
-    drawing.wait(announce)
+    drawing.wait(on_line)
     return drawing.paths
 
 
 class Drawing:
-    """All figures in the making; worker processes draw from the start. ``paths``: their files, as many for
-    each as there are suffixes."""
+    """Draws all figures; worker processes begin at once.
+
+    ``paths``: the files, one per figure and suffix.
+    """
 
     def __init__(self, scores: Scores, folder: Path, suffixes: Sequence[str], workers: Workers) -> None:
         jobs = [
@@ -138,16 +143,16 @@ class Drawing:
         self._begin = time.monotonic()
         self._drawn = workers.map(_save, jobs)
 
-    def wait(self, announce: Callable[[str], None]) -> None:
-        """Until all are saved, announcing each with the time left."""
+    def wait(self, on_line: Callable[[str], None]) -> None:
+        """Waits until all are saved; ``on_line`` receives a line for each file, with the time left."""
         done = 0
         for saved in self._drawn:
             for path in saved:
                 done += 1
                 left = (time.monotonic() - self._begin) / done * (len(self.paths) - done)
-                announce(f"wrote {path} ({done} of {len(self.paths)}, about {left:.0f} s left)")
+                on_line(f"wrote {path} ({done} of {len(self.paths)}, about {left:.0f} s left)")
 
 
 def _save(job: tuple[Callable[[], Figure], Sequence[Path]]) -> Sequence[Path]:
-    save(*job)
+    save_figure(*job)
     return job[1]

@@ -1,5 +1,7 @@
-"""Figures with a line per method: retained plasticity by stream, the aggregate over streams, and what every
-configuration that a sweep tried has scored."""
+"""Figures with a line per method.
+
+Retained plasticity by stream, the aggregate over streams, and the scores of all configurations of a sweep.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from plasticity_bench.figures.panels import Room, explain_markers, label_width, packed
-from plasticity_bench.figures.styles import Style, by_method, plain, short, wrapped
+from plasticity_bench.figures.panels import Room, explain_markers, label_width, pack_panels
+from plasticity_bench.figures.styles import Style, base_label, by_method, without_version, wrapped
 from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.scoring.metrics import window
 from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, StreamScores
@@ -20,20 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Inches between two methods, and of a panel's width.
-PITCH, WIDTH = 0.205, 3.1
-#: A panel is as high as for so many methods.
-FEWEST = 6
-#: A configuration that scores lower is drawn at the edge: some end far below chance.
-LOWEST = -0.5
-
-
-RETAINED = "retained plasticity (1: nothing lost)"
-AGGREGATE = "retained plasticity over seeds and streams"
-#: Points between a label and its panel.
-PAD = 3.5
-#: Characters of a title in a line.
-TITLE = 40
+#: Inches between two methods, and the width of a panel in inches.
+LINE_HEIGHT, PANEL_WIDTH = 0.205, 3.1
+#: A panel is at least as high as for this many methods.
+MIN_LINES = 6
+#: Configurations with a lower score are drawn at the edge: some end far below chance.
+LOWEST_SCORE = -0.5
+RETAINED_AXIS = "retained plasticity (1: nothing lost)"
+AGGREGATE_AXIS = "retained plasticity over seeds and streams"
+#: Distance between a label and its panel, in points.
+LABEL_PAD = 3.5
+#: Characters in a line of a title.
+TITLE_WIDTH = 40
 
 
 class Line(NamedTuple):
@@ -44,7 +44,10 @@ class Line(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What the configurations of a method have scored on a stream: nan where they failed."""
+    """A sweep of a method on a stream: the score of every configuration, nan if it failed.
+
+    ``default``, ``chosen``: indices of the default configuration, if it was tried, and of the chosen one.
+    """
 
     method: str
     scores: np.ndarray
@@ -57,7 +60,7 @@ def retained_plasticity(
 ) -> dict[str, list[Line]]:
     """A panel per stream: every method's interquartile mean and 95% interval, best at the top."""
     return {
-        short(stream.name): [
+        without_version(stream.name): [
             Line(method, [(row.summary[RANKED_BY], styles[row.method]) for row in rows])
             for method, rows in by_method(stream.rows).items()
         ]
@@ -66,9 +69,9 @@ def retained_plasticity(
 
 
 def aggregate(groups: Sequence[Sequence[AggregateRow]], styles: Mapping[str, Style]) -> dict[str, list[Line]]:
-    """The same over streams: a panel per group of rows that cover the same streams."""
+    """The same over streams; each group of rows that cover the same streams has a panel."""
     return {
-        ", ".join(map(short, rows[0].streams)): [
+        ", ".join(map(without_version, rows[0].streams)): [
             Line(method, [(row.summary, styles[row.method]) for row in members])
             for method, members in by_method(rows).items()
         ]
@@ -77,17 +80,17 @@ def aggregate(groups: Sequence[Sequence[AggregateRow]], styles: Mapping[str, Sty
 
 
 def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Style]) -> Figure:
-    """A panel per stream: the scores of all configurations that sweeps tried, best choice at the top."""
+    """A panel per stream: the scores of all configurations of its sweeps, the best chosen one at the top."""
     names = [swept.method for rows in streams.values() for swept in rows]
     room = Room(left=label_width(list(map(wrapped, names))), top=0.55)
-    heights = [PITCH * max(len(rows), FEWEST) for rows in streams.values()]
-    figure, panels = packed(heights, 4.0, room)
+    heights = [LINE_HEIGHT * max(len(rows), MIN_LINES) for rows in streams.values()]
+    figure, panels = pack_panels(heights, 4.0, room)
     for axes, (name, rows) in zip(panels, streams.items(), strict=True):
         known = np.concatenate([swept.scores for swept in rows])
         for depth, swept in enumerate(rows):
             color = styles[f"{swept.method}{TUNED_MARK}"].color
-            failed = ~(swept.scores >= LOWEST)
-            x = np.where(failed, LOWEST, swept.scores)
+            failed = ~(swept.scores >= LOWEST_SCORE)
+            x = np.where(failed, LOWEST_SCORE, swept.scores)
             y = np.full(len(x), -depth)
             axes.scatter(x[~failed], y[~failed], s=16, color=color, alpha=0.4, linewidths=0, zorder=2)
             axes.scatter(x[failed], y[failed], s=16, color=color, marker="x", linewidths=0.8, zorder=2)
@@ -105,8 +108,8 @@ def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Sty
             axes.scatter(x[swept.chosen], -depth, s=34, color=color, linewidths=0, zorder=4)
         _lines(axes, [swept.method for swept in rows])
         axes.set_xlabel("mean score in the last window, as retained plasticity")
-        axes.set_title(short(name), weight="bold", pad=18)
-        edge = f"; ×: below {LOWEST:g} or nan" if (~(known >= LOWEST)).any() else ""
+        axes.set_title(without_version(name), weight="bold", pad=18)
+        edge = f"; ×: below {LOWEST_SCORE:g} or nan" if (~(known >= LOWEST_SCORE)).any() else ""
         axes.text(
             0,
             1,
@@ -120,11 +123,11 @@ def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Sty
 
 
 def swept_of(stream: StreamScores) -> list[Swept]:
-    """The sweeps behind a stream's tuned rows, the best choice first.
+    """The sweeps of a stream's tuned rows, the best chosen configuration first.
 
-    A configuration's score is the mean performance in the last window over the tuning seeds, here as retained
-    plasticity: less chance, over what `none` (over its own recorded seeds) has at its start, less chance.
-    Empty where `none` is not recorded, or never above chance.
+    A configuration's score is its mean performance in the last window over the tuning seeds. Here it is
+    converted to retained plasticity: (score - chance) / (mean of `none` in its first window - chance). The
+    mean of `none` is over its recorded seeds. Empty if `none` is not recorded, or not above chance.
     """
     none = stream.row("none")
     if none is None:
@@ -140,26 +143,31 @@ def swept_of(stream: StreamScores) -> list[Swept]:
             tried = row.cell.tuning.configurations
             scores = np.array([np.nan if t.score is None else t.score for t in tried])
             default = next((i for i, t in enumerate(tried) if not t.settings), None)
-            found.append(Swept(plain(row.method), (scores - chance) / room, default, row.cell.tuning.chosen))
+            found.append(
+                Swept(base_label(row.method), (scores - chance) / room, default, row.cell.tuning.chosen)
+            )
     return sorted(found, key=lambda swept: (-swept.scores[swept.chosen], swept.method))
 
 
 def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
-    """The figure of such panels, each with its title; ``label`` says what the axes show."""
+    """The figure of ``panels``, title -> lines; ``label``: what the horizontal axes show."""
     lines = [line for rows in panels.values() for line in rows]
-    titles = [fill(title, TITLE) for title in panels]
+    titles = [fill(title, TITLE_WIDTH) for title in panels]
     top = 0.15 + 0.17 * max(title.count("\n") + 1 for title in titles)
     room = Room(left=label_width([wrapped(line.method) for line in lines]), top=top)
     mixed = {style.filled for line in lines for _, style in line.intervals} == {True, False}
-    figure, axes_of = packed(
-        [PITCH * max(len(rows), FEWEST) for rows in panels.values()], WIDTH, room, head=0.25 * mixed
+    figure, axes_of = pack_panels(
+        [LINE_HEIGHT * max(len(rows), MIN_LINES) for rows in panels.values()],
+        PANEL_WIDTH,
+        room,
+        head=0.25 * mixed,
     )
     for axes, title, rows in zip(axes_of, titles, panels.values(), strict=True):
         flat = [
             (depth, interval, style) for depth, line in enumerate(rows) for interval, style in line.intervals
         ]
         for tuned in (False, True):
-            # Side by side where a method has both, so that neither hides the other.
+            # One above the other if a method has both, so that neither hides the other.
             these = [entry for entry in flat if entry[2].filled is tuned]
             y = [
                 -depth + (0.14 if tuned else -0.14) * (len(rows[depth].intervals) > 1) for depth, *_ in these
@@ -172,7 +180,7 @@ def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
                 axes.scatter(points[:, 0], y, s=20, c=faces, edgecolors=colors, linewidths=1.1, zorder=3)
         _lines(axes, [line.method for line in rows])
         axes.set_xlabel(label)
-        # A place given is a place that matplotlib does not look for among all labels.
+        # With a given position, matplotlib does not search for one that avoids all labels, which is slow.
         axes.set_title(title, weight="bold", y=1)
     if mixed:
         explain_markers(figure)
@@ -186,10 +194,10 @@ def _lines(axes: Axes, methods: Sequence[str]) -> None:
     axes.set_yticks([])
     axes.set_ylim(0.4 - max(len(methods), 2), 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    # What ticks without marks look like, at a third of their price.
-    beside, va, ha = axes.get_yaxis_text1_transform(PAD)
+    # These look like ticks without marks, in a third of the time.
+    outside, va, ha = axes.get_yaxis_text1_transform(LABEL_PAD)
     for depth, method in enumerate(methods):
-        axes.text(0, -depth, wrapped(method), transform=beside, va=va, ha=ha, fontsize=9, color="0.15")
+        axes.text(0, -depth, wrapped(method), transform=outside, va=va, ha=ha, fontsize=9, color="0.15")
     across, depths = np.tile([0, 1, np.nan], len(methods)), np.repeat(-np.arange(len(methods)), 3)
     inside = axes.get_yaxis_transform()
     axes.plot(across, depths, transform=inside, color="0.92", linewidth=0.8, zorder=0.5)

@@ -1,6 +1,6 @@
 """Figures over all streams: a heat map, performance profiles, and ranks over tasks.
 
-For each a function that takes from the scores what is shown, and one that draws it.
+For each, one function takes from the scores what is shown, and another draws it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from plasticity_bench.figures.panels import Room, label_width, packed
+from plasticity_bench.figures.panels import Room, label_width, pack_panels
 from plasticity_bench.figures.styles import (
     GREY,
     Style,
+    base_label,
     is_tuned,
     one_each,
-    plain,
-    short,
     split,
+    without_version,
     wrapped,
 )
 from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, Scores, StreamScores
@@ -30,21 +30,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Points at which profiles and ranks are drawn.
-POINTS = 101
-#: Colours of the heat map run from this to 2 minus this, with white at 1, nothing lost.
-LEAST = 0.0
+PROFILE_POINTS = 101
+#: The heat map's colours range from this value to 2 minus this value, with white at 1: nothing lost.
+LOWEST_COLOURED = 0.0
 
 
 class Ranks(NamedTuple):
-    """What ranks over tasks are made of: of every stream the smoothed performances (methods, POINTS)."""
+    """The data of the figure of ranks: stream -> smoothed performances (methods, PROFILE_POINTS)."""
 
     methods: list[str]
     performances: dict[str, np.ndarray]
 
 
 def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
-    """Methods that share streams, over exactly these; the largest such group (methods times streams count),
-    best first. Empty where no two streams are shared. ``tuned``: that is largest in tuned rows."""
+    """Rows over the same streams: the largest such group, by methods times streams; best first.
+
+    Empty if no two streams are shared. ``tuned``: the group with the most tuned rows instead.
+    """
     covered = {row.method: set(row.streams) for row in scores.aggregate if not np.isnan(row.summary.point)}
     counted = [own for method, own in covered.items() if is_tuned(method) or not tuned]
     sizes = {
@@ -69,25 +71,28 @@ def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
 def tables_of(
     scores: Scores, streams: Sequence[StreamScores]
 ) -> tuple[list[str], dict[str, tuple[list[str], np.ndarray]]]:
-    """Methods, and title -> (streams, retained plasticity (methods, streams)): of the rows with tuned
-    settings and of the others. Methods come in the aggregate's order, then in that of the streams."""
+    """(methods, tables) of the heat map; one table for rows with default settings, one for tuned rows.
+
+    A table: title -> (streams, retained plasticity of shape (methods, streams)). Methods come in the order of
+    the aggregate, then in that of the streams.
+    """
     names = [row.method for row in scores.aggregate]
-    methods = list(dict.fromkeys(map(plain, [*names, *(r.method for s in streams for r in s.rows)])))
+    methods = list(dict.fromkeys(map(base_label, [*names, *(r.method for s in streams for r in s.rows)])))
     tables = {}
     for title, tuned in (("default settings", False), ("tuned", True)):
-        held = [s for s in streams if any(is_tuned(row.method) is tuned for row in s.rows)]
-        table = np.full((len(methods), len(held)), np.nan)
-        for column, stream in enumerate(held):
+        members = [s for s in streams if any(is_tuned(row.method) is tuned for row in s.rows)]
+        table = np.full((len(methods), len(members)), np.nan)
+        for column, stream in enumerate(members):
             for row in stream.rows:
                 if is_tuned(row.method) is tuned:
-                    table[methods.index(plain(row.method)), column] = row.summary[RANKED_BY].point
-        if held:
-            tables[title] = ([short(stream.name) for stream in held], table)
+                    table[methods.index(base_label(row.method)), column] = row.summary[RANKED_BY].point
+        if members:
+            tables[title] = ([without_version(stream.name) for stream in members], table)
     return methods, tables
 
 
 def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
-    """Methods by streams: the interquartile mean of retained plasticity, in figures and in colour."""
+    """Methods by streams: the interquartile mean of retained plasticity, as numbers and as colours."""
     import pandas
     import seaborn
     from matplotlib.figure import Figure
@@ -108,8 +113,8 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
             pandas.DataFrame(table, index=labels, columns=list(names)),
             ax=axes,
             cmap="RdBu",
-            vmin=LEAST,
-            vmax=2 - LEAST,
+            vmin=LOWEST_COLOURED,
+            vmax=2 - LOWEST_COLOURED,
             annot=True,
             fmt=".2f",
             annot_kws={"fontsize": 8},
@@ -131,13 +136,13 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
 
 
 def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figure:
-    """For every method the share of runs that retain more than a given plasticity, over all streams."""
+    """Performance profiles: for every method the share of runs above a given retained plasticity."""
     shown, rest = split(rows)
     values = np.concatenate([column for row in rows for column in row.columns])
     low, high = np.nanpercentile(values, [2, 98])
-    thresholds = np.linspace(min(low, 0), max(high, 1.05), POINTS)
+    thresholds = np.linspace(min(low, 0), max(high, 1.05), PROFILE_POINTS)
     width = label_width([row.method for row in shown]) + 0.6
-    figure, (axes,) = packed([4.0], 5.6, Room(left=0.75, right=width, top=0.4))
+    figure, (axes,) = pack_panels([4.0], 5.6, Room(left=0.75, right=width, top=0.4))
     for row in rest:
         share = np.mean([(column[:, None] > thresholds).mean(axis=0) for column in row.columns], axis=0)
         axes.plot(thresholds, share, color=GREY, linewidth=0.9, zorder=1)
@@ -149,7 +154,7 @@ def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figur
     axes.axvline(1, color="0.4", linewidth=1, linestyle=":", zorder=0)
     axes.set(xlabel="retained plasticity", ylabel="share of runs above it", ylim=(0, 1.01))
     axes.set_xlim(thresholds[0], thresholds[-1])
-    axes.set_title(f"performance profiles over {', '.join(map(short, rows[0].streams))}")
+    axes.set_title(f"performance profiles over {', '.join(map(without_version, rows[0].streams))}")
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.9, label=f"{len(rest)} more row{'s' * (len(rest) > 1)}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
@@ -157,29 +162,28 @@ def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figur
 
 
 def ranks_of(streams: Sequence[StreamScores]) -> Ranks:
-    """Every method's mean rank over the streams as training goes on; of the methods that all streams have.
+    """The performances from which ranks over tasks are computed, for the methods that all streams have.
 
-    At each point a method's rank on a stream is that of its mean performance over the seeds that all share,
-    in a window of a tenth of the tasks. Of a method with two rows the tuned one takes part.
+    A performance is the mean over the seeds that all methods share, in a sliding window of a tenth of the
+    tasks. If a method has two rows, the tuned one takes part.
     """
     shared = set.intersection(*({row.method for row in stream.rows} for stream in streams))
     common = [row for row in streams[0].rows if row.method in shared]
     methods = sorted(row.method for row in one_each(common))
-    return Ranks(methods, {short(stream.name): _smoothed(stream, methods) for stream in streams})
+    return Ranks(methods, {without_version(stream.name): _smoothed(stream, methods) for stream in streams})
 
 
 def ranks_over_tasks(ranks: Ranks, styles: Mapping[str, Style]) -> Figure:
-    """The methods' mean ranks as lines, with the names at their ends; equal performances share a rank."""
+    """Every method's mean rank over the streams as training goes on; equal performances share a rank."""
     values = np.mean([average_ranks(-p) for p in ranks.performances.values()], axis=0)
     order = np.argsort(values[:, -1], kind="stable")
     methods, curves = [ranks.methods[i] for i in order], values[order]
-    named = [_Named(method) for method in methods]
-    shown = {row.method for row in split(named)[0]}
+    shown = {row.method for row in split([_Labelled(method) for method in methods])[0]}
     room = Room(left=0.6, right=label_width(methods) + 0.25, top=0.4)
-    figure, (axes,) = packed([1.0 + 0.2 * len(named)], 5.6, room)
-    x = np.linspace(0, 100, POINTS)
-    # Names stand in the order of the ranks at the end, one below the other.
-    places = np.linspace(1, len(named), len(named)) if len(named) > 1 else np.ones(1)
+    figure, (axes,) = pack_panels([1.0 + 0.2 * len(methods)], 5.6, room)
+    x = np.linspace(0, 100, PROFILE_POINTS)
+    # Names are listed in the order of the final ranks.
+    places = np.linspace(1, len(methods), len(methods)) if len(methods) > 1 else np.ones(1)
     for depth, (method, curve) in enumerate(zip(methods, curves, strict=True)):
         color, line, _ = styles[method]
         if method not in shown:
@@ -196,12 +200,12 @@ def ranks_over_tasks(ranks: Ranks, styles: Mapping[str, Style]) -> Figure:
         axes.text(
             103.6, places[depth], method, va="center", fontsize=8.5, color=color if method in shown else "0.5"
         )
-    axes.set(xlabel="% of the tasks", ylabel="mean rank", xlim=(0, 100), ylim=(len(named) + 0.7, 0.3))
+    axes.set(xlabel="% of the tasks", ylabel="mean rank", xlim=(0, 100), ylim=(len(methods) + 0.7, 0.3))
     axes.set_title(f"rank of the performance as training goes on ({', '.join(ranks.performances)})")
     return figure
 
 
-class _Named(NamedTuple):
+class _Labelled(NamedTuple):
     method: str
 
 
@@ -211,4 +215,4 @@ def _smoothed(stream: StreamScores, methods: Sequence[str]) -> np.ndarray:
     size = max(1, rows[0].cell.tasks // 10)
     means = np.array([row.curves["performance"][np.isin(row.seeds, seeds)].mean(axis=0) for row in rows])
     smooth = np.lib.stride_tricks.sliding_window_view(means, size, axis=1).mean(axis=-1)
-    return np.asarray(smooth[:, np.round(np.linspace(0, smooth.shape[1] - 1, POINTS)).astype(int)])
+    return np.asarray(smooth[:, np.round(np.linspace(0, smooth.shape[1] - 1, PROFILE_POINTS)).astype(int)])

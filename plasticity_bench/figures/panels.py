@@ -1,4 +1,7 @@
-"""Places of panels on a figure, in inches: faster than solvers that draw all of it to see how large it is."""
+"""Positions of panels in a figure, in inches.
+
+Much faster than matplotlib's layout solvers, which draw the figure to measure it.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Inches that a character of a label takes at most.
+#: The largest width of a label's character, in inches.
 CHARACTER = 0.078
 
 
 class Room(NamedTuple):
-    """Inches around a panel, for its labels."""
+    """Space around a panel for its labels, in inches."""
 
     left: float = 0.7
     right: float = 0.15
@@ -23,18 +26,18 @@ class Room(NamedTuple):
 
 
 def label_width(labels: Sequence[str], least: float = 0.7) -> float:
-    """Room for labels of a vertical axis."""
+    """Space for the labels of a vertical axis, in inches."""
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     return max(least, 0.2 + CHARACTER * longest)
 
 
-def packed(
+def pack_panels(
     heights: Sequence[float], width: float, room: Room, columns: int = 3, head: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel of every height (inches), the highest first, each in the column that is shortest
-    until then.
+    """A figure with one panel per entry of ``heights`` (inches), in the same order.
 
-    ``head``: inches above all of them, for a title.
+    The highest panel is placed first, each in the column that is shortest so far. ``head``: inches above all
+    panels, for a title.
     """
     from matplotlib.figure import Figure
 
@@ -57,16 +60,16 @@ def packed(
     return figure, panels
 
 
-def grid(
+def grid_of_panels(
     rows: int, columns: int, size: tuple[float, float], room: Room, head: float = 0.0
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of rows of equal panels of this size (inches)."""
-    figure, panels = packed([size[1]] * (rows * columns), size[0], room, columns, head)
+    """A figure with rows of panels of equal size, (width, height) in inches."""
+    figure, panels = pack_panels([size[1]] * (rows * columns), size[0], room, columns, head)
     return figure, [panels[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
 def explain_markers(figure: Figure) -> None:
-    """Writes at the top what filled and hollow markers mean; for figures with a ``head``."""
+    """Writes at the top what filled and hollow markers mean; the figure needs a ``head``."""
     height = figure.get_size_inches()[1]
     text = "filled: tuned; hollow: default settings"
     figure.text(0.01, 1 - 0.14 / height, text, va="center", color="0.35")

@@ -1,4 +1,4 @@
-"""Returns over the steps of training, where the agent acts: what happens within the tasks."""
+"""Returns over the steps of training, for control streams: what happens within the tasks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from plasticity_bench.stats.bootstrap import mean_band
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Points of a curve in each task, over which the episodes are averaged.
-POINTS = 12
+#: Points of a curve per task. Each is the mean over the episodes that ended since the point before.
+POINTS_PER_TASK = 12
 
 
 def returns_over_steps(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
-    """Steps ``(points,)`` and mean return of the episodes that ended up to there since the last point,
-    ``(seeds, points)``; nan where none ended. None where rollouts were not recorded."""
+    """(steps, returns) of shapes (points,) and (seeds, points); None if rollouts were not recorded.
+
+    A return is the mean over the episodes that ended since the point before, nan if none ended.
+    """
     tables = [cell.rollouts(seed) for seed in cell.seeds()]
     found = [table for table in tables if table is not None]
     if not found or len(found) < len(tables):
         return None
     per_task = len(found[0]["task"]) // cell.tasks
-    size = max(1, per_task // POINTS)
+    size = max(1, per_task // POINTS_PER_TASK)
     starts = np.array(
         [task * per_task + i for task in range(cell.tasks) for i in range(0, per_task - size + 1, size)]
     )
@@ -43,7 +45,7 @@ def returns_over_steps(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
 def draw_returns(
     name: str, rows: Sequence[tuple[CellScores, tuple[np.ndarray, np.ndarray]]], styles: Mapping[str, Any]
 ) -> Figure:
-    """Means over seeds and their pointwise 95% bootstrap intervals; a dotted line where a task ends."""
+    """Means over seeds and their pointwise 95% bootstrap intervals; dotted lines mark the ends of tasks."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 

@@ -1,5 +1,7 @@
-"""Scatter plots of rows: what diagnostics tell, and what a score costs. For each a function that takes from
-the scores what is shown, and one that draws it."""
+"""Scatter plots of rows: retained plasticity against the diagnostics, and against the cost of training.
+
+For each, one function takes from the scores what is shown, and another draws it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from plasticity_bench.figures.panels import Room, explain_markers, grid, packed
-from plasticity_bench.figures.styles import GREY, KNOWN, PANELS, REFERENCES, Style, one_each, plain, short
+from plasticity_bench.figures.panels import Room, explain_markers, grid_of_panels, pack_panels
+from plasticity_bench.figures.styles import (
+    DIAGNOSTIC_TITLES,
+    GREY,
+    WELL_KNOWN_COLOURS,
+    Style,
+    base_label,
+    one_each,
+    without_version,
+)
+from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import RANKED_BY, CellScores, StreamScores
 from plasticity_bench.stats.bootstrap import average_ranks
 
@@ -17,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Methods whose points are named in every scatter plot; in others only those on the front are.
-NAMED = (*REFERENCES, *KNOWN)
+#: Methods whose points always have a name; of the other methods, only the points on the front have one.
+NAMED = (*REFERENCES, *WELL_KNOWN_COLOURS)
 
 
-class Point(NamedTuple):
+class ScatterPoint(NamedTuple):
     """A row in a scatter plot."""
 
     method: str
@@ -32,24 +43,29 @@ class Point(NamedTuple):
 
 def diagnostics_of(
     streams: Sequence[StreamScores], styles: Mapping[str, Style]
-) -> dict[str, dict[str, list[Point]]]:
-    """Stream -> diagnostic -> points: retained plasticity over the diagnostic at the end."""
-    known = [name for name in PANELS if all(name in row.summary for s in streams for row in s.rows)]
+) -> dict[str, dict[str, list[ScatterPoint]]]:
+    """Stream -> diagnostic -> points: x is the diagnostic in the last window, y retained plasticity."""
+    known = [
+        name for name in DIAGNOSTIC_TITLES if all(name in row.summary for s in streams for row in s.rows)
+    ]
     return {
-        short(stream.name): {name: _points(stream.rows, name, styles) for name in known} for stream in streams
+        without_version(stream.name): {name: _points(stream.rows, name, styles) for name in known}
+        for stream in streams
     }
 
 
-def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
-    """What diagnostics at the end tell: each against retained plasticity, a row of panels per stream,
-    with Spearman's rank correlation over rows."""
+def diagnostics(streams: Mapping[str, Mapping[str, Sequence[ScatterPoint]]]) -> Figure:
+    """Retained plasticity against each diagnostic in the last window, with Spearman's rank correlation.
+
+    A line of panels per stream.
+    """
     from matplotlib.ticker import MaxNLocator
 
     names = list(next(iter(streams.values())))
     filled = {p.style.filled for panels in streams.values() for points in panels.values() for p in points}
     mixed = filled == {True, False}
     room = Room(left=0.65, top=0.26, bottom=0.48)
-    figure, lines = grid(len(streams), len(names), (2.5, 1.75), room, head=0.25 * mixed)
+    figure, lines = grid_of_panels(len(streams), len(names), (2.5, 1.75), room, head=0.25 * mixed)
     if mixed:
         explain_markers(figure)
     for line, (stream, panels) in zip(lines, streams.items(), strict=True):
@@ -68,7 +84,7 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.set_xlabel(PANELS[name], fontsize=9)
+            axes.set_xlabel(DIAGNOSTIC_TITLES[name], fontsize=9)
             axes.set_title(f"{stream}   {rho}" if axes is line[0] else rho, fontsize=9, pad=3)
             if axes is line[0]:
                 axes.set_ylabel("retained plasticity", fontsize=9)
@@ -76,30 +92,33 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[Point]]]) -> Figure:
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation; x and y each hold different values."""
+    """Spearman's rank correlation; neither x nor y is constant."""
     return float(np.corrcoef(average_ranks(np.array(x)), average_ranks(np.array(y)))[0, 1])
 
 
-def costs_of(streams: Sequence[StreamScores], styles: Mapping[str, Style]) -> dict[str, list[Point]]:
-    """Stream -> retained plasticity over cost; of a method with two rows the tuned one."""
-    found = {short(s.name): _points(one_each(s.rows), "cost", styles) for s in streams}
+def costs_of(streams: Sequence[StreamScores], styles: Mapping[str, Style]) -> dict[str, list[ScatterPoint]]:
+    """Stream -> points: x is the cost, y retained plasticity; if a method has two rows, the tuned one."""
+    found = {without_version(s.name): _points(one_each(s.rows), "cost", styles) for s in streams}
     return {name: points for name, points in found.items() if points}
 
 
-def pareto(streams: Mapping[str, Sequence[Point]]) -> Figure:
-    """Retained plasticity against the cost of training; the line joins what nothing beats in both."""
+def pareto(streams: Mapping[str, Sequence[ScatterPoint]]) -> Figure:
+    """Retained plasticity against the cost of training.
+
+    The line joins the Pareto front: the methods for which no other one is both better and cheaper.
+    """
     from matplotlib.ticker import MaxNLocator
 
     mixed = {point.style.filled for points in streams.values() for point in points} == {True, False}
-    figure, panels = packed([3.0] * len(streams), 3.7, Room(left=0.7, right=0.45), head=0.25 * mixed)
+    figure, panels = pack_panels([3.0] * len(streams), 3.7, Room(left=0.7, right=0.45), head=0.25 * mixed)
     if mixed:
         explain_markers(figure)
     for axes, (stream, points) in zip(panels, streams.items(), strict=True):
-        front: list[Point] = []
+        front: list[ScatterPoint] = []
         for point in sorted(points, key=lambda p: (p.x, -p.y)):
             if not front or point.y > front[-1].y:
                 front.append(point)
-        named = [point for point in points if plain(point.method) in NAMED or point in front]
+        named = [point for point in points if base_label(point.method) in NAMED or point in front]
         _scatter(axes, [point for point in points if point not in named], GREY)
         _scatter(axes, named)
         axes.plot([p.x for p in front], [p.y for p in front], color="0.6", linewidth=1, zorder=1)
@@ -111,15 +130,15 @@ def pareto(streams: Mapping[str, Sequence[Point]]) -> Figure:
     return figure
 
 
-def _points(rows: Sequence[CellScores], name: str, styles: Mapping[str, Style]) -> list[Point]:
+def _points(rows: Sequence[CellScores], name: str, styles: Mapping[str, Style]) -> list[ScatterPoint]:
     found = [
-        Point(row.method, styles[row.method], row.summary[name].point, row.summary[RANKED_BY].point)
+        ScatterPoint(row.method, styles[row.method], row.summary[name].point, row.summary[RANKED_BY].point)
         for row in rows
     ]
     return [point for point in found if not np.isnan([point.x, point.y]).any()]
 
 
-def _scatter(axes: Axes, points: Sequence[Point], color: str | None = None) -> None:
+def _scatter(axes: Axes, points: Sequence[ScatterPoint], color: str | None = None) -> None:
     if points:
         axes.scatter(
             [point.x for point in points],
@@ -132,14 +151,14 @@ def _scatter(axes: Axes, points: Sequence[Point], color: str | None = None) -> N
         )
 
 
-def _annotate(axes: Axes, points: Sequence[Point]) -> None:
-    """Names right or left of the points, left out where another name or point would be covered."""
+def _annotate(axes: Axes, points: Sequence[ScatterPoint]) -> None:
+    """Writes names right or left of the points, unless they would cover another name or point."""
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
     places = [((point.x - x0) / (x1 - x0), (point.y - y0) / (y1 - y0)) for point in points]
     taken = [(x - 0.01, x + 0.01, y) for x, y in places]
     for index, (point, (x, y)) in enumerate(zip(points, places, strict=True)):
-        # A hollow point says that the settings are not tuned.
-        name = plain(point.method)
+        # The marker already shows whether the settings are tuned.
+        name = base_label(point.method)
         length = 0.024 * len(name) + 0.02
         others = [*taken[:index], *taken[index + 1 :]]
         for side, (left, right) in (("left", (x + 0.012, x + length)), ("right", (x - length, x - 0.012))):

@@ -1,7 +1,8 @@
-"""How figures draw a method: its colour, its line, its label; the same in every figure.
+"""How figures draw a method: its colour, its line and its label, which are the same in every figure.
 
-A method may have two rows on a stream: with settings that a sweep chose ("l2 (tuned)"), and with others
-("l2"). They share a colour; where both kinds are there, tuned is solid or filled, else dashed or hollow.
+A method may have two rows on a stream: one with settings that a sweep chose ("l2 (tuned)"), and one with
+other settings ("l2"). They share a colour. If a figure has both kinds of rows, the tuned ones are solid or
+filled, the others dashed or hollow.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import StreamScores
 
-#: More coloured curves than this (and the references) cannot be told apart; the rest is light grey.
+#: Readers cannot distinguish more coloured curves than this and the references; the rest is light grey.
 MOST_COLOURED = 8
-#: So many of the coloured ones are the best of all, the others the best known.
-BEST = 3
+#: The number of coloured rows that are the best of all; the others are the best known methods.
+BEST_COLOURED = 3
 GREY = "0.8"
-REFERENCES = ("none", "reset")
-#: Seaborn's colour-blind palette without its grey and its yellow, which are too close to the reference's grey
-#: and to the paper: for methods that many papers compare with.
-KNOWN = {
+#: The colours of methods that many papers compare with: seaborn's colour-blind palette without its grey and
+#: its yellow, which are too close to the reference's grey and to the paper.
+WELL_KNOWN_COLOURS = {
     "l2": "#029E73",
     "l2-init": "#CC78BC",
     "shrink-perturb": "#CA9161",
@@ -30,17 +31,17 @@ KNOWN = {
     "layer-norm": "#56B4E9",
     "crelu": "#FBAFE4",
 }
-#: For all others: Tol's muted colours that are not close to these.
+#: For all other methods: those of Tol's muted colours that are not close to the colours above.
 COLOURS = ("#332288", "#882255", "#117733", "#999933", "#661100", "#44AA99")
-#: One after the other, once the colours are used up.
+#: Line styles: the next one is taken each time the colours are used up.
 LINES = ("-", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 DASHED = (0, (4, 1.6))
-PANELS = {
+DIAGNOSTIC_TITLES = {
     "dormant_fraction": "dormant fraction",
     "effective_rank": "effective rank",
     "weight_norm": "weight norm",
 }
-#: matplotlib's settings for all figures. One font that comes with it, so that files are the same everywhere.
+#: matplotlib's settings for all figures. The font comes with matplotlib: files are the same everywhere.
 SETTINGS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -60,7 +61,7 @@ SETTINGS: Mapping[Any, Any] = {
     "lines.solid_capstyle": "round",
     "legend.frameon": False,
     "legend.fontsize": 9.0,
-    # Without a fixed salt the ids inside an SVG differ at every save.
+    # Without a fixed salt, the ids in an SVG file differ at every save.
     "svg.hashsalt": "plasticity_bench",
 }
 
@@ -74,22 +75,22 @@ class Style(NamedTuple):
 
     @property
     def face(self) -> Any:
-        """The inside of its markers."""
+        """The colour inside its markers."""
         return self.color if self.filled else "white"
 
 
-class Row(Protocol):
-    """What belongs to a method."""
+class LabelledRow(Protocol):
+    """Anything with a method's label."""
 
     @property
     def method(self) -> str: ...
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyLabelledRow = TypeVar("AnyLabelledRow", bound=LabelledRow)
 
 
-def plain(method: str) -> str:
-    """The label without the word that its settings were tuned."""
+def base_label(method: str) -> str:
+    """The label without the mark for tuned settings: "l2 (tuned)" -> "l2"."""
     return method.removesuffix(TUNED_MARK)
 
 
@@ -99,21 +100,21 @@ def is_tuned(method: str) -> bool:
 
 
 def styles_of(streams: Sequence[StreamScores]) -> dict[str, Style]:
-    """The style of every row of these streams, by label."""
+    """Label -> style, for every row of these streams."""
     labels = sorted({row.method for stream in streams for row in stream.rows})
-    plains = {plain(label) for label in labels}
-    tuned = {plain(label) for label in labels if is_tuned(label)}
-    others = sorted(plains - {*REFERENCES, *KNOWN})
+    bases = {base_label(label) for label in labels}
+    tuned = {base_label(label) for label in labels if is_tuned(label)}
+    others = sorted(bases - {*REFERENCES, *WELL_KNOWN_COLOURS})
     colours = {
         method: (COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)])
         for i, method in enumerate(others)
     }
-    colours |= {method: (colour, "-") for method, colour in KNOWN.items()}
+    colours |= {method: (colour, "-") for method, colour in WELL_KNOWN_COLOURS.items()}
     colours |= {"none": ("black", "-"), "reset": ("0.45", "--")}
     return {
         label: Style(
-            colours[plain(label)][0],
-            colours[plain(label)][1] if is_tuned(label) or plain(label) not in tuned else DASHED,
+            colours[base_label(label)][0],
+            colours[base_label(label)][1] if is_tuned(label) or base_label(label) not in tuned else DASHED,
             is_tuned(label) or not tuned,
         )
         for label in labels
@@ -121,58 +122,64 @@ def styles_of(streams: Sequence[StreamScores]) -> dict[str, Style]:
 
 
 def styles_on(stream: StreamScores, styles: Mapping[str, Style]) -> Mapping[str, Style]:
-    """The styles for a figure of this stream alone: where it has no tuned row, the others look like them."""
+    """The styles for a figure of this stream alone: without tuned rows, the others are drawn as if tuned."""
     if any(is_tuned(row.method) for row in stream.rows):
         return styles
     alone = {row.method: styles.get(f"{row.method}{TUNED_MARK}", styles[row.method]) for row in stream.rows}
     return {**styles, **alone}
 
 
-def split(rows: Sequence[AnyRow], most: int = MOST_COLOURED) -> tuple[list[AnyRow], list[AnyRow]]:
-    """The rows to draw in colour, and the rest, both in the order given: the best first.
+def split(
+    rows: Sequence[AnyLabelledRow], most: int = MOST_COLOURED
+) -> tuple[list[AnyLabelledRow], list[AnyLabelledRow]]:
+    """(rows to draw in colour, the rest), both in the order given, which is best first.
 
-    In colour are the references and ``most`` others: the best few, the best known methods, then the best of
-    the rest. Where a method has two rows its tuned one stands for it, while there are enough others.
+    Coloured are the references and ``most`` others: first the best ones, then well-known methods, then the
+    best of the rest. If a method has two rows, the one that is not tuned comes last.
     """
-    tuned = {plain(row.method) for row in rows if is_tuned(row.method)}
-    first: list[AnyRow] = []
-    second: list[AnyRow] = []
+    tuned = {base_label(row.method) for row in rows if is_tuned(row.method)}
+    first: list[AnyLabelledRow] = []
+    second: list[AnyLabelledRow] = []
     for row in rows:
         if row.method not in REFERENCES:
-            spare = plain(row.method) in tuned and not is_tuned(row.method)
+            spare = base_label(row.method) in tuned and not is_tuned(row.method)
             (second if spare else first).append(row)
-    known = list(KNOWN)
+    known = list(WELL_KNOWN_COLOURS)
     later = sorted(
-        first[BEST:],
-        key=lambda row: known.index(plain(row.method)) if plain(row.method) in KNOWN else len(known),
+        first[BEST_COLOURED:],
+        key=lambda row: (
+            known.index(base_label(row.method))
+            if base_label(row.method) in WELL_KNOWN_COLOURS
+            else len(known)
+        ),
     )
-    # By identity: rows need not be hashable, and labels may come twice.
-    chosen = {id(row) for row in [*first[:BEST], *later, *second][: max(0, most)]}
+    # By identity, because rows need not be hashable and a label may occur twice.
+    chosen = {id(row) for row in [*first[:BEST_COLOURED], *later, *second][: max(0, most)]}
     shown = [row for row in rows if row.method in REFERENCES or id(row) in chosen]
     return shown, [row for row in rows if row.method not in REFERENCES and id(row) not in chosen]
 
 
-def one_each(rows: Sequence[AnyRow]) -> list[AnyRow]:
-    """One row of every method, tuned where there is one; and the references as they are."""
-    tuned = {plain(row.method) for row in rows if is_tuned(row.method)} - {*REFERENCES}
-    return [row for row in rows if is_tuned(row.method) or plain(row.method) not in tuned]
+def one_each(rows: Sequence[AnyLabelledRow]) -> list[AnyLabelledRow]:
+    """One row of every method: the tuned one if there is one. All rows of the references."""
+    tuned = {base_label(row.method) for row in rows if is_tuned(row.method)} - {*REFERENCES}
+    return [row for row in rows if is_tuned(row.method) or base_label(row.method) not in tuned]
 
 
-def by_method(rows: Iterable[AnyRow]) -> dict[str, list[AnyRow]]:
-    """Label without "(tuned)" -> the method's rows, in the order in which the methods come."""
-    found: dict[str, list[AnyRow]] = {}
+def by_method(rows: Iterable[AnyLabelledRow]) -> dict[str, list[AnyLabelledRow]]:
+    """Base label -> the method's rows, in the order in which the methods first occur."""
+    found: dict[str, list[AnyLabelledRow]] = {}
     for row in rows:
-        found.setdefault(plain(row.method), []).append(row)
+        found.setdefault(base_label(row.method), []).append(row)
     return found
 
 
-def short(stream: str) -> str:
-    """A stream's folder name as figures show it: without the version that most have."""
+def without_version(stream: str) -> str:
+    """A stream's folder name as figures show it: without "-v1", the version of most streams."""
     return stream.removesuffix("-v1")
 
 
 def wrapped(method: str) -> str:
-    """A long label over several lines, broken before its settings and between them."""
+    """A label with line breaks before its settings, and between them if it is long."""
     name, colon, settings = method.partition(":")
     if len(method) <= 22 or not colon:
         return method

@@ -1,30 +1,23 @@
-"""What submissions add to the leaderboard's page: the source of plug-in methods, and who submits."""
+"""What submissions add to the leaderboard: the source code of plug-in methods, and the submitter."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 
-from plasticity_bench.errors import InputError
-from plasticity_bench.page.rows import Extra
-from plasticity_bench.storage.untrusted import MAX_JSON, MAX_SOURCE, Refused, parse_object, read_file
-from plasticity_bench.submissions.model import METHOD, SOURCE, read_submitters
+from plasticity_bench.page.rows import SubmissionDetails
+from plasticity_bench.submissions.documents import Submitter
+from plasticity_bench.submissions.model import Submission
 
 
-def extras(submissions: Path) -> dict[str, Extra]:
-    """Method's label -> what its submission adds, of a folder of submissions that have been verified; empty
-    where it is none. Built-in methods have no source there; several files follow each other.
-
-    Raises InputError where a method.json or a source file is damaged.
-    """
-    submitters = read_submitters(submissions)
+def submission_details(submissions: Sequence[Submission]) -> dict[str, SubmissionDetails]:
+    """Method's label -> what its submission adds. Built-in methods have no source code there; several files
+    are joined."""
     found = {}
-    for path in sorted(submissions.glob(f"*/{METHOD}")):
-        label = str(parse_object(read_file(path, MAX_JSON))["method"]["label"])
-        files = sorted(path.parent.glob(f"{SOURCE}/*.py"))
-        try:
-            texts = [read_file(file, MAX_SOURCE).decode("utf-8", "replace") for file in files]
-        except Refused as error:
-            raise InputError(f"{path.parent / SOURCE}: {error}; see leaderboard --verify") from None
-        by = submitters[label]
-        found[label] = Extra("\n\n".join(texts), ", ".join(file.name for file in files), by.link, by.name)
+    for submission in submissions:
+        sources = sorted(submission.sources.items())
+        texts = [content.decode("utf-8", "replace") for _, content in sources]
+        names = [PurePosixPath(name).name for name, _ in sources]
+        by = submission.method.submitter if submission.method else Submitter()
+        found[submission.label] = SubmissionDetails("\n\n".join(texts), ", ".join(names), by.link, by.name)
     return found

@@ -1,22 +1,22 @@
-"""The leaderboard as Markdown: a table of what competes with what, per suite and per stream."""
+"""The leaderboard as Markdown: tables per suite and per stream, for tuned and for default settings."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from plasticity_bench.figures.drawing import ranked
+from plasticity_bench.figures.drawing import streams_with_scores
 from plasticity_bench.page.document import PAGE
+from plasticity_bench.page.links import link, relative_path
+from plasticity_bench.page.rows import SubmissionDetails
 from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group
 from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.suites import SuiteScores
-from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.terminal import interval_text, metric_text, number, p_text
 
 INTRODUCTION = f"""\
@@ -27,37 +27,40 @@ stream below is a fixed sequence of tasks with a fixed network, optimizer and tr
 method is all that changes. Ranked by **retained plasticity**, the interquartile mean over seeds with its 95%
 bootstrap interval. Differences are paired: both methods saw the same tasks, batches and initial weights.
 
-**Tuned** rows have the settings that a sweep chose, of as many configurations for every method, learning rate
-included, on seeds that no score uses. They compete with each other; so do the rows with default settings.
+**Tuned** rows have settings that a sweep chose, learning rate included. The sweep tried the same number of
+configurations for every method, on seeds that no score uses. Tuned rows compete with each other, and so do
+the rows with default settings.
 
-Rows that do not differ significantly from the first of a rank share it (**3=**). A difference is significant,
-its **p** bold, at {LEVEL:g} and below, in a test that is valid for all pairs of the table at once (paired, by
-sign flips of whole seeds, Westfall and Young's max-T). Sharing a rank is no proof of being alike.
-A row of fewer than {FEW_SEEDS} seeds has no rank. Intervals describe the spread over seeds only, and are not
-corrected for their number.
+Methods share a rank (**3=**) if a paired test, corrected for all comparisons of the table, finds no
+significant difference from the rank's first method. A difference is significant, and its **p** is bold, if p
+is at most {LEVEL:g} (sign flips of whole seeds, Westfall and Young's max-T). A shared rank does not prove
+that methods are equal. A row with fewer than {FEW_SEEDS} seeds has no rank. Intervals describe the spread
+over seeds only, and are not corrected for their number.
 """
-#: Characters that mean something to Markdown or HTML.
+#: Characters with a meaning in Markdown or HTML.
 ACTIVE = re.compile(r"[\\`*<>|~@$#{}]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|](?=[(\[:])|(?<=!)\[")
-#: How to submit; written by hand, and linked where the folder has it.
+#: How to submit: written by hand, and linked if the folder has it.
 GUIDE = "SUBMITTING.md"
 OTHER_METRICS = [name for name in METRICS if name != "retained_plasticity"]
-TITLES = {True: "Tuned, as many configurations for every method", False: "Default settings"}
+GROUP_TITLES = {True: "Tuned, the same number of configurations for every method", False: "Default settings"}
 
 
 def readme(
     scores: Scores,
     suites: Mapping[str, SuiteScores],
     source: Path,
-    submitters: Mapping[str, Submitter],
+    details: Mapping[str, SubmissionDetails],
     out: Path,
     streams: Sequence[str],
     figures: Sequence[str],
 ) -> str:
-    """The text of README.md in ``out``, of scores of what lies in ``source`` and their ``suite_scores``.
-    ``figures``: names of those that are drawn."""
+    """The text of README.md in ``out``.
+
+    ``scores``, ``suites``: of the records in ``source``. ``figures``: the names of those that are drawn.
+    """
     here = out.resolve()
-    option = "--submissions" if submitters else "--runs"
-    command = ["python -m plasticity_bench leaderboard", f"{option} {relative(source, here.parent)}"]
+    option = "--submissions" if details else "--runs"
+    command = ["python -m plasticity_bench leaderboard", f"{option} {relative_path(source, here.parent)}"]
     command += [f"--out {here.name}", *(f"--stream {name}" for name in streams)]
     parts = [
         INTRODUCTION,
@@ -67,7 +70,7 @@ def readme(
     ]
     if (out / GUIDE).exists():
         parts.append(f"To add a method, or to check what is here: [{GUIDE}]({GUIDE}).\n")
-    if ranked(scores.streams):
+    if streams_with_scores(scores.streams):
         parts.append("![Retained plasticity by stream](figures/retained-plasticity.png)\n")
     if scores.aggregate:
         parts.append("![Retained plasticity, methods by streams](figures/heat-map.png)\n")
@@ -80,22 +83,22 @@ def readme(
     if scores.aggregate:
         parts += _suite_sections(scores, suites)
     parts += [_stream_section(stream, out) for stream in scores.streams if stream.rows]
-    parts.append(_methods_section(scores, submitters))
+    parts.append(_methods_section(scores, details))
     parts.append("## Columns\n")
     parts += [
-        "- **n**: seeds recorded. **told**: the method is told when the task changes. **tuned by**: "
-        "configurations x tuning seeds of the sweep.",
+        "- **n**: seeds recorded. **uses task boundaries**: the method is notified when the task changes. "
+        "**tuned by**: configurations x tuning seeds of the sweep.",
         "- **difference**: of retained plasticity, on the seeds of both rows, with its 95% interval; "
         "**p** as above. **P(better than `none`)**: probability that a run scores above one of `none` "
         "(the tuned one for tuned rows), Mann-Whitney, as rliable defines it.",
     ]
     parts += [f"- **{name.replace('_', ' ')}**: {text}" for name, text in METRICS.items()]
-    parts.append("\nWindow: the first or last 10% of the tasks. chance: what guessing scores, by stream.\n")
+    parts.append("\nWindow: the first or last 10% of the tasks. chance: the score of guessing, by stream.\n")
     return "\n".join(parts)
 
 
 def _suite_sections(scores: Scores, suites: Mapping[str, SuiteScores]) -> list[str]:
-    """The aggregate of every suite that is recorded, and of all streams, each of methods that cover it."""
+    """The aggregate of every suite that is recorded as a whole, and of all streams."""
     parts, seen = [], set()
     for name, suite in suites.items():
         if suite.whole and len(suite.members) > 1:
@@ -115,8 +118,8 @@ def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[st
     parts = [
         f"## {title}\n",
         f"{', '.join(sorted(covered))}: the mean over these streams of the interquartile mean over seeds. "
-        "IQM: the interquartile mean of all their runs together, as rliable has it; it leaves out the lowest "
-        "and the highest quarter, and with them what happens on single streams.\n",
+        "IQM: the interquartile mean of all their runs together, as rliable computes it; it leaves out the "
+        "lowest and the highest quarter of the runs, and can so hide what happens on single streams.\n",
     ]
     for group in groups:
         lines = []
@@ -145,7 +148,7 @@ def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[st
             "lowest stream",
         ]
         if lines:
-            parts.append(f"### {title}: {TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
+            parts.append(f"### {title}: {GROUP_TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
     more = [f"{left_out} methods do not cover all of these streams"] if left_out else []
     parts.append(_notes([*(note for note in notes if "no rank" not in note), *more]))
     return parts
@@ -180,7 +183,7 @@ def _stream_section(stream: StreamScores, out: Path) -> str:
     about += f"chance {number(config.chance)}" + (f"; {settings}." if settings else ".")
     parts = [f"## {stream.name}\n", about + "\n"]
     for group in stream.groups:
-        parts.append(f"### {stream.name}: {TITLES[group.tuned].lower()}\n\n{_stream_table(group, out)}")
+        parts.append(f"### {stream.name}: {GROUP_TITLES[group.tuned].lower()}\n\n{_stream_table(group, out)}")
     figure = f"![Learning curves on {stream.name}](figures/{quote(f'learning-curves-{stream.name}.png')})\n"
     return "\n".join([*parts, _notes(stream.notes), figure])
 
@@ -199,17 +202,17 @@ def _stream_table(group: Group[CellScores], out: Path) -> str:
                 *(metric_text(row, metric) for metric in OTHER_METRICS),
                 "yes" if method.task_boundaries else "no",
                 *_tuning(row),
-                f"[records]({quote(relative(row.cell.path, out))})",
+                f"[records]({link(row.cell.path, out)})",
             ]
         )
     head = ["#", "method", "n", "retained plasticity [95% CI]", *COMPARED]
-    head += [*(name.replace("_", " ") for name in OTHER_METRICS), "told"]
+    head += [*(name.replace("_", " ") for name in OTHER_METRICS), "uses task boundaries"]
     head += [*(("settings chosen", "tuned by") if group.tuned else ()), "evidence"]
     return _markdown(head, rows)
 
 
 def _tuning(row: CellScores) -> list[str]:
-    """What the sweep chose, and how large it was; nothing for a row that is not tuned."""
+    """What the sweep chose, and its size; empty for a row that is not tuned."""
     tuning = row.cell.tuning
     if not tuning:
         return []
@@ -220,7 +223,7 @@ def _tuning(row: CellScores) -> list[str]:
     ]
 
 
-def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str:
+def _methods_section(scores: Scores, details: Mapping[str, SubmissionDetails]) -> str:
     found = {
         row.cell.tuning.method if row.cell.tuning else row.method: row.cell.config.method
         for stream in scores.streams
@@ -230,17 +233,17 @@ def _methods_section(scores: Scores, submitters: Mapping[str, Submitter]) -> str
     for label, method in sorted(found.items()):
         source = "" if method.source == "builtin" else f" Source: {inert(method.source)}."
         about = " ".join(inert(_sentence(text)) for text in (method.summary, method.paper))
-        own = (submitters.get(key, Submitter()) for key in (label, f"{label}{TUNED_MARK}"))
-        by = next((who for who in own if who.name or who.link), Submitter())
+        own = (details.get(key, SubmissionDetails()) for key in (label, f"{label}{TUNED_MARK}"))
+        by = next((each for each in own if each.submitter or each.link), SubmissionDetails())
         lines.append(f"- {code(label)}: {about}{source}{_submitted(by)}")
     return "\n".join(lines) + "\n"
 
 
-def _submitted(by: Submitter) -> str:
-    """Who submitted a method, and where they say more; only a plain https address becomes a link."""
+def _submitted(by: SubmissionDetails) -> str:
+    """Who submitted a method, and their link; only a plain https address becomes a link."""
     plain = re.fullmatch(r"https://[A-Za-z0-9.-]+(/[A-Za-z0-9/._~%+-]*)?", by.link)
-    link = f"[link]({by.link})" if plain else inert(by.link)
-    words = " ".join(part for part in (inert(by.name), link) if part)
+    address = f"[link]({by.link})" if plain else inert(by.link)
+    words = " ".join(part for part in (inert(by.submitter), address) if part)
     return f" Submitted by {words}." if words else ""
 
 
@@ -258,18 +261,15 @@ def _sentence(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """``text`` that somebody else wrote, as Markdown that shows it and does nothing: no markup, HTML, link,
-    mention or formula. Character references are text to Markdown, whatever they stand for."""
+    """``text`` of strangers as Markdown that only shows it: no markup, HTML, link, mention or formula.
+
+    Every character with a meaning becomes a character reference, which Markdown treats as text.
+    """
     line = "".join(char if char.isprintable() else " " for char in text)
     safe = ACTIVE.sub(lambda match: f"&#{ord(match[0])};", line)
     return re.sub(r"(?i)\bwww\.", "www&#46;", safe.replace("://", "&#58;//"))
 
 
 def code(text: str) -> str:
-    """A method's label as code; one with characters that could end the code is shown as plain text."""
+    """A method's label as code, or as plain text if one of its characters could end the code."""
     return f"`{text}`" if re.fullmatch(r"[\w .:,;=+()/-]+", text) else inert(text)
-
-
-def relative(path: Path, start: Path) -> str:
-    """``path`` as seen from the folder ``start``, with forward slashes."""
-    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()

@@ -1,4 +1,4 @@
-"""Learning curves small enough for a page: a few points per curve, as whole numbers on a common scale."""
+"""Learning curves reduced for the web page: few points per curve, as whole numbers on a common scale."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.stats.bootstrap import mean_band
 
 #: Curves of more tasks than this are averaged over neighbouring tasks.
-MOST_POINTS = 120
+MAX_CURVE_POINTS = 120
 #: A quantity's range on a stream is divided into this many steps.
-STEPS = 9999
+QUANTITY_STEPS = 9999
 
 
 def finite(value: float, digits: int = 9) -> float | None:
-    """``value`` to so many significant digits; None where it is not finite, which JSON cannot hold."""
+    """``value`` to ``digits`` significant digits; None if it is not finite, which JSON cannot hold."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def grids(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
     """Quantity -> {"width", "tasks", "low", "step", "curves"}, for the quantities measured on this stream.
 
-    ``tasks``: mean number (from 1) of the ``width`` tasks that a point averages. ``curves``: one per row,
-    None where nothing was measured, else [mean, below, above], lists of whole numbers and None: the mean
-    over seeds is low + step * mean, and its 95% interval begins ``below`` and ends ``above`` steps from it.
+    ``tasks``: the mean number (from 1) of the ``width`` tasks that a point averages. ``curves``: one per row;
+    None if nothing was measured, else [mean, below, above], lists of whole numbers and None. The mean over
+    seeds is low + step * mean. Its 95% interval begins ``below`` steps under it and ends ``above`` steps over
+    it.
     """
     found = {}
     for name in rows[0].curves:
@@ -35,7 +36,7 @@ def grids(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
         tasks = np.flatnonzero(np.any(measured, axis=0))
         if not len(tasks):
             continue
-        width = -(-len(tasks) // MOST_POINTS)
+        width = -(-len(tasks) // MAX_CURVE_POINTS)
         bins = np.split(tasks, np.arange(width, len(tasks), width))
         bands = [
             _band(row.curves[name], bins, own) if own.any() else None
@@ -50,23 +51,26 @@ def grids(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
 
 
 def _measured(row: CellScores, name: str) -> np.ndarray:
-    """Bool (tasks,). A performance of nan is a failure and is shown as a gap; diagnostics are measured at
-    some tasks only."""
+    """At which tasks the row has a value, bool (tasks,).
+
+    A performance of nan counts as a value: it is a failure, shown as a gap. Diagnostics are measured at some
+    tasks only.
+    """
     if name == "performance":
         return np.ones(row.cell.tasks, dtype=bool)
     return ~np.isnan(row.curves[name]).any(axis=0)
 
 
 def _band(curves: np.ndarray, bins: Sequence[np.ndarray], measured: np.ndarray) -> np.ndarray:
-    """Mean and bounds (3, points) of ``curves`` (seeds, tasks), nan where a bin holds nothing measured."""
+    """Mean and bounds (3, points) of ``curves`` (seeds, tasks); nan if nothing was measured in a bin."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.array(mean_band(_averaged(curves, bins, measured)))
 
 
 def _averaged(curves: np.ndarray, bins: Sequence[np.ndarray], measured: np.ndarray) -> np.ndarray:
-    """Means over what is measured in each bin, (seeds, points)."""
+    """Means over the measured tasks of each bin, (seeds, points)."""
     if measured[np.concatenate(bins)].all():
-        # All at once: bins are of one width but for the last.
+        # All bins but the last have the same width: one mean for all of them, ten times as fast.
         *whole, last = bins
         parts = [curves[:, np.array(whole)].mean(axis=2)] if whole else []
         return np.concatenate([*parts, curves[:, last].mean(axis=1, keepdims=True)], axis=1)
@@ -79,7 +83,7 @@ def _coded(bands: Sequence[np.ndarray | None]) -> dict[str, Any]:
     values = np.concatenate([band.ravel() for band in bands if band is not None])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-    step = float(f"{high / STEPS - low / STEPS:.6g}") or 1.0
+    step = float(f"{high / QUANTITY_STEPS - low / QUANTITY_STEPS:.6g}") or 1.0
     low = float(f"{low:.12g}")
     return {
         "low": low,

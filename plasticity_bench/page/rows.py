@@ -1,19 +1,21 @@
-"""What the page says of methods, of streams, and of a method on a stream, as plain data."""
+"""The page's data on methods, on streams, and on a method on a stream, as JSON holds them.
+
+Their types for the page's scripts are in ``assets/types.d.ts``.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from plasticity_bench.page.citations import citations
 from plasticity_bench.page.curves import finite
-from plasticity_bench.page.packing import packed, packed_curves, packed_values
+from plasticity_bench.page.links import link
+from plasticity_bench.page.packing import pack_curves, pack_rows, pack_values
 from plasticity_bench.records.documents import MethodRecord, SweepTable
 from plasticity_bench.registry.families import family_of
 from plasticity_bench.scoring.metrics import METRICS
@@ -23,12 +25,12 @@ from plasticity_bench.scoring.scores import CellScores, StreamScores
 from plasticity_bench.stats.bootstrap import Difference, Interval
 
 #: Significant digits of scores; leaderboard.csv has more.
-DIGITS = 6
+SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Extra:
-    """What a submission adds to its method's panel; everything may come from strangers."""
+class SubmissionDetails:
+    """What a submission adds to its method's panel. All of it may come from strangers."""
 
     code: str = ""  # the source text of the method
     code_name: str = ""  # its file's name
@@ -36,8 +38,8 @@ class Extra:
     submitter: str = ""
 
 
-def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
-    """A method's panel; ``base``: its label without "(tuned)", shared by tuned and default rows."""
+def method_data(row: CellScores, details: SubmissionDetails) -> dict[str, Any]:
+    """A method's panel; ``base``: its label without "(tuned)", which tuned and default rows share."""
     method, tuning = row.cell.config.method, row.cell.tuning
     return {
         "label": row.method,
@@ -46,12 +48,12 @@ def method_data(row: CellScores, extra: Extra) -> dict[str, Any]:
         "name": method.name,
         "family": family_of(method.name),
         "summary": method.summary,
-        "told": method.task_boundaries,
+        "task_boundaries": method.task_boundaries,
         "version": method.version,
         "source": method.source,
         "settings": _settings(method),
         "cited": [vars(c) for c in citations(method.name, method.source, method.paper)],
-        "extra": {name: value for name, value in vars(extra).items() if value},
+        "extra": {name: value for name, value in vars(details).items() if value},
     }
 
 
@@ -62,9 +64,11 @@ def stream_data(
     out: Path | None,
     curves: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """A stream with its curves and rows. ``first``: method's label -> the row whose settings its panel has;
-    ``places``: label -> the method's index; ``out``: what links to records are relative to; ``curves``: its
-    ``page_curves.grids``."""
+    """A stream with its curves and rows.
+
+    ``first``: method's label -> the row whose settings its panel shows. ``places``: label -> the method's
+    index. ``out``: the folder that links to records are relative to. ``curves``: its ``curves.grids``.
+    """
     config, none = stream.rows[0].cell.config.stream, stream.row("none")
     return {
         "name": stream.name,
@@ -77,7 +81,7 @@ def stream_data(
         "settings": config.settings,
         "loses": loses_plasticity(none) if none else None,
         "notes": list(stream.notes),
-        "grids": packed_curves(curves),
+        "grids": pack_curves(curves),
         "rows": [
             _row(row, place, first, places, out)
             for group in stream.groups
@@ -87,12 +91,12 @@ def stream_data(
 
 
 def bounds(interval: Interval | Difference) -> list[float | None]:
-    """[point, low, high], more exact than the page shows them."""
-    return [finite(value, DIGITS) for value in interval[:3]]
+    """[point, low, high], with more digits than the page shows."""
+    return [finite(value, SCORE_DIGITS) for value in interval[:3]]
 
 
 def place_data(place: Place, places: Mapping[str, int]) -> dict[str, Any]:
-    """A row's rank, or why it has none, and how it compares to the row above and to `none`."""
+    """A row's rank, or why it has none, and its comparisons with the row above and with `none`."""
     return {
         "rank": place.rank,
         "shared": place.shared,
@@ -113,13 +117,8 @@ def _comparison(found: Comparison, places: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def link(path: Path, out: Path) -> str:
-    """The address of ``path`` for a page in the folder ``out``."""
-    return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())
-
-
 def _settings(method: MethodRecord) -> dict[str, Any]:
-    """A learning rate of null is the stream's own."""
+    """The method's settings, without a learning rate of null: that is the stream's own."""
     return {name: value for name, value in method.settings.items() if not (name == "lr" and value is None)}
 
 
@@ -130,15 +129,15 @@ def _row(
     places: Mapping[str, int],
     out: Path | None,
 ) -> dict[str, Any]:
-    """A method on a stream; ``summary`` and ``values`` hold an entry per metric, in the order of METRICS."""
+    """A method on a stream; ``summary`` and ``values`` have an entry per metric, in the order of METRICS."""
     own, usual = (_settings(cell.cell.config.method) for cell in (row, first[row.method]))
     values = [np.where(row.defined[name], row.values[name], np.nan) for name in METRICS]
     return {
         "method": places[row.method],
         **place_data(place, places),
-        "seeds": packed([row.seeds])[0],
+        "seeds": pack_rows([row.seeds])[0],
         "summary": [bounds(row.summary[name]) for name in METRICS],
-        "values": packed_values(values),
+        "values": pack_values(values),
         **({"settings": own} if own != usual else {}),
         **({"records": link(row.cell.path, out)} if out else {}),
         **({"tuning": _tuning(row.cell.tuning)} if row.cell.tuning else {}),

@@ -1,8 +1,8 @@
-"""Worker processes that each keep one device; one that is killed costs what it was at, never the others.
+"""Worker processes that each keep one device. If one is killed, only its item has to be repeated.
 
-``concurrent.futures`` (and loky) give the whole pool up when one worker is killed, and no pool lets a worker
-keep a device. Each worker has a pipe of its own: a queue that all share is locked for ever by a worker that
-is killed while it writes.
+``concurrent.futures`` and loky abandon the whole pool if one worker is killed, and no pool lets a worker keep
+a device. Each worker has its own pipe: a shared queue stays locked for ever if a worker is killed while it
+writes.
 """
 
 from __future__ import annotations
@@ -20,40 +20,43 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from plasticity_bench.errors import CannotWrite, OutOfMemory, RunFailed
-from plasticity_bench.processes.pool_worker import Work, how_it_ended, serve
-from plasticity_bench.processes.signals import Interrupts, held
+from plasticity_bench.processes.pool_worker import Work, exit_reason, serve
+from plasticity_bench.processes.signals import Interrupts, stop_signals_blocked
 
-#: How often an item is tried whose worker dies of it: the second time at once, the third alone, after all
-#: others, as it may have died for want of memory.
-TRIES = 3
-#: How many workers may die in a row as they start, for each device, before all is given up. One that says why
-#: it cannot start is enough.
-STARTS = 10
-#: Seconds that workers have to save, once asked to leave: all is over within 5, on a busy machine too.
-GRACE = 3.5
-#: Seconds between two looks at what signals came.
-GLANCE = 0.1
+#: How often an item is tried if its worker dies. The second time is at once. The third time is after all
+#: other items and alone, because the worker may have run out of memory.
+MAX_TRIES = 3
+#: How many workers per device may die in a row while they start, before the pool gives up. One is enough if
+#: it reports why it cannot start.
+MAX_FAILED_STARTS = 10
+#: Seconds that workers have to save once they are asked to stop, so that all ends within 5 seconds.
+SAVE_SECONDS = 3.5
+#: Seconds between two checks for signals.
+POLL_SECONDS = 0.1
 
 
 class WorkerDied(RunFailed):
-    """Every worker that tried the item died: ``how`` the last one did."""
+    """Every worker that tried the item died; ``how``: how the last one did."""
 
     def __init__(self, how: str) -> None:
-        super().__init__(f"its worker process {how}, at the last of {TRIES} tries")
+        super().__init__(f"its worker process {how}, at the last of {MAX_TRIES} tries")
         self.how = how
 
 
-class Watcher(Protocol):
-    """Is told what happens to the items, by their index."""
+class PoolObserver(Protocol):
+    """Is notified of what happens to the items; ``index`` is an item's index."""
 
-    def shared(self, index: int, share: float) -> None:
-        """It is done to ``share`` of 1."""
+    def progressed(self, index: int, share: float) -> None:
+        """``share`` of the item, from 0 to 1, is done."""
 
-    def died(self, index: int, pid: int, how: str, again: bool) -> None:
-        """The worker ``pid`` that had it "was killed by signal 9 ..."; it is tried ``again``."""
+    def worker_died(self, index: int, pid: int, how: str, again: bool) -> None:
+        """The item's worker died; ``how`` is "was killed by signal 9 ...". ``again``: it is tried again."""
 
-    def crowded(self, index: int, device: str) -> None:
-        """It found no memory beside others on the device, which gets a worker less; it is tried again."""
+    def out_of_memory(self, index: int, device: str) -> None:
+        """There was no memory left on a device that several workers share.
+
+        The device gets one worker less, and the item is tried again.
+        """
 
 
 @dataclass
@@ -62,7 +65,7 @@ class _Worker:
     connection: Connection
     ready: bool = False
     item: int | None = None
-    alone: bool = False  # on its device, when the item began
+    alone: bool = False  # on its device when it began the item
 
 
 @dataclass
@@ -72,9 +75,10 @@ class _Slot:
 
 
 class Pool:
-    """One worker per entry of ``devices``, in which a device may stand several times.
+    """One worker per entry of ``devices``, which may name a device several times.
 
-    ``failures`` holds what went wrong, by the item's index.
+    ``start`` is called in every new worker, with the parent's process id. ``failures``: an item's index ->
+    why it failed.
     """
 
     def __init__(
@@ -83,82 +87,84 @@ class Pool:
         devices: Sequence[str],
         start: Callable[[int], None],
         work: Work,
-        watcher: Watcher,
+        observer: PoolObserver,
     ) -> None:
-        self.items, self.start, self.work, self.watcher = items, start, work, watcher
+        self.items, self.start, self.work, self.observer = items, start, work, observer
         self.failures: dict[int, Exception] = {}
         self._slots = [_Slot(device) for device in devices]
         self._waiting = deque(range(len(items)))
-        self._last: deque[int] = deque()
+        self._retry_alone: deque[int] = deque()
         self._deaths: Counter[int] = Counter()
-        self._starts = 0  # in a row that failed
+        self._failed_starts = 0  # in a row
 
     def run(self, interrupts: Interrupts) -> bool:
-        """Does all items. False where a signal ended it early: each worker saved and left, or after GRACE
-        seconds or at a second signal was killed."""
+        """Processes all items. Returns False if a signal ended it early.
+
+        The workers are then asked to save and stop. They are killed after SAVE_SECONDS or at a second signal.
+        """
         try:
             while self._unfinished() and not interrupts.received:
-                self._fill()
-                self._listen(GLANCE)
+                self._assign_items()
+                self._receive(POLL_SECONDS)
             if interrupts.received:
-                self._leave(interrupts)
+                self._stop_early(interrupts)
             return not interrupts.received
         finally:
             self._close()
 
     def _unfinished(self) -> bool:
-        return bool(self._waiting or self._last or self._busy())
+        return bool(self._waiting or self._retry_alone or self._busy())
 
     def _busy(self) -> list[_Worker]:
         return [slot.worker for slot in self._slots if slot.worker and slot.worker.item is not None]
 
-    def _fill(self) -> None:
+    def _assign_items(self) -> None:
         idle = [slot.worker for slot in self._slots if slot.worker and slot.worker.item is None]
         for slot in self._slots:
-            if slot.worker is None and len(idle) < len(self._waiting) + bool(self._last):
-                slot.worker = self._spawn(slot.device)
+            if slot.worker is None and len(idle) < len(self._waiting) + bool(self._retry_alone):
+                slot.worker = self._start_worker(slot.device)
                 idle.append(slot.worker)
         for slot in self._slots:
             worker = slot.worker
             if worker is None or not worker.ready or worker.item is not None:
                 continue
             if self._waiting:
-                self._give(slot, worker, self._waiting.popleft())
-            elif self._last and not self._busy():
-                self._give(slot, worker, self._last.popleft())
+                self._assign(slot, worker, self._waiting.popleft())
+            elif self._retry_alone and not self._busy():
+                self._assign(slot, worker, self._retry_alone.popleft())
 
     def _sharing(self, slot: _Slot) -> int:
         return [other.device for other in self._slots].count(slot.device)
 
-    def _give(self, slot: _Slot, worker: _Worker, index: int) -> None:
+    def _assign(self, slot: _Slot, worker: _Worker, index: int) -> None:
         worker.item = index
         worker.alone = self._sharing(slot) == 1
-        with suppress(OSError):  # where it died while it was idle, and is found dead
+        with suppress(OSError):  # it died while it was idle; _handle_death follows
             worker.connection.send(self.items[index])
 
-    def _spawn(self, device: str) -> _Worker:
-        # It unblocks the signals as it starts, and is started by the first process that needs it.
+    def _start_worker(self, device: str) -> _Worker:
+        # The resource tracker unblocks the signals when it starts, so it is started before they are blocked.
         resource_tracker.ensure_running()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
             target=serve, args=(theirs, os.getpid(), device, self.start, self.work), name=f"worker {device}"
         )
-        with held():
+        with stop_signals_blocked():
             process.start()
-        theirs.close()  # so that its death is the end of the pipe
+        theirs.close()  # so that the pipe ends if the worker dies
         return _Worker(process, ours)
 
-    def _listen(self, seconds: float) -> None:
+    def _receive(self, seconds: float) -> None:
         pairs = [(slot, slot.worker) for slot in self._slots if slot.worker]
-        things = [thing for _, worker in pairs for thing in (worker.connection, worker.process.sentinel)]
-        heard = wait(things, seconds) if things else []
+        sources = [source for _, worker in pairs for source in (worker.connection, worker.process.sentinel)]
+        ready = wait(sources, seconds) if sources else []
         for slot, worker in pairs:
-            if worker.connection in heard or worker.process.sentinel in heard:
-                self._hear(slot, worker)
+            if worker.connection in ready or worker.process.sentinel in ready:
+                self._handle_messages(slot, worker)
 
-    def _hear(self, slot: _Slot, worker: _Worker) -> None:
-        dead = not worker.process.is_alive()  # before what it has sent is read
+    def _handle_messages(self, slot: _Slot, worker: _Worker) -> None:
+        dead = not worker.process.is_alive()  # checked before its messages are read, so that none is missed
         try:
             while slot.worker is worker and worker.connection.poll():
                 kind, value = worker.connection.recv()
@@ -166,91 +172,91 @@ class Pool:
         except (EOFError, OSError):
             dead = True
         if dead and slot.worker is worker:
-            self._bury(slot, worker)
+            self._handle_death(slot, worker)
 
     def _on_ready(self, slot: _Slot, worker: _Worker, value: None) -> None:
-        worker.ready, self._starts = True, 0
+        worker.ready, self._failed_starts = True, 0
 
     def _on_share(self, slot: _Slot, worker: _Worker, value: float) -> None:
         assert worker.item is not None
-        self.watcher.shared(worker.item, value)
+        self.observer.progressed(worker.item, value)
 
     def _on_done(self, slot: _Slot, worker: _Worker, value: bool) -> None:
         if worker.item is not None and value:
-            self.watcher.shared(worker.item, 1.0)
+            self.observer.progressed(worker.item, 1.0)
         worker.item = None
 
     def _on_failed(self, slot: _Slot, worker: _Worker, value: tuple[type[Exception], list[str]]) -> None:
         error, index = value[0](*value[1]), worker.item
         worker.item = None
         if index is None:  # it failed to start
-            self._not_started(slot, str(error), STARTS * len(self._slots))
+            self._start_failed(slot, str(error), MAX_FAILED_STARTS * len(self._slots))
         elif isinstance(error, OutOfMemory):
-            self._end(slot)  # with whatever it still holds
+            self._kill(slot)  # which frees the memory that it still holds
             if worker.alone:
                 self.failures[index] = error
                 return
             self._waiting.appendleft(index)
-            self.watcher.crowded(index, slot.device)
+            self.observer.out_of_memory(index, slot.device)
             if self._sharing(slot) > 1:
                 self._slots.remove(slot)
         else:
             self.failures[index] = error
             if isinstance(error, CannotWrite):  # the others could not either
                 self._waiting.clear()
-                self._last.clear()
+                self._retry_alone.clear()
 
-    def _bury(self, slot: _Slot, worker: _Worker) -> None:
-        worker.process.join(GRACE)
-        how, pid, index = how_it_ended(worker.process.exitcode), worker.process.pid or 0, worker.item
-        self._end(slot)
+    def _handle_death(self, slot: _Slot, worker: _Worker) -> None:
+        worker.process.join(SAVE_SECONDS)
+        how, pid, index = exit_reason(worker.process.exitcode), worker.process.pid or 0, worker.item
+        self._kill(slot)
         if not worker.ready:
-            self._not_started(slot, f"the last one {how}", 1)
+            self._start_failed(slot, f"the last one {how}", 1)
         elif index is not None:
             self._deaths[index] += 1
-            again = self._deaths[index] < TRIES
-            self.watcher.died(index, pid, how, again)
+            again = self._deaths[index] < MAX_TRIES
+            self.observer.worker_died(index, pid, how, again)
             if not again:
                 self.failures[index] = WorkerDied(how)
-            elif self._deaths[index] < TRIES - 1:
+            elif self._deaths[index] < MAX_TRIES - 1:
                 self._waiting.appendleft(index)
             else:
-                self._last.append(index)
+                self._retry_alone.append(index)
 
-    def _not_started(self, slot: _Slot, why: str, deaths: int) -> None:
-        self._end(slot)
-        self._starts += deaths
-        if self._starts >= STARTS * len(self._slots):
-            for index in (*self._waiting, *self._last):
+    def _start_failed(self, slot: _Slot, why: str, deaths: int) -> None:
+        self._kill(slot)
+        self._failed_starts += deaths
+        if self._failed_starts >= MAX_FAILED_STARTS * len(self._slots):
+            for index in (*self._waiting, *self._retry_alone):
                 self.failures[index] = RunFailed(f"no worker process starts: {why}")
             self._waiting.clear()
-            self._last.clear()
+            self._retry_alone.clear()
 
-    def _leave(self, interrupts: Interrupts) -> None:
-        deadline = time.monotonic() + GRACE
+    def _stop_early(self, interrupts: Interrupts) -> None:
+        deadline = time.monotonic() + SAVE_SECONDS
         for worker in self._busy():
             with suppress(OSError):  # it is dead
                 worker.connection.send(None)
         while self._busy() and time.monotonic() < deadline and len(interrupts.received) < 2:
-            self._listen(GLANCE)
+            self._receive(POLL_SECONDS)
         for slot in self._slots:
-            self._end(slot)
+            self._kill(slot)
 
     def _close(self) -> None:
         busy = self._busy()
         for slot in list(self._slots):
             if slot.worker and (slot.worker in busy or not slot.worker.ready):
-                self._end(slot)
+                self._kill(slot)
             elif slot.worker:
-                slot.worker.connection.close()  # upon which it leaves
+                slot.worker.connection.close()  # the worker then ends by itself
         deadline = time.monotonic() + 1.0
         for slot in self._slots:
             if slot.worker:
                 slot.worker.process.join(max(0.0, deadline - time.monotonic()))
-                self._end(slot)
+                self._kill(slot)
 
     @staticmethod
-    def _end(slot: _Slot) -> None:
+    def _kill(slot: _Slot) -> None:
         if slot.worker is None:
             return
         slot.worker.process.kill()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM noted rather than obeyed, while there is something to save."""
+"""SIGINT and SIGTERM: recorded instead of obeyed while there is something to save, and kept from workers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Within, the two signals only fill ``received``. Those that the process ignores stay ignored, and in
-    another thread than the main one nothing changes."""
+    """A context in which the two signals only append their number to ``received``.
+
+    Signals that the process ignores stay ignored. Nothing changes in any thread but the main one.
+    """
 
     def __init__(self) -> None:
         self.received: list[int] = []
@@ -22,9 +24,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in STOP_SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._note)
+                    self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(
@@ -33,18 +35,21 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Processes started within never see the two signals, which a terminal or a scheduler sends to all: this
-    one tells them."""
+def stop_signals_blocked() -> Iterator[None]:
+    """A context in which the two signals are blocked; processes started in it inherit that.
+
+    A terminal or a scheduler sends the signals to all processes. So only this one receives them, and it asks
+    its workers to stop.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Worker processes for what takes long and falls into parts: reading tables, bootstraps, figures."""
+"""Worker processes for slow work in independent parts: reading tables, bootstraps, figures."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ from typing import TypeVar
 
 from plasticity_bench.errors import RunFailed
 
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+Argument = TypeVar("Argument")
+Returned = TypeVar("Returned")
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-#: Fewer parts than this are done before the processes have started.
-LEAST = 32
+#: Fewer parts than this are finished before the processes have started.
+MIN_PARTS = 32
 
 
 class Workers:
-    """``count`` processes, started at the first work of at least ``least`` parts; until then, and with one,
-    all is done here.
+    """``count`` processes, started for the first work of at least ``least`` parts.
 
-    Results come in order, and are the same for any count. What a worker raises is raised here. Where it is
-    safe, processes are forked and know what this one has imported; else they are spawned.
+    Before that, and if ``count`` is 1, the work is done in this process. Results come in order and do not
+    depend on the count. An exception in a worker is raised here. If it is safe, the processes are forked, so
+    that they share what this one has imported; else they are spawned.
     """
 
-    def __init__(self, count: int, least: int = LEAST) -> None:
+    def __init__(self, count: int, least: int = MIN_PARTS) -> None:
         self.count, self.least = count, least
         self._pool: ProcessPoolExecutor | None = None
         self._begun = self._forks = False
 
-    def map(self, function: Callable[[Given], Found], items: Iterable[Given]) -> Iterator[Found]:
-        """``function`` of every item; both travel to the processes."""
+    def map(self, function: Callable[[Argument], Returned], items: Iterable[Argument]) -> Iterator[Returned]:
+        """``function`` of every item, in order. Both are pickled if a process does the work.
+
+        Raises RunFailed if a process was killed.
+        """
         parts = list(items)
         if self.count == 1 or (not self._begun and len(parts) < self.least):
             return map(function, parts)
@@ -53,17 +56,19 @@ class Workers:
                 self._begun, self._forks = True, may_fork()
                 context = multiprocessing.get_context("fork" if self._forks else "spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
-            with _told():
+            with _broken_pool_is_run_failed():
                 results = self._pool.map(function, parts)
-            return _told_of(results)
+            return _checked(results)
 
     def renew(self) -> None:
-        """Once all results are taken: ends forked processes, so that the next to start know what this one has
-        imported since. Spawned ones stay."""
+        """Ends forked processes, so that the next ones share what this one has imported since.
+
+        Call it once all results are taken. Spawned processes stay.
+        """
         if self._pool is not None and self._forks:
             self._pool.shutdown()
             self._pool = None
-            # Python takes a thread for ended a moment before the system does.
+            # Python reports a thread as ended a moment before the system does.
             deadline = time.monotonic() + 1
             while not may_fork() and threading.active_count() == 1 and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -79,16 +84,19 @@ class Workers:
 
 
 def may_fork() -> bool:
-    """Whether this process has one thread, native ones counted, so that a copy of it holds no lock for ever.
-    Asked on Linux only: elsewhere the system's own libraries may not survive a fork."""
+    """Whether a fork is safe: on Linux, if this process has one thread, native threads included.
+
+    A fork copies the locks that other threads hold, which nobody then releases. On other systems their own
+    libraries may not survive a fork.
+    """
     try:
         return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
     except OSError:
         return False
 
 
-def live_with(parent: int) -> None:
-    """Ends this process soon after the one that started it."""
+def exit_with_parent(parent: int) -> None:
+    """Ends this process within a fraction of a second after its parent process, in a background thread."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -99,21 +107,22 @@ def live_with(parent: int) -> None:
 
 
 def _start(parent: int) -> None:
-    live_with(parent)
-    # A terminal sends Ctrl-C to all; the process that started this one ends it.
+    exit_with_parent(parent)
+    # A terminal sends Ctrl-C to all processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A forked process has what this one had asked for.
+    # A forked process inherits the parent's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _told_of(results: Iterator[Found]) -> Iterator[Found]:
-    with _told():
+def _checked(results: Iterator[Returned]) -> Iterator[Returned]:
+    """The same results. Raises RunFailed if a process was killed."""
+    with _broken_pool_is_run_failed():
         yield from results
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Of a process that was killed: while work is handed over, or while results are taken."""
+def _broken_pool_is_run_failed() -> Iterator[None]:
+    """Turns the pool's error about a killed process into RunFailed."""
     try:
         yield
     except BrokenProcessPool as error:
@@ -122,8 +131,11 @@ def _told() -> Iterator[None]:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes started within compute on one thread, and this one where numpy is imported within for the
-    first time: on a busy machine threads that wait for each other cost several times what they compute."""
+    """A context in which numerical libraries use one thread per process.
+
+    It holds for processes started in it, and for this one if it imports numpy for the first time in it. On a
+    busy machine, threads that wait for each other cost several times what they compute.
+    """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

@@ -17,6 +17,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +52,8 @@ ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 
 #: Where the settings come from a sweep: its whole table, beside config.json, in a folder of this ending.
 CONFIG, TUNING, TUNED = "config.json", "tuning.json", "-tuned"
+#: Folder in a plug-in's cell: the source that was trained.
+SOURCE = "source"
 #: Ends the label of a method whose settings come from a sweep.
 TUNED_MARK = " (tuned)"
 
@@ -213,10 +216,16 @@ class Cell:
 
 
 def open_cell(
-    runs: Path, stream_folder: str, method_folder: str, config: CellConfig, tuning: SweepTable | None = None
+    runs: Path,
+    stream_folder: str,
+    method_folder: str,
+    config: CellConfig,
+    tuning: SweepTable | None = None,
+    sources: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Cell:
-    """The cell's folder, made with its config.json if it is missing; ``tuning``: the sweep that chose the
-    settings.
+    """The cell's folder, made with its config.json if it is missing.
+
+    ``tuning``: the sweep that chose the settings. ``sources``: file name -> content, of plug-ins.
 
     Raises InputError if a folder of that name holds another configuration, sweep or protocol version.
     """
@@ -234,6 +243,8 @@ def open_cell(
         return found
     if path.exists() and any(path.glob("seed-*.json")):
         raise InputError(f"{path} holds records but no config.json; move it away or restore the file")
+    for name, content in sources.items():
+        write_bytes(path / SOURCE / name, content)
     if tuning:
         write_bytes(path / TUNING, tuning.to_bytes())
     write_bytes(path / CONFIG, config.to_bytes())

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
@@ -18,19 +19,30 @@ from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.documents import Setting
 from plasticity_bench.storage.files import sha256
 
+if TYPE_CHECKING:
+    from plasticity_bench.agents.methods import Method
+    from plasticity_bench.tasks.base import Stream
+
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A (stream, method) to train, as text, so that it can be sent to worker processes."""
+    """A (stream, method) to train."""
 
-    stream: str  # as ``choose_stream`` reads it
-    method: str  # as ``choose_method`` reads it
-    settings: Mapping[str, str] = field(default_factory=dict, hash=False)  # from --set, for the method
+    stream: Chosen[Stream]
+    method: Chosen[Method]
     tuning: SweepTable | None = field(default=None, compare=False)  # the sweep that chose the settings
+    sweep: str = ""  # cells with the same text, which is not empty, may train side by side
 
-    def chosen(self) -> tuple[Chosen, Chosen]:
-        """(stream, method). Raises InputError for unknown names and bad settings."""
-        return choose_stream(self.stream), choose_method(self.method, self.settings)
+    @property
+    def label(self) -> str:
+        """``syre on permuted-digits``, ``noise (my_method.py:Noise) on permuted-digits``"""
+        origin = f" ({self.method.source})" if self.method.digest else ""
+        return f"{self.method.label}{origin} on {self.stream.label}"
+
+
+def plan_cell(stream: str, method: str | type[Method], settings: Mapping[str, str] | None = None) -> CellPlan:
+    """The plan for what a user named: see ``choose_stream`` and ``choose_method``, which raise InputError."""
+    return CellPlan(choose_stream(stream), choose_method(method, settings))
 
 
 def configuration(stream: Chosen, method: Chosen) -> CellConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.plugins import digest, import_class, import_plugin, is_file
+from plasticity_bench.plugins import Plugin, import_class, is_file, plugin_of, read_plugin
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.registry.precision import DEFAULT, PRECISION, checked
 from plasticity_bench.registry.settings import (
@@ -41,14 +41,51 @@ MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=Tr
 
 @dataclass(frozen=True)
 class Chosen(Generic[MethodOrStream]):
-    """A method's or stream's class with the settings the user gave, not yet made."""
+    """A method's or stream's class with the settings the user gave, not yet made.
+
+    It can be pickled: the process that unpickles it gets the same class, and of a plug-in the source that was
+    read here.
+    """
 
     cls: type[MethodOrStream]
     label: str  # what identifies it to a user: name, and the settings that differ from the defaults
     settings: Mapping[str, Any] = dataclass_field(hash=False)  # every setting
-    source: str = "builtin"  # or where a plug-in came from
-    digest: str = ""  # SHA-256 of a plug-in's source file: another source is another cell
+    plugin: Plugin | None = None  # where a plug-in's class or function came from
     parts: tuple[Chosen[Any], ...] = ()  # of a composition
+
+    @property
+    def source(self) -> str:
+        """Where it came from: ``builtin``, or of a plug-in its file or module; several are joined with +."""
+        if self.parts:
+            return "+".join(part.source for part in self.parts) if self.digest else "builtin"
+        return self.plugin.origin if self.plugin else "builtin"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of a plug-in's source: another source is another cell. Empty for a built-in."""
+        if self.parts:
+            digests = [part.digest for part in self.parts]
+            return sha256("+".join(digests).encode()) if any(digests) else ""
+        return self.plugin.digest if self.plugin else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Classes that were made in this process, or read from a plug-in, cannot be imported by name.
+        importable = not (self.parts or self.plugin or hasattr(self.cls, "benchmark"))
+        name = self.cls.info.name
+        cls = self.cls if importable else None
+        return _unpickled, (cls, name, self.label, dict(self.settings), self.plugin, self.parts)
+
+    def with_settings(self, settings: Mapping[str, str]) -> Chosen[MethodOrStream]:
+        """The same with these settings changed; those of a part are written ``part.key``.
+
+        Raises InputError as ``choose_method`` does.
+        """
+        if not self.parts:
+            return _choose(self.cls, settings, self.plugin, self.settings)
+        names = [part.cls.info.name for part in self.parts]
+        given = settings_of_parts(names, [{} for _ in names], settings)
+        parts = [part.with_settings(own) for part, own in zip(self.parts, given, strict=True)]
+        return _together(parts)  # type: ignore[return-value]  # only methods have parts
 
     def make(self) -> MethodOrStream:
         """The method or stream itself.
@@ -87,67 +124,82 @@ def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
-def choose_method(text: str, settings: Mapping[str, str] | None = None) -> Chosen[Method]:
+def choose_method(method: str | type[Method], settings: Mapping[str, str] | None = None) -> Chosen[Method]:
     """The method that a user named.
 
     Args:
-        text: ``name[:key=value,...]``, ``package.module:Class[:...]`` or ``path/to/file.py:Class[:...]``; if
-            the file holds one method, ``path/to/file.py[:...]``. Several are written with + between them.
-        settings: more settings, which win over those in ``text``. In a composition the setting of a part has
-            the part's name in front: ``l2.strength``.
+        method: ``name[:key=value,...]``, ``package.module:Class[:...]`` or ``path/to/file.py:Class[:...]``;
+            if the file holds one method, ``path/to/file.py[:...]``. Several are written with + between them.
+            Or the class itself, of a script or notebook.
+        settings: more settings, which win over those in ``method``. In a composition the setting of a part
+            has the part's name in front: ``l2.strength``.
 
     Raises InputError if there is no such method or setting, or a value is not of the setting's kind.
 
     >>> choose_method("l2:strength=1e-2").label
     'l2:strength=0.01'
     """
+    if not isinstance(method, str):
+        return _choose_class(method).with_settings(settings or {})
     names = method_names()
-    named = [split_settings(part) for part in split_parts(text, names)]
-    found = [_find(name, names) for name, _ in named]
-    given = settings_of_parts([cls.info.name for cls, *_ in found], [own for _, own in named], settings or {})
-    parts: list[Chosen[Method]] = [
-        _choose(cls, own, "method", source, sha, extra={LEARNING_RATE: None})
-        for (cls, source, sha), own in zip(found, given, strict=True)
-    ]
-    if len(parts) == 1:
-        return parts[0]
+    named = [split_settings(part) for part in split_parts(method, names)]
+    parts = [_find(name, names) for name, _ in named]
+    own_names = [part.cls.info.name for part in parts]
+    given = settings_of_parts(own_names, [own for _, own in named], settings or {})
+    parts = [part.with_settings(own) for part, own in zip(parts, given, strict=True)]
+    return parts[0] if len(parts) == 1 else _together(parts)
+
+
+def _together(parts: Sequence[Chosen[Method]]) -> Chosen[Method]:
+    """The composition of several methods."""
     from plasticity_bench.agents.methods.composed import composed
 
     classes: list[Any] = [part.cls for part in parts]  # mypy: type[Method] is not hashable
     every = {f"{p.cls.info.name}.{k}": v for p in parts for k, v in p.settings.items() if k != LEARNING_RATE}
-    plugins = any(part.digest for part in parts)
     return Chosen(
         composed(*classes),
         "+".join(part.label for part in parts),
         {**every, LEARNING_RATE: parts[-1].settings[LEARNING_RATE]},
-        "+".join(part.source for part in parts) if plugins else "builtin",
-        sha256("+".join(part.digest for part in parts).encode()) if plugins else "",
-        tuple(parts),
+        parts=tuple(parts),
     )
 
 
-def _find(name: str, names: Mapping[str, str]) -> tuple[type[Method], str, str]:
-    """(class, where it came from, digest of its file) of one method."""
+def _find(name: str, names: Mapping[str, str]) -> Chosen[Method]:
+    """The method of this name, with its default settings."""
+    from plasticity_bench.agents.methods import Method
+
+    if name in METHODS:
+        return _default(import_class(METHODS[name]), name)
+    if name in names:
+        name = names[name]
+    elif not (":" in name or is_file(name)):
+        raise InputError(f'unknown method "{name}": {did_you_mean(name, names)}, or path/to/file.py:Class')
+    plugin = read_plugin(name, Method)
+    return _default(plugin.load(), name, plugin)
+
+
+def _choose_class(cls: type[Method]) -> Chosen[Method]:
+    """A class that the caller has at hand, with its default settings."""
+    for name, where in METHODS.items():
+        if isinstance(cls, type) and where == f"{cls.__module__}:{cls.__qualname__}":
+            return _default(cls, name)
+    name = getattr(cls, "__name__", repr(cls))
+    return _default(cls, name, plugin_of(cls) if isinstance(cls, type) else None)
+
+
+def _default(cls: Any, name: str, plugin: Plugin | None = None) -> Chosen[Method]:
+    """The class with its default settings, if it is a method."""
     from plasticity_bench.agents.methods import Method, MethodInfo
 
-    source, sha = "builtin", ""
-    if ":" in name or is_file(name):
-        cls, source, sha = import_plugin(name, Method)
-    elif name in names:
-        cls = import_class(names[name])
-        if name not in METHODS:
-            source, sha = names[name], digest(cls)
-    else:
-        raise InputError(f'unknown method "{name}": {did_you_mean(name, names)}, or path/to/file.py:Class')
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise InputError(f"{name} is not a method: derive it from plasticity_bench.agents.methods.Method")
     if not isinstance(getattr(cls, "info", None), MethodInfo):
         raise InputError(f"{name} has no info: set `info = MethodInfo(name=..., summary=..., papers=...)`")
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", cls.info.name):  # it is part of a folder's name
         raise InputError(f'{name}: info.name "{cls.info.name}" may hold only letters, digits and . _ + -')
-    if source != "builtin" and cls.info.name in METHODS:
+    if plugin and cls.info.name in METHODS:
         raise InputError(f'{name}: info.name "{cls.info.name}" is a built-in method; choose another name')
-    return cls, source, sha
+    return _choose(cls, {}, plugin, {LEARNING_RATE: None, **_defaults(cls)})
 
 
 def choose_stream(text: str) -> Chosen[Stream]:
@@ -166,19 +218,23 @@ def choose_stream(text: str) -> Chosen[Stream]:
     name, settings = split_settings(text)
     kind, _, benchmark = name.partition(":")
     if kind == AVALANCHE:
-        from plasticity_bench.tasks.avalanche_stream import stream_class
-
         if "n_experiences" in settings:  # Avalanche's name of it
             settings.setdefault("tasks", settings.pop("n_experiences"))
-        cls = stream_class(benchmark)
-        return _choose_stream(cls, settings, name, cls.benchmark.digest)
+        plugin = read_plugin(benchmark) if ":" in benchmark else None
+        return _choose_stream(_avalanche_stream(name, plugin), settings, plugin)
     if name not in STREAMS:
         raise InputError(f'unknown stream "{name}": {did_you_mean(name, STREAMS)}, or {AVALANCHE}:SplitMNIST')
-    return _choose_stream(import_class(STREAMS[name]), settings, "builtin", "")
+    return _choose_stream(import_class(STREAMS[name]), settings, None)
 
 
-def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, digest: str) -> Chosen[Stream]:
-    chosen = _choose(cls, given, "stream", source, digest, extra={PRECISION: DEFAULT})
+def _avalanche_stream(name: str, plugin: Plugin | None) -> type[Stream]:
+    from plasticity_bench.tasks.avalanche_stream import stream_class
+
+    return stream_class(name.partition(":")[2], plugin)
+
+
+def _choose_stream(cls: type[Stream], given: Mapping[str, str], plugin: Plugin | None) -> Chosen[Stream]:
+    chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **_defaults(cls)})
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
     precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
@@ -186,15 +242,8 @@ def _choose_stream(cls: type[Stream], given: Mapping[str, str], source: str, dig
     return replace(chosen, settings=kept)
 
 
-def _choose(
-    cls: type[MethodOrStream],
-    given: Mapping[str, str],
-    what: str,
-    source: str,
-    digest: str,
-    extra: Mapping[str, Any],
-) -> Chosen[MethodOrStream]:
-    settings: dict[str, Any] = dict(extra)
+def _defaults(cls: type[Any]) -> dict[str, Any]:
+    """The default of every setting. Raises InputError if one is missing, or is no plain value."""
     for f in fields(cls):
         if f.default is MISSING:
             raise InputError(
@@ -205,19 +254,46 @@ def _choose(
             raise InputError(
                 f'{cls.info.name}: field "{f.name}" is a {kind}; settings are numbers, true or false, or text'
             )
-        settings[f.name] = f.default
-    changed = []
+    return {f.name: f.default for f in fields(cls)}
+
+
+def _choose(
+    cls: type[MethodOrStream], given: Mapping[str, str], plugin: Plugin | None, settings: Mapping[str, Any]
+) -> Chosen[MethodOrStream]:
+    """``settings``, all of them, with those ``given`` in place of theirs."""
+    from plasticity_bench.agents.methods import Method
+
+    changed, defaults = dict(settings), {LEARNING_RATE: None, PRECISION: DEFAULT, **_defaults(cls)}
     for key, text in given.items():
-        if key not in settings:
-            raise InputError(
-                f'{what} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, settings)}'
-            )
-        value = parse_value(text, settings[key], f"{cls.info.name}: {key}")
-        if value != settings[key]:
-            settings[key] = value
-            changed.append(f"{key}={text if isinstance(value, str) else _in_label(value)}")
-    label = cls.info.name + (":" + ",".join(sorted(changed)) if changed else "")
-    return Chosen(cls, label, settings, source, digest)
+        if key not in changed:
+            what = "method" if issubclass(cls, Method) else "stream"
+            raise InputError(f'{what} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, changed)}')
+        changed[key] = parse_value(text, defaults[key], f"{cls.info.name}: {key}")
+    differing = [
+        f"{key}={value if isinstance(value, str) else _in_label(value)}"
+        for key, value in sorted(changed.items())
+        if value != defaults[key]
+    ]
+    label = f"{cls.info.name}:{','.join(differing)}" if differing else cls.info.name
+    return Chosen(cls, label, changed, plugin)
+
+
+def _unpickled(
+    cls: Any,
+    name: str,
+    label: str,
+    settings: Mapping[str, Any],
+    plugin: Plugin | None,
+    parts: tuple[Chosen[Any], ...],
+) -> Chosen[Any]:
+    """See ``Chosen.__reduce__``."""
+    if parts:
+        cls = _together(parts).cls
+    elif name.startswith(f"{AVALANCHE}:"):
+        cls = _avalanche_stream(name, plugin)
+    elif plugin:
+        cls = plugin.load()
+    return Chosen(cls, label, settings, plugin, parts)
 
 
 def _in_label(value: float) -> str:

@@ -29,7 +29,6 @@ class Job:
     device: str  # "cpu" or "cuda:0"
     git: str | None = None  # revision of the source that runs
     checkpoint_seconds: float = 5.0  # how much work a kill may cost
-    digest: str = ""  # of the plug-in's source that the cell was made for
     seconds: float = field(default=0.0, compare=False)  # expected duration, for order and progress bar
     steps: int = field(default=0, compare=False)  # of training, over all seeds
     beside: tuple[Job, ...] = ()  # further configurations of the method, with the same seeds, in this stack

@@ -66,18 +66,20 @@ def default_devices(wanted: str) -> list[str]:
     return [wanted]
 
 
-def train_one(job: Job, device: str, report: Callable[[float], None], asked: Callable[[], bool]) -> bool:
+def train_one(
+    job: Job, device: str, report: Callable[[float], None], should_stop: Callable[[], bool]
+) -> bool:
     """``run_job`` on the worker's device, as a pool's work."""
     last = 0.0
 
-    def tell(done: int, total: int) -> None:
+    def report_share(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > 0.2:
             last = now
             report(done / total)
 
-    return run_job(replace(job, device=device), tell, asked)
+    return run_job(replace(job, device=device), report_share, should_stop)
 
 
 def workers(jobs: int | None, device: str) -> tuple[int, list[str]]:
@@ -88,22 +90,22 @@ def workers(jobs: int | None, device: str) -> tuple[int, list[str]]:
     return jobs or (len(devices) if devices[0].startswith("cuda") else usable_cores()), devices
 
 
-class _Teller:
+class _JobObserver:
     """Shows what happens to the jobs, and clears up after workers that were killed."""
 
     def __init__(self, jobs: Sequence[Job], progress: JobProgress, console: Console) -> None:
         self.jobs, self.progress, self.console = jobs, progress, console
 
-    def shared(self, index: int, share: float) -> None:
+    def progressed(self, index: int, share: float) -> None:
         self.progress.update(index, share)
 
-    def died(self, index: int, pid: int, how: str, again: bool) -> None:
+    def worker_died(self, index: int, pid: int, how: str, again: bool) -> None:
         for member in self.jobs[index].members:
             remove_leftovers(member.path, pid)
         if again:
             self._say(f"{_name(self.jobs[index])}: the worker process {how}; it is tried again")
 
-    def crowded(self, index: int, device: str) -> None:
+    def out_of_memory(self, index: int, device: str) -> None:
         self._say(
             f"{_name(self.jobs[index])}: no memory beside others on {device}; it is tried again, with fewer "
             "processes there"
@@ -121,12 +123,12 @@ def _name(job: Job) -> str:
 
 
 def _run_all(jobs: Sequence[Job], devices: Sequence[str], console: Console) -> None:
-    from plasticity_bench.running.progress import JobProgress
+    from plasticity_bench.running.progress import JobProgress, watched_job
 
     # Spawned processes inherit this: numpy's and torch's own threads would fight over the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with Interrupts() as interrupts, JobProgress(jobs, console) as progress:
-        pool = Pool(jobs, devices, start_worker, train_one, _Teller(jobs, progress, console))
+    with Interrupts() as interrupts, JobProgress([watched_job(job) for job in jobs], console) as progress:
+        pool = Pool(jobs, devices, start_worker, train_one, _JobObserver(jobs, progress, console))
         finished = pool.run(interrupts)
     lines, failed = _failures(jobs, pool.failures, len(devices))
     if not finished:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, open_cell
@@ -25,6 +26,9 @@ from plasticity_bench.registry.choices import Chosen
 from plasticity_bench.running.job import Job
 from plasticity_bench.specs import layer_shapes, parameter_count
 from plasticity_bench.storage.files import remove_leftovers
+
+if TYPE_CHECKING:
+    from plasticity_bench.agents.methods import Method
 
 #: Most seeds in one stack on a CPU: beyond it the weights leave the cache and nothing is gained.
 CPU_STACK = 16
@@ -67,18 +71,27 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
     """
     prepared = []
     for plan in plans:
-        stream, method = plan.chosen()
+        stream, method = plan.stream, plan.method
         chosen_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
         folders = (stream_folder(stream), method_folder(method))
         config = configuration(stream, method)
         _check_it_acts(method, config.stream)
         if plan.tuning and (both := sorted(set(plan.tuning.seeds).intersection(chosen_seeds))):
-            raise InputError(f"seed {both[0]} was used to tune {plan.method}: choose other --seeds")
-        prepared.append((plan, folders, config, chosen_seeds))
+            raise InputError(f"seed {both[0]} was used to tune {method.cls.info.name}: choose other --seeds")
+        prepared.append((plan, folders, config, chosen_seeds, _sources(method)))
     return [
-        Planned(plan, open_cell(runs, *folders, config, plan.tuning), wanted)
-        for plan, folders, config, wanted in prepared
+        Planned(plan, open_cell(runs, *folders, config, plan.tuning, sources), wanted)
+        for plan, folders, config, wanted, sources in prepared
     ]
+
+
+def _sources(method: Chosen[Method]) -> dict[str, bytes]:
+    """File name -> text of every plug-in, as it is trained."""
+    plugins = [part.plugin for part in method.parts or (method,) if part.plugin]
+    return {
+        plugin.file_name: plugin.source or f"# The source of {plugin.origin} could not be read.\n".encode()
+        for plugin in plugins
+    }
 
 
 def _check_it_acts(method: Chosen, stream: StreamRecord) -> None:
@@ -159,10 +172,10 @@ def _side_by_side(
 def _family(item: Planned, seeds: list[int], device: str) -> str:
     """The same for configurations of a method that can train side by side with these seeds; "" for none."""
     config = item.cell.config
-    if not seeds or config.acts or _largest_stack(config, device) == 1:
+    if not seeds or not item.plan.sweep or config.acts or _largest_stack(config, device) == 1:
         return ""
     optimizer = {key: value for key, value in config.optimizer.recorded().items() if key != "lr"}
-    same = [item.plan.stream, item.plan.method, config.network.recorded(), optimizer, seeds]
+    same = [item.plan.stream.label, item.plan.sweep, config.network.recorded(), optimizer, seeds]
     return json.dumps(same, sort_keys=True)
 
 
@@ -186,7 +199,6 @@ def _job(item: Planned, seeds: tuple[int, ...], device: str) -> Job:
         item.cell.path,
         seeds,
         device,
-        digest=item.cell.config.method.digest,
         seconds=_expected_seconds(item.cell.config, len(seeds)),
         steps=_steps(item.cell.config) * len(seeds),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,30 @@ PLAIN_INTERVAL = 5.0
 BARS = 12
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A job, as its progress is shown."""
+
+    label: str  # stream and method
+    cells: frozenset[str]  # what tells its cells apart
+    seeds: tuple[int, ...]
+    count: int  # seeds that are trained, over all cells
+    seconds: float  # expected duration
+    steps: int  # of training, over all seeds
+
+
+def watched_job(job: Job) -> Watched:
+    """A job of this machine."""
+    cells = frozenset(str(member.path) for member in job.members)
+    label = f"{job.plan.stream.label}  {job.plan.method.label}"
+    return Watched(label, cells, job.seeds, job.count, job.seconds, job.steps)
+
+
 class JobProgress:
     """Bars, and one for all of it with the steps per second (over all seeds) and the time left. Jobs weigh
     by their expected duration."""
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def __init__(self, jobs: Sequence[Watched], console: Console) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         self.jobs, self.console = jobs, console
@@ -33,7 +53,7 @@ class JobProgress:
         #: Share that was done before this run (resumed checkpoints): it tells nothing of today's speed.
         self.before: dict[int, float] = {}
         self.started = self.printed = time.monotonic()
-        cells = [f"{job.plan.stream}  {job.plan.method}" for job in jobs]
+        cells = [job.label for job in jobs]
         alone = len(set(cells)) == len(jobs) or len(jobs) > BARS
         self.names = [
             cell if alone else f"{cell}  {_seeds(job.seeds)}" for cell, job in zip(cells, jobs, strict=True)
@@ -55,7 +75,7 @@ class JobProgress:
         self.bars.start()
         if not self.console.is_terminal:
             seeds = sum(job.count for job in self.jobs)
-            count = len({member.path for job in self.jobs for member in job.members})
+            count = len(set().union(*(job.cells for job in self.jobs)))
             self.console.print(f"training {seeds} seeds of {count} cells", highlight=False)
         return self
 

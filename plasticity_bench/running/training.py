@@ -25,6 +25,7 @@ from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, 
 from plasticity_bench.storage.files import write_text
 
 if TYPE_CHECKING:
+    from plasticity_bench.agents.methods import Method
     from plasticity_bench.tasks.base import Stream
 
 #: What torch says where memory is wanting, on a CPU (an error of no kind of its own) and on a GPU.
@@ -49,17 +50,15 @@ def failed(job: Job, error: Exception) -> RunFailed:
     """What to raise for it; the traceback goes into the cell's folder, unless it is of memory."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        return OutOfMemory(f"{job.plan.method} on {job.plan.stream} found no memory: {reason}")
+        return OutOfMemory(f"{job.plan.label} found no memory: {reason}")
     path = job.path / "error.txt"
     details = f" (details: {path})"
     try:
         write_text(path, "".join(traceback.format_exception(error)))
     except InputError:
         details = ""
-    settings = ", ".join(f"{key}={value}" for key, value in job.plan.settings.items())
-    method = f"{job.plan.method} ({settings})" if settings else job.plan.method
     what = f"{type(error).__name__}: {error}"
-    return RunFailed(f"{method} on {job.plan.stream} failed: {what}{details}")
+    return RunFailed(f"{job.plan.label} failed: {what}{details}")
 
 
 def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
@@ -117,12 +116,10 @@ def prepare_device(name: str, precision: str) -> Any:
     return device
 
 
-def chosen(job: Job) -> tuple[Stream, Chosen, str]:
-    """Stream, method and precision. Raises InputError where a plug-in is not that of the cell."""
-    chosen_stream, chosen_method = job.plan.chosen()
-    if chosen_method.digest != job.digest:
-        raise InputError(f"{job.plan.method} was changed while it ran; run the same command again")
-    return chosen_stream.make(), chosen_method, of_settings(chosen_stream.settings)
+def chosen(job: Job) -> tuple[Stream, Chosen[Method], str]:
+    """Stream, method and precision."""
+    stream = job.plan.stream
+    return stream.make(), job.plan.method, of_settings(stream.settings)
 
 
 def record(
@@ -211,7 +208,7 @@ def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
         git=job.git,
         versions=_versions(str(torch.__version__)),
         hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
-        precision=of_settings(job.plan.chosen()[0].settings),
+        precision=of_settings(job.plan.stream.settings),
         slurm_job=slurm_job() or UNSET,
     )
 

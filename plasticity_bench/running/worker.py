@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from plasticity_bench.processes.workers import live_with
+from plasticity_bench.processes.workers import exit_with_parent
 from plasticity_bench.running.job import Job, OnProgress, ShouldStop
 
 
 def start_worker(parent: int) -> None:
     """Prepares a worker process: one thread, and no life without the process that started it."""
-    live_with(parent)
+    exit_with_parent(parent)
 
     import torch
 

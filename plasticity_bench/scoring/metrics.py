@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import Origin
 from plasticity_bench.records.tables import COLUMNS, Table
+from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.stats.bootstrap import theil_sen
 
 #: Metric -> definition, in the order in which tables show them. `none` and `reset` are methods.
@@ -37,17 +38,13 @@ METRICS: Mapping[str, str] = {
 #: Columns measured at some tasks only, whose late mean is a metric.
 DIAGNOSTICS = ("dormant_fraction", "effective_rank", "weight_norm")
 
-#: Metric -> the method whose record it needs, seed by seed.
-REFERENCES: Mapping[str, str] = {"retained_plasticity": "none", "fresh_gap": "reset"}
-
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What the tables of a cell hold that scores need.
+class MeasuredCell:
+    """What scores need from the tables of a cell.
 
-    ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds`` is
-    (seeds,); ``batches`` holds every seed's (stack size, device, hardware), without which seconds do not
-    compare.
+    ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
+    ``batches``: (stack size, device, hardware) of every seed; times are comparable only if these are equal.
     """
 
     cell: Cell
@@ -67,11 +64,17 @@ class Measured:
         start = self.cell.config.stream.warmup_tasks
         return performance[:, start : start + size].mean(axis=1), performance[:, -size:].mean(axis=1)
 
-    def of(self, seeds: Sequence[int]) -> Measured:
+    def with_cell(self, cell: Cell) -> MeasuredCell:
+        """The same with the cell described in other words."""
+        made = replace(self, cell=cell)
+        vars(made).update({name: value for name, value in vars(self).items() if name not in vars(made)})
+        return made
+
+    def of(self, seeds: Sequence[int]) -> MeasuredCell:
         """These of the seeds, in this order."""
         rows = [self.seeds.index(seed) for seed in seeds]
         curves = {name: values[rows] for name, values in self.curves.items()}
-        return Measured(
+        return MeasuredCell(
             self.cell, tuple(seeds), curves, self.seconds[rows], tuple(self.batches[row] for row in rows)
         )
 
@@ -84,17 +87,17 @@ def window(tasks: int) -> int:
     return max(1, tasks // 10)
 
 
-def measure(cell: Cell) -> Measured:
-    """Reads every recorded seed of ``cell``. Raises InputError where a record is damaged."""
-    found = measured(cell, *cell.records(cell.seeds(), _columns(cell).values()))
-    _ = found.trend  # takes long, and is kept
+def measure(cell: Cell) -> MeasuredCell:
+    """Reads every recorded seed of ``cell``. Raises InputError if a record is damaged."""
+    found = measure_tables(cell, *cell.records(cell.seeds(), _columns(cell).values()))
+    _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
 
 
-def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin]) -> Measured:
-    """The same of tables at hand: seed -> table, and how each was run.
+def measure_tables(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin]) -> MeasuredCell:
+    """The same from ``tables`` (seed -> table) and ``origins`` (how each seed was run), already read.
 
-    Raises InputError where the cell names no column to be scored by.
+    Raises InputError if the column that the cell is scored by is unknown.
     """
     curves = {
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
@@ -102,7 +105,7 @@ def measured(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin])
     }
     seconds = np.array([origin.seconds for origin in origins])
     batches = tuple((origin.stack, origin.device, origin.hardware) for origin in origins)
-    return Measured(cell, tuple(tables), curves, seconds, batches)
+    return MeasuredCell(cell, tuple(tables), curves, seconds, batches)
 
 
 def _columns(cell: Cell) -> dict[str, str]:
@@ -115,12 +118,12 @@ def _columns(cell: Cell) -> dict[str, str]:
 
 
 def seed_metrics(
-    own: Measured, references: Mapping[str, Measured]
+    own: MeasuredCell, references: Mapping[str, MeasuredCell]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """metric -> values (seeds,), and metric -> whether the metric is defined for a seed (seeds,).
 
-    ``references``: the cells of `none` and `reset` on the same stream, where recorded. A metric is not
-    defined where the reference lacks the seed, or nothing was measured or timed. A value can be nan and
+    ``references``: the cells of `none` and `reset` on the same stream, if recorded. A metric is not defined
+    if the reference lacks the seed, or nothing was measured or timed. A value can be nan and still be
     defined: the performance was nan, or `none` was not above chance, so that there is no ratio.
     """
     chance = own.cell.config.stream.chance
@@ -137,7 +140,7 @@ def seed_metrics(
         "cost": _cost(own, references.get("none")),
     }
     defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
-    for name, method in REFERENCES.items():
+    for name, method in REFERENCE_OF.items():
         defined[name] = np.isin(own.seeds, references[method].seeds if method in references else ())
     for name in (*DIAGNOSTICS, "cost"):
         defined[name] = ~np.isnan(values[name])
@@ -146,23 +149,28 @@ def seed_metrics(
     return values, defined
 
 
-def _first_or_last(own: Measured, reference: Measured | None, which: int) -> np.ndarray:
-    """The reference's first (0) or last (1) window for own's seeds, nan where it lacks the seed."""
+def _first_or_last(own: MeasuredCell, reference: MeasuredCell | None, which: int) -> np.ndarray:
+    """The reference's mean in its first (0) or last (1) window for the seeds of ``own``.
+
+    (seeds,); nan if the reference lacks the seed.
+    """
     known = dict(zip(reference.seeds, reference.ends()[which], strict=True)) if reference else {}
     return np.array([known.get(seed, np.nan) for seed in own.seeds])
 
 
 def _late_means(curves: np.ndarray) -> np.ndarray:
-    """For every seed the mean of what was measured in the last window, else the last value measured, else
-    nan: (seeds, tasks) -> (seeds,)."""
+    """For every seed the mean of what was measured in the last window: (seeds, tasks) -> (seeds,).
+
+    The last value measured if that is earlier; nan if nothing was measured.
+    """
     tasks = curves.shape[1]
     found = np.full(len(curves), np.nan)
     known = ~np.isnan(curves)
-    # Most seeds are measured at the same tasks, and those that are come out together.
-    alike: dict[bytes, list[int]] = {}
+    # Most seeds are measured at the same tasks; these are averaged together.
+    rows_of: dict[bytes, list[int]] = {}
     for row, own in enumerate(known):
-        alike.setdefault(own.tobytes(), []).append(row)
-    for rows in alike.values():
+        rows_of.setdefault(own.tobytes(), []).append(row)
+    for rows in rows_of.values():
         measured = np.flatnonzero(known[rows[0]])
         if len(measured):
             late = measured[measured >= tasks - window(tasks)]
@@ -171,7 +179,8 @@ def _late_means(curves: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cost(own: Measured, none: Measured | None) -> np.ndarray:
+def _cost(own: MeasuredCell, none: MeasuredCell | None) -> np.ndarray:
+    """Training time over the mean time of `none` in equal batches, (seeds,); nan if there are none."""
     plain: dict[tuple[object, ...], list[float]] = {}
     for batch, seconds in zip(none.batches, none.seconds, strict=True) if none else ():
         plain.setdefault(batch, []).append(seconds)

@@ -1,4 +1,4 @@
-"""What a reader of a stream's scores has to know besides the numbers."""
+"""Notes for readers of a stream's scores: what is missing, failed, or too small a sample."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plasticity_bench.scoring.metrics import REFERENCES
 from plasticity_bench.scoring.ranking import FEW_SEEDS
+from plasticity_bench.scoring.references import REFERENCE_OF
 
 if TYPE_CHECKING:
     from plasticity_bench.scoring.scores import CellScores
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def loses_plasticity(none: CellScores) -> bool | None:
     """Whether `none` ends its stream worse than it began: the interval of its loss lies above 0.
 
-    None where there is no interval (a single seed, or a performance of nan).
+    None if there is no interval (a single seed, or a performance of nan).
     """
     interval = none.summary["plasticity_loss"]
     return None if np.isnan(interval.low) else interval.low > 0
 
 
 def notes_on(rows: Sequence[CellScores], unfinished: Sequence[str]) -> Iterable[str]:
-    """Notes on a stream's rows, and on the methods of which no seed is finished."""
+    """Notes on a stream's rows, and on the ``unfinished`` methods: those without a finished seed."""
     methods = {row.method: row for row in rows}
     if none := methods.get("none"):
         loss = "{:.3f} [{:.3f}, {:.3f}]".format(*none.summary["plasticity_loss"])
@@ -33,7 +33,7 @@ def notes_on(rows: Sequence[CellScores], unfinished: Sequence[str]) -> Iterable[
                 yield f"none loses plasticity here: loss {loss}"
             case False:
                 yield f"none shows no loss of plasticity here (loss {loss}): the ranking says little"
-    for metric, reference in REFERENCES.items():
+    for metric, reference in REFERENCE_OF.items():
         title = metric.replace("_", " ")
         if rows and reference not in methods:
             also = " and cost" if reference == "none" else ""

@@ -9,14 +9,14 @@ from plasticity_bench.stats.bootstrap import Difference, paired_bootstrap
 
 
 def paired_values(a: CellScores, b: CellScores, metric: str) -> list[list[np.ndarray]]:
-    """What both have for the seeds that both have, as paired statistics take it."""
+    """The values of both for their common seeds, each as a list of one array, (seeds,)."""
     left, right = a.by_seed(metric), b.by_seed(metric)
     common = sorted(left.keys() & right.keys())
     return [[np.array([side[seed] for seed in common])] for side in (left, right)]
 
 
 def difference(a: CellScores, b: CellScores, metric: str) -> tuple[Difference, int]:
-    """The paired difference a - b with its interval, and the number of common seeds it rests on."""
+    """The paired difference a - b with its interval, and the number of common seeds."""
     left, right = paired_values(a, b, metric)
     found = paired_bootstrap(left, right)
     if metric in TIMINGS:
@@ -25,7 +25,7 @@ def difference(a: CellScores, b: CellScores, metric: str) -> tuple[Difference, i
 
 
 def verdict(difference: Difference) -> str:
-    """ "higher" or "lower" where the interval excludes 0, "tied" where not, "unknown" without an interval."""
+    """ "higher" or "lower" if the interval excludes 0, "tied" if not, "unknown" without an interval."""
     if np.isnan(difference.low):
         return "unknown"
     if difference.low <= 0 <= difference.high:

@@ -1,8 +1,8 @@
-"""Places in a table: shared ranks, and what separates a row from the one above and from `none`.
+"""Ranks in a table, and comparisons of a row with the one above it and with `none`.
 
-Rows compete with their like: tuned with tuned, the others with the others. A rank is given to a row with a
-score and at least FEW_SEEDS seeds. It is shared with every row below that does not differ significantly from
-the first of that rank, in a test that holds for all pairs of the table at once.
+Tuned rows compete with tuned rows, and the others with each other. A row has a rank if it has a score and at
+least FEW_SEEDS seeds. Rows share a rank if a paired test, corrected for all pairs of the table, finds no
+significant difference from the first row of that rank.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.stats.bootstrap import Difference, Interval, MeanOfStreams, paired_bootstrap
 from plasticity_bench.stats.inference import holm, pairwise_p_values, probability_of_improvement
 
-#: Below this many seeds the percentile bootstrap's intervals are clearly too narrow, and no rank is given:
-#: 2 of the 2^5 sign patterns of 5 seeds are the first that can be significant.
+#: A row needs this many seeds for a rank. With fewer, the percentile bootstrap's intervals are clearly too
+#: narrow, and with 5 seeds no p-value can be below 2 / 2^5 = 0.06.
 FEW_SEEDS = 6
 #: The chance of any false difference in a table.
 LEVEL = 0.05
 
 
-class Row(Protocol):
+class RankedRow(Protocol):
     """A line of a table."""
 
     @property
@@ -37,11 +37,11 @@ class Row(Protocol):
 
     @property
     def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-        """Seeds for which it is defined, and its values: one array of these seeds per stream."""
+        """Seeds for which retained plasticity is defined, and its values: one array per stream."""
 
     @property
     def coverage(self) -> tuple[str, ...]:
-        """The streams that it covers; rows that cover others do not compare."""
+        """The streams that the row covers. Rows that cover different streams are not compared."""
 
 
 @dataclass(frozen=True)
@@ -51,41 +51,41 @@ class Comparison:
     other: str
     difference: Difference  # of the scores
     seeds: int
-    p: float  # two-sided, valid for all pairs of the table at once (max-T); nan where not to be had
-    holm: float  # of this pair by itself, Holm-corrected for all comparisons of its column
+    p: float  # two-sided, corrected for all pairs of the table (max-T); nan if unknown
+    holm: float  # of this pair alone, Holm-corrected for the comparisons of its column
     improvement: Interval  # probability that a run of the row scores above one of the other
 
     @property
     def significant(self) -> bool:
-        """Whether the two are told apart."""
+        """Whether the difference is significant at ``LEVEL``."""
         return self.p <= LEVEL
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row stands among its like. ``rank`` None: not ranked, for the reason ``why``."""
+    """A row's place among the rows it competes with. ``rank`` None: it has none, for the reason ``why``."""
 
     rank: int | None
     shared: bool = False  # another row has the same rank
     why: str = ""
     above: Comparison | None = None  # to the row above
-    none: Comparison | None = None  # to `none`, tuned or not as the row is
+    none: Comparison | None = None  # to `none`: to its tuned row if the row is tuned
 
     @property
     def text(self) -> str:
-        """``3``, ``3=`` where the rank is shared, ``-`` without one."""
+        """``3``; ``3=`` if the rank is shared; ``-`` without a rank."""
         return "-" if self.rank is None else f"{self.rank}{'=' if self.shared else ''}"
 
 
-R = TypeVar("R", bound=Row)
+AnyRankedRow = TypeVar("AnyRankedRow", bound=RankedRow)
 
 
 @dataclass(frozen=True, eq=False)
-class Group(Generic[R]):
+class Group(Generic[AnyRankedRow]):
     """Rows that compete, best first, each with its place."""
 
     tuned: bool
-    rows: tuple[R, ...]
+    rows: tuple[AnyRankedRow, ...]
     places: tuple[Place, ...]
 
     @property
@@ -94,40 +94,37 @@ class Group(Generic[R]):
         return "tuned" if self.tuned else "not tuned"
 
 
-def groups(rows: Sequence[R], whole: Sequence[str] | None = None) -> tuple[Group[R], ...]:
-    """Tuned rows, then the others, as far as there are any; ``rows`` come best first.
+def groups(rows: Sequence[AnyRankedRow]) -> tuple[Group[AnyRankedRow], ...]:
+    """The tuned rows, then the others, each group with its places; an empty group is left out.
 
-    ``whole``: the streams that a row has to cover for a rank; all that any row covers where None.
+    ``rows`` come best first. For a rank, a row has to cover every stream that any row covers.
     """
-    covered = {name for row in rows for name in row.coverage} if whole is None else set(whole)
+    covered = {name for row in rows for name in row.coverage}
     return tuple(
         Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else ""))
         for tuned, own in competing(rows).items()
     )
 
 
-def competing(rows: Sequence[R]) -> dict[bool, tuple[R, ...]]:
-    """The rows that compete with each other, by whether they are tuned, as far as there are any; tuned first.
-    Rows stay in their order."""
+def competing(rows: Sequence[AnyRankedRow]) -> dict[bool, tuple[AnyRankedRow, ...]]:
+    """Whether tuned -> the rows that compete with each other, in their order; tuned first, no empty entry."""
     found = {
         tuned: tuple(r for r in rows if r.method.endswith(TUNED_MARK) == tuned) for tuned in (True, False)
     }
     return {tuned: own for tuned, own in found.items() if own}
 
 
-def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...]:
+def _places(rows: Sequence[AnyRankedRow], covered: set[str], mark: str) -> tuple[Place, ...]:
     whys = [_why_not(row, covered) for row in rows]
     ranked = [i for i, why in enumerate(whys) if not why]
     raw, adjusted = pairwise_p_values(_by_seed([rows[i] for i in ranked]))
     above = [(ranked[k], ranked[k - 1], float(raw[k, k - 1])) for k in range(1, len(ranked))]
     reference = next((k for k, i in enumerate(ranked) if rows[i].method == f"none{mark}"), None)
-    none = (
-        []
-        if reference is None
-        else [
-            (i, ranked[reference], float(raw[k, reference])) for k, i in enumerate(ranked) if k != reference
-        ]
-    )
+    none = [
+        (i, ranked[reference], float(raw[k, reference]))
+        for k, i in enumerate(ranked)
+        if reference is not None and k != reference
+    ]
     at = {i: k for k, i in enumerate(ranked)}
 
     def compared(pairs: list[tuple[int, int, float]]) -> dict[int, Comparison]:
@@ -144,22 +141,18 @@ def _places(rows: Sequence[R], covered: set[str], mark: str) -> tuple[Place, ...
         if adjusted[first, k] <= LEVEL:
             first = k
         ranks.append(first + 1)
-    return tuple(
-        Place(None, why=whys[i])
-        if whys[i]
-        else Place(
-            ranks[at[i]],
-            ranks.count(ranks[at[i]]) > 1,
-            "",
-            to_above.get(i),
-            to_none.get(i),
-        )
-        for i in range(len(rows))
-    )
+    placed = {
+        i: Place(rank, ranks.count(rank) > 1, above=to_above.get(i), none=to_none.get(i))
+        for i, rank in zip(ranked, ranks, strict=True)
+    }
+    return tuple(placed.get(i, Place(None, why=why)) for i, why in enumerate(whys))
 
 
-def compare(a: R, b: R, p: float = np.nan, corrected: float = np.nan) -> Comparison:
-    """a - b over the seeds of both, which must cover the same streams."""
+def compare(a: AnyRankedRow, b: AnyRankedRow, p: float = np.nan, corrected: float = np.nan) -> Comparison:
+    """a - b over the seeds of both, which must cover the same streams.
+
+    ``p``, ``corrected``: the p-value for all pairs, and Holm's, if they are known.
+    """
     (seeds, left), (others, right) = a.runs, b.runs
     common = sorted(set(seeds) & set(others))
     kept, kept_others = np.isin(seeds, common), np.isin(others, common)
@@ -169,8 +162,8 @@ def compare(a: R, b: R, p: float = np.nan, corrected: float = np.nan) -> Compari
     return Comparison(b.method, difference, len(common), p, corrected, probability_of_improvement(x, y))
 
 
-def _why_not(row: Row, covered: set[str]) -> str:
-    """Why the row has no rank; empty where it has one."""
+def _why_not(row: RankedRow, covered: set[str]) -> str:
+    """Why the row has no rank; empty if it has one."""
     if np.isnan(row.score.point):
         return "its score is unknown"
     if set(row.coverage) != covered:
@@ -179,8 +172,8 @@ def _why_not(row: Row, covered: set[str]) -> str:
     return f"{seeds} of the {FEW_SEEDS} seeds that a rank needs" if seeds < FEW_SEEDS else ""
 
 
-def _by_seed(rows: Sequence[Row]) -> np.ndarray:
-    """(rows, seeds): every seed's mean over the streams, nan where a row lacks the seed."""
+def _by_seed(rows: Sequence[RankedRow]) -> np.ndarray:
+    """(rows, seeds): every seed's mean over the streams, nan if a row lacks the seed."""
     seeds = sorted({seed for row in rows for seed in row.runs[0]})
     table = np.full((len(rows), len(seeds)), np.nan)
     for line, row in zip(table, rows, strict=True):

@@ -1,4 +1,4 @@
-"""Scores as data: of a method on a stream, of a stream, and over streams."""
+"""Scores as data: of a method on a stream, of all methods on a stream, and over streams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMINGS = frozenset({"cost"})
 class CellScores:
     """A cell's metrics: ``values[metric]`` and ``defined[metric]`` (bool) of shape (seeds,).
 
-    ``curves``: "performance" and the diagnostics of ``seed_metrics.DIAGNOSTICS``, each (seeds, tasks).
+    ``curves``: "performance" and ``metrics.DIAGNOSTICS``, each (seeds, tasks).
     """
 
     cell: Cell
@@ -44,7 +44,7 @@ class CellScores:
     @cached_property
     def summary(self) -> dict[str, Interval]:
         """metric -> interquartile mean over seeds with its 95% interval."""
-        return summarise((self.values, self.defined))
+        return summarise_metrics((self.values, self.defined))
 
     @property
     def score(self) -> Interval:
@@ -65,24 +65,24 @@ class CellScores:
 
 @dataclass(frozen=True, eq=False)
 class StreamScores:
-    """All cells of one stream, best retained plasticity first; ``notes`` belong under the table."""
+    """All cells of one stream, best retained plasticity first. ``notes`` are shown under the table."""
 
     name: str
     rows: tuple[CellScores, ...]
     notes: tuple[str, ...]
 
     def row(self, method: str) -> CellScores | None:
-        """The (first) row of the method with this label, None where it is not recorded."""
+        """The first row of the method with this label, None if it is not recorded."""
         return next((row for row in self.rows if row.method == method), None)
 
     def by_method(self, method: str) -> dict[int, float]:
-        """seed -> retained plasticity of the method; empty where it is not recorded."""
+        """seed -> retained plasticity of the method; empty if it is not recorded."""
         row = self.row(method)
         return row.by_seed(RANKED_BY) if row else {}
 
     @cached_property
     def groups(self) -> tuple[Group[CellScores], ...]:
-        """The rows that compete with each other, tuned ones first, with their places."""
+        """The groups of rows that compete with each other, tuned ones first, with their places."""
         return groups(self.rows)
 
     @property
@@ -96,7 +96,7 @@ class AggregateRow:
     """A method's retained plasticity over streams; ``columns`` holds one array of ``seeds`` per stream.
 
     ``summary``: the mean over streams of the interquartile mean over seeds, by which rows are ranked.
-    ``pooled``: the interquartile mean of all values together, as rliable has it.
+    ``pooled``: the interquartile mean of all values together, as rliable computes it.
     """
 
     method: str
@@ -123,7 +123,7 @@ class AggregateRow:
 
     @property
     def lowest(self) -> tuple[str, float]:
-        """The stream with the lowest interquartile mean, and that: what an aggregate can hide."""
+        """The stream with the lowest interquartile mean, and that mean: an aggregate can hide it."""
         means = [float(interquartile_mean(column)) for column in self.columns]
         worst = int(np.argmin(means))
         return self.streams[worst], means[worst]
@@ -131,7 +131,7 @@ class AggregateRow:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of a set of cells. ``aggregate`` is empty where there are not two streams to aggregate."""
+    """Scores of a set of cells. ``aggregate`` is empty if there are fewer than two streams to aggregate."""
 
     streams: tuple[StreamScores, ...]
     aggregate: tuple[AggregateRow, ...]
@@ -139,12 +139,14 @@ class Scores:
 
     @cached_property
     def groups(self) -> tuple[Group[AggregateRow], ...]:
-        """The aggregate's rows that compete with each other, tuned ones first, with their places."""
+        """The groups of the aggregate's rows that compete with each other, with their places."""
         return groups(self.aggregate)
 
 
-def summarise(seeds: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]) -> dict[str, Interval]:
-    """``CellScores.summary`` of its values and of where they are defined."""
+def summarise_metrics(
+    seeds: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+) -> dict[str, Interval]:
+    """``CellScores.summary`` from its (values, defined): metric -> interquartile mean and interval."""
     values, defined = seeds
     found = {name: stratified_bootstrap([values[name][defined[name]]]) for name in METRICS}
     return found | {name: found[name]._replace(low=np.nan, high=np.nan) for name in TIMINGS}

@@ -3,39 +3,41 @@
 Comparisons use the same seeds on both sides: the same seed of two methods saw the same tasks, batches
 and initial weights.
 
-Which seeds count: a seed for which a metric is not defined, because a reference was not run with that
-seed or nothing was measured, is left out of that metric and a note says so. A seed whose performance is
-nan, or whose reference never rose above chance, is not left out: it turns the summary into nan, with a
-note, because a summary without the seeds that failed would flatter the method.
+Which seeds count: a seed is left out of a metric that is not defined for it, because a reference was not run
+with that seed or nothing was measured; a note says so. A seed whose performance is nan, or whose reference is
+not above chance, is not left out. It makes the summary nan, with a note: a summary without the failed seeds
+would flatter the method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.scoring.metrics import REFERENCES, Measured, measure, seed_metrics
+from plasticity_bench.scoring.metrics import MeasuredCell, measure, seed_metrics
 from plasticity_bench.scoring.notes import notes_on
+from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import (
     RANKED_BY,
     AggregateRow,
     CellScores,
     Scores,
     StreamScores,
-    summarise,
+    summarise_metrics,
 )
 from plasticity_bench.stats.bootstrap import Interval, MeanOfStreams, stratified_bootstrap
 
 
 def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
-    """The cells of the streams with these names, labels or folder names; all where ``names`` is empty.
+    """The cells of the streams with these names, labels or folder names; all cells if ``names`` is empty.
 
-    Raises InputError where a name fits no cell.
+    Raises InputError if a name fits no cell.
     """
     cells = list(cells)
     aliases = {cell.path: _aliases(cell) for cell in cells}
@@ -47,29 +49,38 @@ def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
 
 
 def score(cells: Iterable[Cell], workers: Workers | None = None) -> Scores:
-    """Scores ``cells``; references (`none`, `reset`) are looked for among them, so give all of a stream.
+    """Scores ``cells``. The references `none` and `reset` must be among them: give all cells of a stream.
 
-    ``workers``: who shares the work. Raises InputError where records are damaged, or a stream holds a
+    ``workers``: processes that share the work. Raises InputError if records are damaged, or a stream holds a
     reference twice.
     """
     workers = workers or Workers(1)
     return score_measured(measure_cells(cells, workers), workers)
 
 
-def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[Measured]:
-    """Reads all ``cells``, by stream; workers begin at once. Raises InputError at a cell whose records are
-    damaged."""
-    ordered = sorted(cells, key=lambda cell: (cell.path.parts[-2:], cell.path))
-    return workers.map(measure, ordered)
+def measure_cells(cells: Iterable[Cell], workers: Workers) -> Iterator[MeasuredCell]:
+    """Reads all ``cells``, ordered by stream; workers begin at once.
+
+    Raises InputError at a cell whose records are damaged.
+    """
+    return workers.map(measure, sorted(cells, key=place_of))
 
 
-def score_measured(measured: Iterable[Measured], workers: Workers) -> Scores:
-    """Scores cells as ``measure_cells`` yields them, each stream once all of it is there. Raises InputError
-    where one holds a reference twice."""
-    begun = [
-        _Scoring(list(group), workers) for _, group in groupby(measured, lambda entry: entry.cell.stream)
+def place_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
+    """What cells are ordered by: stream, method, folder."""
+    return cell.path.parts[-2:], cell.path
+
+
+def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores:
+    """Scores cells in the order of ``measure_cells``: each stream as soon as all of it is read.
+
+    Raises InputError if a stream holds a reference twice.
+    """
+    started = [
+        _StreamScoring(list(group), workers)
+        for _, group in groupby(measured, lambda entry: entry.cell.stream)
     ]
-    streams = tuple(stream.scores() for stream in begun)
+    streams = tuple(stream.scores() for stream in started)
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
 
@@ -78,17 +89,17 @@ def _aliases(cell: Cell) -> set[str]:
     return {cell.stream, cell.config.stream.label, cell.config.stream.name}
 
 
-class _Scoring:
-    """The scores of a stream in the making; ``workers`` compute the summaries from the start."""
+class _StreamScoring:
+    """Computes the scores of a stream; ``workers`` start with the summaries at once."""
 
-    def __init__(self, measured: Sequence[Measured], workers: Workers) -> None:
+    def __init__(self, measured: Sequence[MeasuredCell], workers: Workers) -> None:
         self.name = measured[0].cell.stream
         self.unfinished = [entry.cell.method for entry in measured if not entry.seeds]
         recorded = [entry for entry in measured if entry.seeds]
-        references: dict[str, Measured] = {}
+        references: dict[str, MeasuredCell] = {}
         for entry in recorded:
             method = entry.cell.method
-            if method in references and method in REFERENCES.values():
+            if method in references and method in REFERENCES:
                 twice = f"{references[method].cell.path} and {entry.cell.path}"
                 raise InputError(f"two cells are called {method}: {twice}; move one of them away")
             references[method] = entry
@@ -96,24 +107,26 @@ class _Scoring:
             CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
             for entry in recorded
         ]
-        self._summaries = workers.map(summarise, [(row.values, row.defined) for row in self.rows])
+        self._summaries = workers.map(summarise_metrics, [(row.values, row.defined) for row in self.rows])
 
     def scores(self) -> StreamScores:
-        """When all is computed."""
+        """Waits until all summaries are computed."""
         for row, summary in zip(self.rows, self._summaries, strict=True):
-            row.__dict__["summary"] = summary  # where cached_property keeps it
+            row.__dict__["summary"] = summary  # where cached_property stores it
         rows = sorted(self.rows, key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
         return StreamScores(self.name, tuple(rows), tuple(notes_on(rows, self.unfinished)))
 
 
 def _descending(interval: Interval) -> float:
-    """Sorts the highest first and the unknown last."""
+    """Sort key: the highest point first, nan last."""
     return float("inf") if np.isnan(interval.point) else -interval.point
 
 
-def _lacks_a_start(stream: StreamScores) -> bool:
-    """Whether `none` was not above chance in its first window for some seed, so that no method has a ratio
-    there. (Where its performance is nan instead, it failed, which the aggregate has to show.)"""
+def _lacks_ratio(stream: StreamScores) -> bool:
+    """Whether `none` was not above chance in its first window for some seed, so that no method has a ratio.
+
+    A performance of nan does not count: `none` failed, which the aggregate has to show.
+    """
     none = stream.row("none")
     if none is None:
         return False
@@ -122,9 +135,9 @@ def _lacks_a_start(stream: StreamScores) -> bool:
 
 
 def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) -> AggregateRow:
-    """From every stream's seed -> value: over the seeds that all of them have.
+    """The aggregate of stream -> (seed -> value), over the seeds that all streams have.
 
-    A matrix, as rliable has it: with all seeds of all streams, one with more seeds would weigh more.
+    A (seeds x streams) matrix, as in rliable: otherwise a stream with more seeds would have more weight.
     """
     seeds = sorted(set.intersection(*map(set, per_stream.values())))
     columns = tuple(np.array([values[seed] for seed in seeds]) for values in per_stream.values())
@@ -135,9 +148,12 @@ def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) ->
 
 
 def aggregate_streams(streams: Sequence[StreamScores]) -> tuple[tuple[AggregateRow, ...], tuple[str, ...]]:
-    """Only streams on which retained plasticity is defined take part; a method needs one of them."""
+    """The aggregate rows, most streams first, then best first, and their notes.
+
+    Only streams on which retained plasticity is defined take part. Empty if there are fewer than two.
+    """
     found: dict[str, dict[str, dict[int, float]]] = {}
-    left_out = [stream.name for stream in streams if _lacks_a_start(stream)]
+    left_out = [stream.name for stream in streams if _lacks_ratio(stream)]
     for stream in streams:
         for row in stream.rows if stream.name not in left_out else ():
             if values := row.by_seed(RANKED_BY):

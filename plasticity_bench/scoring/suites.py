@@ -1,4 +1,4 @@
-"""The suites among recorded streams, and their aggregates."""
+"""The aggregates over the recorded streams of every suite."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from plasticity_bench.scoring.scoring import aggregate_streams
 
 @dataclass(frozen=True, eq=False)
 class SuiteScores:
-    """The aggregate over the streams of a suite that are recorded; ``whole``: whether all of them are."""
+    """The aggregate over the recorded streams of a suite; ``whole``: whether all its streams are recorded."""
 
-    members: tuple[int, ...]  # places of its streams among the recorded ones
+    members: tuple[int, ...]  # indices of its streams among the recorded ones
     whole: bool
     groups: tuple[Group[AggregateRow], ...]
     notes: tuple[str, ...]
 
 
 def suite_scores(scores: Scores) -> dict[str, SuiteScores]:
-    """The aggregate of every suite that has a recorded stream. Takes long: to be computed once."""
+    """Suite -> its aggregate, for every suite that has a recorded stream. Slow: compute it once."""
     streams = [stream for stream in scores.streams if stream.rows]
     found = {}
     for name, members in recorded_suites(streams).items():
@@ -37,12 +37,12 @@ def suite_scores(scores: Scores) -> dict[str, SuiteScores]:
 
 
 def recorded_suites(streams: Sequence[StreamScores]) -> dict[str, list[int]]:
-    """Suite -> indices of its streams that are recorded; suites without one are left out."""
+    """Suite -> indices of its recorded streams; suites without a recorded stream are left out."""
     labels = [_sorted_label(stream.rows[0].cell.config.stream.label) for stream in streams]
     found = {}
     for name, suite in SUITES.items():
-        wanted = {_sorted_label(label) for label in suite.streams}
-        if members := [index for index, label in enumerate(labels) if label in wanted]:
+        own = {_sorted_label(label) for label in suite.streams}
+        if members := [index for index, label in enumerate(labels) if label in own]:
             found[name] = members
     return found
 

@@ -3,8 +3,8 @@
 The interquartile mean with stratified percentile-bootstrap intervals follows rliable (Agarwal et al.,
 "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264).
 
-nan is never dropped: a statistic over values that hold a nan is nan, interval included. Whoever calls
-decides which seeds belong in, and says so.
+nan is never dropped: a statistic of values that include a nan is nan, and so is its interval. The caller
+decides which seeds take part, and says so.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 
 from plasticity_bench.stats.resampling import (
     bounds_of,
-    bounds_of_means,
+    cached_means,
     places_of,
     resampled_means,
     shares_of,
     shuffle_of,
 )
 
-#: Resamples per interval; the Monte-Carlo error of a bound is then a few percent of the interval's width.
+#: Resamples per interval. The Monte-Carlo error of a bound is then a few percent of the interval's width.
 REPS = 2000
 
 #: Maps values of shape (..., n) to (...): called with the last axis to reduce.
@@ -33,7 +33,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 class Interval(NamedTuple):
-    """A point estimate with its 95% interval. All nan where unknown; only the bounds nan for one seed."""
+    """A point estimate with its 95% interval. All nan if unknown; only the bounds are nan for one seed."""
 
     point: float
     low: float
@@ -53,7 +53,7 @@ def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
     """Mean of the values left after dropping floor(n / 4) at each end, as scipy's trim_mean(x, 0.25).
 
     ``axis=None`` takes all values together, as rliable does for a (seeds x streams) matrix.
-    nan for no values, and wherever a nan is among the values.
+    nan if there are no values, or a nan is among them.
     """
     x = np.asarray(x, dtype=float)
     x = x.ravel() if axis is None else np.moveaxis(x, axis, -1)
@@ -68,12 +68,13 @@ def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MeanOfStreams:
-    """A statistic: the mean over ``count`` streams of the interquartile mean over seeds, of all streams'
-    values in a row, as many of each: (..., count * seeds) -> (...).
+    """A statistic: the mean over ``count`` streams of the interquartile mean over seeds.
 
-    A stream weighs the same whatever happens on it: one on which no method differs shrinks all differences
-    alike, and one on which a method fails cannot be trimmed away, as it can from the interquartile mean of
-    all values together.
+    Takes the values of all streams in one row, equally many of each: (..., count * seeds) -> (...).
+
+    Every stream has the same weight. A stream on which no method differs reduces all differences equally. A
+    stream on which a method fails cannot be trimmed away, as it can from the interquartile mean of all values
+    together.
     """
 
     count: int
@@ -90,21 +91,18 @@ def stratified_bootstrap(
     reps: int = REPS,
     rng_seed: int = 0,
 ) -> Interval:
-    """The statistic over all values with its 95% percentile interval.
+    """The statistic of all values with its 95% percentile interval.
 
     ``strata``: one 1-d array of seeds per stream (lengths may differ), or a (seeds, streams) matrix.
     Every resample draws, independently in every stream, as many seeds as the stream has, with
-    replacement; the statistic then sees all streams' values in one row. No bounds (nan) where a stream
+    replacement. The statistic then takes the values of all streams in one row. The bounds are nan if a stream
     has a single seed: one seed says nothing about the spread.
     """
     columns = columns_of(strata)
     point = float(statistic(np.concatenate(columns))) if columns else np.nan
     if np.isnan(point) or min(map(len, columns)) < 2:
         return Interval(point, np.nan, np.nan)
-    if statistic is interquartile_mean:
-        low, high = bounds_of_means(np.concatenate(columns), tuple(map(len, columns)), reps, rng_seed)
-    else:
-        low, high = bounds_of(_resampled(columns, statistic, reps, rng_seed))
+    low, high = bounds_of(_resampled(columns, statistic, reps, rng_seed))
     return Interval(point, float(low), float(high))
 
 
@@ -115,12 +113,12 @@ def paired_bootstrap(
     reps: int = REPS,
     rng_seed: int = 0,
 ) -> Difference:
-    """statistic(a) - statistic(b), where a and b hold the same seeds in the same order.
+    """statistic(a) - statistic(b) with its 95% interval; a and b hold the same seeds in the same order.
 
-    Shapes as in ``stratified_bootstrap``. Every resample draws the same seeds for both, so what a seed
-    does to both cancels. The difference of the statistics, not the statistic of the differences: it
-    agrees with the two numbers in a table. Resamples without a difference count half in the probability.
-    Raises ValueError where the shapes differ.
+    Shapes as in ``stratified_bootstrap``. Every resample draws the same seeds for both, so the effect that a
+    seed has on both cancels. This is the difference of the statistics, not the statistic of the differences:
+    it agrees with the two numbers in a table. Resamples without a difference count half in the probability.
+    Raises ValueError if the shapes differ.
     """
     left, right = paired_columns(a, b)
     if not left:
@@ -150,29 +148,31 @@ def mean_band(values: np.ndarray, reps: int = 1000, rng_seed: int = 0) -> tuple[
 def theil_sen(y: np.ndarray) -> float:
     """The median slope over all pairs of points of ``y`` (points,) at x = 0, 1, 2, ... (Sen 1968).
 
-    nan for fewer than two points, and where ``y`` holds a nan. Takes memory for n (n - 1) / 2 slopes.
+    nan for fewer than two points, or if ``y`` holds a nan. Needs memory for n (n - 1) / 2 slopes.
     """
     y = np.asarray(y, dtype=float)
-    n = len(y)
-    if n < 2 or np.isnan(y).any():
+    if len(y) < 2 or np.isnan(y).any():
         return float("nan")
-    # Every pair once, as i and i + k counted round the end: the slope is the same in both directions. Row k
-    # begins one number later than the row before, in the same memory.
-    twice = np.concatenate([y, y])
-    size = twice.itemsize
-    slopes = np.ndarray((n // 2, n), buffer=twice, offset=size, strides=(size, size)) - y
-    slopes /= _steps(n)
-    pairs = slopes.ravel()[: n * (n - 1) // 2]
-    middle = len(pairs) // 2
-    pairs.partition(middle)
-    upper = pairs[middle]
-    # Which of two zeros stands in the middle is the selection's chance: added to 0.0 both are 0.
-    return float(upper if len(pairs) % 2 else (pairs[:middle].max() + upper) / 2) + 0.0
+    later, distance = _cyclic_pairs(len(y))
+    # In place: a second large array would go back to the system at each call, which would take longest.
+    slopes = y[later]
+    slopes -= y
+    slopes /= distance
+    slopes = slopes.ravel()[: len(y) * (len(y) - 1) // 2]
+    middle = len(slopes) // 2
+    # One partial sort and a maximum: numpy's median makes three partial sorts and takes three times as long.
+    slopes.partition(middle)
+    upper = slopes[middle]
+    # Adding 0.0 turns -0.0 into 0.0: which of two zeros ends up in the middle is arbitrary.
+    return float(upper if len(slopes) % 2 else (slopes[:middle].max() + upper) / 2) + 0.0
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, the lowest first, along the first axis; equal values share the mean of theirs. A nan has
-    no rank and takes none. As scipy's ``rankdata`` that omits nan, imported in no time."""
+    """Ranks along the first axis: 1 for the lowest; equal values share the mean of their ranks.
+
+    A nan has no rank. The same as scipy's ``rankdata`` with ``nan_policy="omit"``, without the time that
+    importing scipy takes.
+    """
     below = (values[None] < values[:, None]).sum(axis=1)
     equal = (values[None] == values[:, None]).sum(axis=1)
     return np.where(np.isnan(values), np.nan, below + (equal + 1) / 2)
@@ -187,7 +187,7 @@ def columns_of(strata: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
 def paired_columns(
     a: Sequence[np.ndarray] | np.ndarray, b: Sequence[np.ndarray] | np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """``columns_of`` both. Raises ValueError where they do not hold as many seeds of as many streams."""
+    """``columns_of`` both. Raises ValueError if the numbers of streams or of their seeds differ."""
     left, right = columns_of(a), columns_of(b)
     if [len(column) for column in left] != [len(column) for column in right]:
         raise ValueError("a paired comparison needs the same seeds on both sides")
@@ -197,9 +197,9 @@ def paired_columns(
 def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, rng_seed: int) -> np.ndarray:
     """The statistic of every resample, (reps,)."""
     if isinstance(statistic, MeanOfStreams):
-        # Each stream's resamples are computed once and shuffled, so that streams are drawn independently.
+        # Every stream's resamples come from the cache. Shuffling them makes the streams independent.
         parts = [
-            resampled_means(column.tobytes(), (len(column),), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
+            cached_means(column.tobytes(), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
             for i, column in enumerate(columns)
         ]
         means: np.ndarray = np.mean(parts, axis=0)
@@ -207,12 +207,16 @@ def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, r
     values = np.concatenate(columns)
     lengths = tuple(map(len, columns))
     if statistic is interquartile_mean:
-        return resampled_means(values.tobytes(), lengths, reps, rng_seed)
+        return resampled_means(values, lengths, reps, rng_seed)
     return statistic(values[places_of(lengths, reps, rng_seed)])
 
 
 @lru_cache(maxsize=16)
-def _steps(n: int) -> np.ndarray:
-    """(n // 2, n): from i to i + k, k = 1, 2, ..., counted round the end of n points."""
+def _cyclic_pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of n points once, as i and i + k, counted on from the end to the beginning.
+
+    Returns the indices of i + k and the distances to i, each (n // 2, n) for k = 1, 2, ... by i. For even n
+    the second half of the last row repeats the first.
+    """
     k, i = np.arange(1, n // 2 + 1)[:, None], np.arange(n)
-    return np.where(i + k < n, k, k - n).astype(np.float64)
+    return (i + k) % n, np.where(i + k < n, k, k - n).astype(np.float64)

@@ -1,6 +1,6 @@
 """Comparing methods: tests with their correction for many comparisons, and profiles. Needs only numpy.
 
-Shapes as in ``stats``: one 1-d array of seeds per stream, or a (seeds, streams) matrix.
+Shapes as in ``bootstrap``: one 1-d array of seeds per stream, or a (seeds, streams) matrix.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from plasticity_bench.stats.bootstrap import REPS, Interval, columns_of
-from plasticity_bench.stats.resampling import bounds_of, shares_of, tallies_of
+from plasticity_bench.stats.resampling import bounds_of, counts_of, shares_of
 
-#: Sign patterns tried besides the one found: all of them where there are no more, up to 11 seeds.
+#: Sign patterns tried besides the observed one. For up to 11 seeds these are all patterns that exist.
 PATTERNS = 2**11 - 1
 
 
 def paired_test(a: np.ndarray, b: np.ndarray) -> float:
-    """Two-sided p-value of equal means, where a and b hold the same seeds in the same order: a pair's own in
-    ``pairwise_p_values``, exact up to 16 seeds. nan for fewer than two seeds, and where a value is nan.
+    """Two-sided p-value of equal means; a and b hold the same seeds in the same order.
 
-    Raises ValueError where the shapes differ.
+    It is the first result of ``pairwise_p_values`` for the two, exact up to 16 seeds. nan for fewer than two
+    seeds, or if a value is nan. Raises ValueError if the shapes differ.
     """
     if a.shape != b.shape:
         raise ValueError("a paired comparison needs the same seeds on both sides")
@@ -30,8 +30,10 @@ def paired_test(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number so that the chance of any false rejection stays below the level
-    (Holm 1979, Scand. J. Stat. 6:65-70), in the order given. nan stays nan and does not count."""
+    """p-values adjusted for their number, in the order given (Holm 1979, Scand. J. Stat. 6:65-70).
+
+    The chance of any false rejection then stays below the level. nan stays nan and does not count.
+    """
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p))
@@ -51,8 +53,8 @@ def probability_of_improvement(
 
     As rliable defines it (Agarwal et al. 2021, arXiv:2108.13264, section 4.3): the mean over streams of the
     Mann-Whitney statistic over all pairs of seeds, with its 95% stratified bootstrap interval (a and b are
-    resampled apart). No bounds (nan) where a stream has a single seed. Raises ValueError where the numbers
-    of streams differ.
+    resampled independently). The bounds are nan if a stream has a single seed. Raises ValueError if the
+    numbers of streams differ.
     """
     left, right = columns_of(a), columns_of(b)
     if len(left) != len(right):
@@ -63,9 +65,9 @@ def probability_of_improvement(
     point = float(np.mean([win.mean() for win in wins]))
     if min(map(len, (*left, *right))) < 2:
         return Interval(point, float("nan"), float("nan"))
-    tallies = (tallies_of(tuple(map(len, side)), reps, rng_seed + i) for i, side in enumerate((left, right)))
+    counts = (counts_of(tuple(map(len, side)), reps, rng_seed + i) for i, side in enumerate((left, right)))
     values = np.zeros(reps)
-    for win, rows, columns in zip(wins, *tallies, strict=True):
+    for win, rows, columns in zip(wins, *counts, strict=True):
         # The mean over pairs of resampled seeds. Twice the sum is a whole number, exact in either type.
         kind = np.float32 if 2 * win.size < 2**24 else np.float64
         doubled = np.einsum("rm,rm->r", rows.astype(kind) @ (2 * win).astype(kind), columns.astype(kind))
@@ -82,8 +84,8 @@ def performance_profile(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For every threshold the share of runs that score above it, with pointwise 95% bounds, each (points,).
 
-    rliable's run-score distribution (arXiv:2108.13264, section 4.2): every stream weighs the same. The
-    bounds are nan where a stream has a single seed.
+    rliable's run-score distribution (arXiv:2108.13264, section 4.2): every stream has the same weight. The
+    bounds are nan if a stream has a single seed.
     """
     columns = columns_of(strata)
     above = [(column[:, None] > thresholds).astype(float) for column in columns]  # (seeds, points)
@@ -98,24 +100,24 @@ def performance_profile(
 
 
 def _wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(n, m): 1 where the seed of x is higher than that of y, 1/2 where they are equal."""
+    """(n, m): 1 if the seed of x is higher than that of y, 1/2 if they are equal, else 0."""
     return (x[:, None] > y) + (x[:, None] == y) / 2
 
 
 def pairwise_p_values(
     values: np.ndarray, permutations: int = PATTERNS, rng_seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(methods, methods) twice: two-sided p-values of equal means for every pair by itself, and values that
-    are valid for all pairs at once.
+    """Two-sided p-values of equal means for all pairs of methods: uncorrected, and corrected for all pairs.
 
-    ``values``: (methods, seeds), nan where a method lacks a seed. Under the null a seed's differences are as
-    likely with the other sign, all pairs' together. By itself, a pair's value is the share of sign patterns
-    with a paired t statistic of at least its own (Fisher's randomisation test). Valid for all at once
-    (Westfall & Young 1993, max-T): the share in which the largest statistic of any pair is at least its own.
-    The chance of any false rejection in the table then stays below the level, as with Holm's correction, but
-    a few seeds can suffice: 2^(1 - n) is the least value that n seeds can give, while Holm's least is that
-    times the number of pairs. Exact with all patterns up to ``permutations`` + 1, else with random ones.
-    1 on the diagonal; nan for pairs with fewer than two common seeds or a statistic that is not a number.
+    ``values``: (methods, seeds), nan if a method lacks a seed. Returns two tables, (methods, methods) each.
+    Under the null hypothesis the signs of a seed's differences can be flipped, for all pairs together. The
+    uncorrected p-value of a pair is the share of sign patterns in which its paired t statistic is at least
+    the observed one (Fisher's randomisation test). The corrected p-value (Westfall & Young 1993, max-T) is
+    the share in which the largest statistic of any pair is at least the observed one. The chance of any false
+    rejection in the table then stays below the level, as with Holm's correction, but a few seeds can suffice:
+    the smallest p-value that n seeds can give is 2^(1 - n), and Holm's is that times the number of pairs.
+    All patterns are used if there are at most ``permutations`` + 1, else random ones.
+    1 on the diagonal; nan for pairs with fewer than two common seeds or a statistic that is nan.
     """
     methods, n = values.shape
     first, second = np.triu_indices(methods, 1)
@@ -125,7 +127,7 @@ def pairwise_p_values(
     kept = count >= 2
     d, count = np.nan_to_num(differences[kept]), count[kept]
     squares = (d**2).sum(axis=1)
-    # A pair of equal methods has no difference under any signs; rounding must not make one.
+    # Two equal methods have no difference under any signs; rounding must not create one.
     varies = squares > 0
     if 2**n <= permutations + 1:
         patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) % 2)

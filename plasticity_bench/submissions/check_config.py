@@ -10,10 +10,10 @@ from msgspec import structs
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.records.configuration import configuration, recorded_folder, stream_folder
-from plasticity_bench.records.documents import DESCRIPTIONS, CellConfig, MethodRecord, StreamRecord
+from plasticity_bench.records.documents import DESCRIPTIONS, CellConfig, MethodRecord
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.registry.choices import choose_method, choose_stream
-from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.registry.settings import LEARNING_RATE, choice_text, setting_texts
 from plasticity_bench.specs import NetworkSpec
 from plasticity_bench.storage.documents import Setting, shown
 from plasticity_bench.storage.untrusted import printable, same_json
@@ -39,18 +39,20 @@ def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
     _check_method(method)
     if stream.name not in STREAMS:
         raise Wrong(f"stream.name is {shown(stream.name)}, which is no stream of this version")
-    builtin, settings = method.source == "builtin", as_texts(method.settings, "method")
+    for settings, what in ((stream.settings, "stream"), (method.settings, "method")):
+        check_names(settings, what)
+    builtin, own = method.source == "builtin", setting_texts(method.settings)
     parts = method.name.split("+")
     if builtin and not set(parts) <= METHODS.keys():
         raise Wrong(f"method.name is {shown(method.name)}, which is no built-in method")
     if not builtin and set(parts) <= METHODS.keys():
         raise Wrong(f"method.name is {shown(method.name)}, the name of a built-in method")
     try:
-        chosen_stream = choose_stream(stream_text(stream))
+        chosen_stream = choose_stream(choice_text(stream.name, stream.settings))
         if builtin:
-            chosen_method = choose_method(method.name, settings)
+            chosen_method = choose_method(method.name, own)
         else:
-            rate = {key: value for key, value in settings.items() if key == LEARNING_RATE}
+            rate = {key: value for key, value in own.items() if key == LEARNING_RATE}
             chosen_method = choose_method("none", rate)
         made = configuration(chosen_stream, chosen_method)
     except (InputError, RunFailed) as error:
@@ -60,12 +62,6 @@ def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
     if not builtin:
         made = structs.replace(made, method=method)
     return made, stream_folder(chosen_stream), recorded_folder(made.method)
-
-
-def stream_text(stream: StreamRecord) -> str:
-    """A config.json's stream as ``choose_stream`` reads it. Raises Wrong if a setting is none."""
-    inline = ",".join(f"{key}={value}" for key, value in as_texts(stream.settings, "stream").items())
-    return f"{stream.name}:{inline}" if inline else stream.name
 
 
 def config_differences(config: CellConfig, expected: CellConfig) -> Iterator[str]:
@@ -135,15 +131,11 @@ def is_label(label: str, method: str) -> bool:
     return bool(re.match(rf"{first}(?:[:+]|\Z)", label)) and not label.endswith(TUNED_MARK)
 
 
-def as_texts(settings: Mapping[str, Setting], what: str) -> dict[str, str]:
-    """Settings as a user would write them; those that are not set are left out."""
-    texts = {}
-    for key, value in settings.items():
+def check_names(settings: Mapping[str, Setting], what: str) -> None:
+    """Raises Wrong if a setting has a name that cannot be one."""
+    for key in settings:
         if not re.fullmatch(r"[\w.+-]+", key):
             raise Wrong(f"{what}.settings: {printable(key, 60)} cannot name a setting")
-        if value is not None:
-            texts[key] = str(value).lower() if isinstance(value, bool) else str(value)
-    return texts
 
 
 def _difference(where: str, found: object, wanted: object) -> str:

@@ -19,10 +19,10 @@ from plasticity_bench.records.documents import (
 )
 from plasticity_bench.registry.choices import Chosen, choose_method
 from plasticity_bench.registry.create import create_stream
-from plasticity_bench.registry.settings import LEARNING_RATE, parse_value
+from plasticity_bench.registry.settings import LEARNING_RATE, choice_text, parse_value, setting_texts
 from plasticity_bench.storage.documents import shown
 from plasticity_bench.storage.untrusted import printable, same_json
-from plasticity_bench.submissions.check_config import Wrong, as_texts, is_label, stream_text
+from plasticity_bench.submissions.check_config import Wrong, is_label
 from plasticity_bench.submissions.check_tables import PERFORMANCE
 from plasticity_bench.tuning.search import LEARNING_RATE_RANGE, configurations, may_be_tried, search_space
 from plasticity_bench.tuning.sweep import FIRST_SEED, OBJECTIVE, best
@@ -122,7 +122,7 @@ def _check_builtin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
     searched = tuning.choice.settings
     fixed = {key: value for key, value in method.settings.items() if key not in searched}
     try:
-        base = choose_method(method.name, as_texts(fixed, "method"))
+        base = choose_method(method.name, setting_texts(fixed))
         if tuning.method != base.label:
             yield f"method is {shown(tuning.method)}; config.json beside it makes it {shown(base.label)}"
             return
@@ -135,7 +135,7 @@ def _check_builtin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
             if row.settings != settings:
                 yield _settings_differ(index, row.settings, settings)
                 return
-            made = choose_method(method.name, {**as_texts(fixed, "method"), **settings})
+            made = base.with_settings(settings)
             yield from _check_cell(index, row, made)
     except InputError as error:
         raise Wrong(f"cannot be made again: {printable(str(error))}") from None
@@ -211,7 +211,7 @@ def _check_plugin_cells(
 
 def _learning_rate(config: CellConfig) -> float:
     """The stream's own."""
-    return float(create_stream(stream_text(config.stream)).optimizer.lr)
+    return float(create_stream(choice_text(config.stream.name, config.stream.settings)).optimizer.lr)
 
 
 def _settings_differ(index: int, found: object, wanted: object) -> str:

@@ -19,13 +19,11 @@ from pathlib import Path
 
 from msgspec import structs
 
-from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import PROTOCOL, MethodRecord, SeedRecord, Value
-from plasticity_bench.scoring.metrics import METRICS, REFERENCES, Measured, seed_metrics
+from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, seed_metrics
+from plasticity_bench.scoring.references import REFERENCE_OF
 from plasticity_bench.scoring.scores import CellScores
-from plasticity_bench.storage.documents import parse_document
-from plasticity_bench.storage.untrusted import MAX_JSON, Refused, read_file
 from plasticity_bench.submissions.documents import (
     SCHEMA,
     Environment,
@@ -40,7 +38,7 @@ from plasticity_bench.submissions.documents import (
 
 METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "source"
 #: The references are submissions of their own, under these names.
-REFERENCE_NAMES = tuple(sorted(set(REFERENCES.values())))
+REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.
 SCORE_DIGITS = 9
 
@@ -50,7 +48,7 @@ class Evidence:
     """What is recorded in one cell: what its tables hold that scores need, and how each seed was trained."""
 
     cell: Cell
-    measured: Measured
+    measured: MeasuredCell
     origins: Mapping[int, SeedRecord]
 
     @property
@@ -182,21 +180,6 @@ def references_of(streams: Streams, others: Mapping[str, Streams]) -> dict[str, 
     label = streams[min(streams)].cell.method
     found = {name: others[name] for name in REFERENCE_NAMES if name in others}
     return found | ({label: streams} if label in REFERENCE_NAMES else {})
-
-
-def read_submitters(submissions: Path) -> dict[str, Submitter]:
-    """Method's label -> who submitted it, of a folder of submissions; empty if it is none.
-
-    Raises InputError if a method.json is damaged.
-    """
-    found = {}
-    for path in sorted(submissions.glob(f"*/{METHOD}")):
-        try:
-            document = parse_document(read_file(path, MAX_JSON), MethodDocument)
-        except Refused as error:
-            raise InputError(f"{path} is damaged: {error}; see leaderboard --verify") from None
-        found[document.method.label] = document.submitter
-    return found
 
 
 def in_own_words(cell: Cell) -> Cell:

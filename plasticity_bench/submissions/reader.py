@@ -13,7 +13,7 @@ from plasticity_bench.records.documents import (
     recorded_identity,
 )
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
-from plasticity_bench.scoring.metrics import measured
+from plasticity_bench.scoring.metrics import measure_tables
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
     MAX_SOURCE,
@@ -132,7 +132,9 @@ class Reader(SubmissionFiles):
         if both := sorted(set(tables) & set(tuning.seeds if tuning else ())):
             self._unsound(f"{where}/seed-{both[0]:03d}.csv", "was used to tune; reported seeds are others")
         # Here, as this is the only time that the tables are parsed.
-        return Evidence(cell, measured(cell, tables, list(origins.values())), origins) if tables else None
+        return (
+            Evidence(cell, measure_tables(cell, tables, list(origins.values())), origins) if tables else None
+        )
 
     def _tuning(self, name: str, config: CellConfig, stream: str) -> SweepTable | None:
         """A sweep's table, None where it is not sound."""

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.records.documents import SeedRecord
 from plasticity_bench.records.tables import Table
+from plasticity_bench.registry.settings import choice_text, setting_texts
 from plasticity_bench.running.plan import open_cells
 from plasticity_bench.scoring.metrics import window
 from plasticity_bench.submissions.model import Submission
@@ -114,10 +115,7 @@ def plan_of(submission: Submission, stream: str) -> CellPlan:
     """What to train for the submission's records on a stream (its folder). A plug-in comes from the
     submission's own folder."""
     config = submission.streams[stream].cell.config
-    method, settings = config.method, _texts(config.stream.settings)
-    text = config.stream.name
-    if settings:
-        text += ":" + ",".join(f"{key}={value}" for key, value in settings.items())
+    method = config.method
     origins, names = method.source.split("+"), method.name.split("+")
     if method.source == "builtin":
         parts = [method.name]
@@ -126,19 +124,12 @@ def plan_of(submission: Submission, stream: str) -> CellPlan:
             name if origin == "builtin" else _file(submission, origin)
             for origin, name in zip(origins, names if len(origins) > 1 else origins, strict=True)
         ]
-    return CellPlan(text, "+".join(parts), _texts(method.settings))
+    stream_text = choice_text(config.stream.name, config.stream.settings)
+    return plan_cell(stream_text, "+".join(parts), setting_texts(method.settings))
 
 
 def _file(submission: Submission, origin: str) -> str:
     return f"{submission.folder.resolve() / source_name(origin)}:{origin.rpartition(':')[2]}"
-
-
-def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        key: str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in settings.items()
-        if value is not None
-    }
 
 
 def _compare(pair: Pair, cell: Cell) -> Outcome:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import recorded_identity
 from plasticity_bench.storage.documents import parse_document
@@ -25,23 +26,16 @@ from plasticity_bench.storage.untrusted import (
     read_file,
     same_json,
 )
-from plasticity_bench.submissions.check_tuning import within_space
-from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
-from plasticity_bench.submissions.files import Note, as_name
+from plasticity_bench.submissions.check_documents import Checked, check_documents
+from plasticity_bench.submissions.documents import MethodDocument
+from plasticity_bench.submissions.files import Note
 from plasticity_bench.submissions.model import (
     METHOD,
     REFERENCE_NAMES,
-    SCORES,
     Submission,
-    method_document,
     references_of,
-    scores_document,
 )
 from plasticity_bench.submissions.reader import Reader
-
-#: Share by which a recomputed score may differ from the one submitted, and the least difference that counts:
-#: they are written with nine digits, and libraries round sums differently.
-RELATIVE, ABSOLUTE = 1e-7, 1e-9
 
 
 @dataclass
@@ -58,30 +52,58 @@ class Report:
         return sum(len(e.seeds) for s in self.submissions for e in s.streams.values())
 
 
-def verify(paths: Sequence[Path], announce: Callable[[int, int], None] = lambda done, total: None) -> Report:
+class Reading(NamedTuple):
+    """What was read of one submission."""
+
+    submission: Submission | None
+    sound: bool  # scores can be computed from its records
+    problems: list[Note]
+    notes: list[Note]
+
+
+def read_submission(folder: Path) -> Reading:
+    """Reads a submission, with every table of it."""
+    reader = Reader(folder)
+    submission = reader.read()
+    return Reading(submission, reader.sound, reader.problems, reader.notes)
+
+
+def verify(
+    paths: Sequence[Path],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers | None = None,
+) -> Report:
     """Verifies submissions: every path is one, or a folder of them.
 
-    ``announce`` is told how many of how many are done. Raises InputError where a path is no folder.
+    ``on_progress`` is called with the number of submissions read, and of all. ``workers``: processes that
+    share the reading. Raises InputError if a path is no folder.
     """
-    report = Report()
+    report, workers = Report(), workers or Workers(1)
     folders = [folder for path in paths for folder in _submissions(path, report)]
-    known: dict[Path, Submission | None] = {}
-    for done, folder in enumerate(folders):
-        announce(done, len(folders))
-        reader = Reader(folder)
-        submission = known[folder] = reader.read()
-        problems = list(reader.problems)
-        if submission:
-            report.submissions.append(submission)
-            if reader.sound:
-                found = _check_documents(submission, known)
-                problems += [Note(folder / name, reason) for name, reason in found]
+    readings: dict[Path, Reading] = {}
+    for reading in workers.map(read_submission, folders):
+        on_progress(len(readings), len(folders))
+        readings[folders[len(readings)]] = reading
+    known = {folder: reading.submission for folder, reading in readings.items()}
+    sound = [reading.submission for reading in readings.values() if reading.submission and reading.sound]
+    differing = workers.map(
+        check_documents,
+        [Checked(each, references_of(each.streams, _beside(each, known))) for each in sound],
+    )
+    by_folder = dict(zip((submission.folder for submission in sound), differing, strict=True))
+    for folder, reading in readings.items():
+        if reading.submission:
+            report.submissions.append(reading.submission)
+        problems = [
+            *reading.problems,
+            *(Note(folder / name, reason) for name, reason in by_folder.get(folder, ())),
+        ]
         report.problems += problems[:MAX_TOLD]
         if len(problems) > MAX_TOLD:
             report.problems.append(Note(folder, f"{len(problems) - MAX_TOLD} more problems"))
-        report.notes += reader.notes
+        report.notes += reading.notes
     _compare(report)
-    announce(len(folders), len(folders))
+    on_progress(len(folders), len(folders))
     return report
 
 
@@ -113,58 +135,6 @@ def _submissions(path: Path, report: Report) -> Iterator[Path]:
             yield entry
         else:
             report.problems.append(Note(entry, "unexpected file: here are folders, one per submission"))
-
-
-def _check_documents(
-    submission: Submission, known: dict[Path, Submission | None]
-) -> Iterator[tuple[str, str]]:
-    """Compares both documents with what follows from the tables."""
-    given, scores = submission.method, submission.scores
-    if given is None or scores is None:
-        return  # said already
-    made = method_document(
-        submission.name,
-        submission.streams,
-        submission.digests,
-        given.search_space,
-        given.submitter,
-    )
-    for where, found, wanted in _unequal(given.as_json(), made.as_json()):
-        yield METHOD, _differs(where, found, wanted, "the records say")
-    for stream, evidence in submission.streams.items():
-        if evidence.cell.tuning and not within_space(evidence.cell.tuning, given.search_space):
-            yield METHOD, f"search_space is not the one of the sweep on {stream}, less the learning rate"
-    references = references_of(submission.streams, _beside(submission, known))
-    taken = _references_given(submission, scores)
-    if taken is None:
-        yield SCORES, "does not say which seeds of the references its scores rest on"
-        return
-    for stream, methods in taken.items():
-        for method, seeds in methods.items():
-            recorded = references.get(method, {})
-            lacking = sorted(set(seeds) - set(recorded[stream].seeds if stream in recorded else ()))
-            if lacking:
-                yield SCORES, f"{stream} rests on seeds {lacking} of {method}, which are not submitted"
-                return
-    wanted_scores = scores_document(submission.streams, references, taken).as_json()
-    for where, found, wanted in _unequal(scores.as_json(), wanted_scores):
-        yield SCORES, _differs(where, found, wanted, "the tables give")
-
-
-def _references_given(
-    submission: Submission, scores: ScoresDocument
-) -> dict[str, dict[str, list[int]]] | None:
-    """Stream -> reference -> the seeds that the scores rest on; None if they are not 0, 1, 2, ..., so that
-    some might have been chosen."""
-    given = {}
-    for stream in submission.streams:
-        references = scores.streams[stream].references if stream in scores.streams else {}
-        if set(references) != set(REFERENCE_NAMES):
-            return None
-        if any(seeds != list(range(len(seeds))) for seeds in references.values()):
-            return None
-        given[stream] = references
-    return given
 
 
 def _beside(submission: Submission, known: dict[Path, Submission | None]) -> dict[str, Mapping[str, Any]]:
@@ -219,26 +189,6 @@ def _compare(report: Report) -> None:
 def _same_configuration(left: Cell, right: Cell) -> bool:
     """Whether the same records are due: a sweep may choose what is submitted untuned as well."""
     return same_json(recorded_identity(left.config.method), recorded_identity(right.config.method))
-
-
-def _unequal(found: Any, wanted: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every place at which two documents differ; numbers may differ by rounding."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted({*found, *wanted}):
-            inner = f"{where}.{key}" if where else key
-            if key not in found or key not in wanted:
-                yield inner, found.get(key), wanted.get(key)
-            else:
-                yield from _unequal(found[key], wanted[key], inner)
-    elif type(found) is float and type(wanted) is float:
-        if abs(found - wanted) > max(ABSOLUTE, RELATIVE * abs(wanted)):
-            yield where, found, wanted
-    elif not same_json(found, wanted):
-        yield where, found, wanted
-
-
-def _differs(where: str, found: Any, wanted: Any, source: str) -> str:
-    return f"{as_name(where)} is {printable(repr(found), 80)}; {source} {printable(repr(wanted), 80)}"
 
 
 def taken_names(submissions: Path) -> dict[str, str]:

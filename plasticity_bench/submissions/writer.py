@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -126,11 +125,8 @@ def write_submission(
         for item in planned:
             _copy(item, draft)
         for part in method.parts or (method,):
-            if part.digest:
-                file = getattr(sys.modules[part.cls.__module__], "__file__", None)
-                target = draft / PurePosixPath(source_name(part.source))
-                target.parent.mkdir(exist_ok=True, parents=True)
-                shutil.copyfile(str(file), target)
+            if part.plugin:
+                write_bytes(draft / PurePosixPath(source_name(part.source)), part.plugin.source)
         reader = Reader(draft)
         made = reader.read_records()
         if reader.problems or made is None:

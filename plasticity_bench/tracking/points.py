@@ -1,4 +1,4 @@
-"""The points of runs, from what is on disk: tables of finished seeds, checkpoints of those under way."""
+"""The points of runs, read from the tables of finished seeds and the checkpoints of unfinished ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, Table
 from plasticity_bench.tracking.sinks.base import Point
 
-Row = Mapping[str, float]
+#: Column -> value, at one task or rollout.
+ColumnValues = Mapping[str, float]
 
 
-def of_record(cell: Cell, seed: int) -> list[Point]:
-    """All points of a recorded seed. Raises InputError where the record is damaged."""
-    return merge(_rows(cell.table(seed)), _rows(cell.rollouts(seed) or {}))
+def recorded_points(cell: Cell, seed: int) -> list[Point]:
+    """All points of a recorded seed. Raises InputError if the record is damaged."""
+    return merged_points(_rows(cell.table(seed)), _rows(cell.rollouts(seed) or {}))
 
 
-def merge(rows: Iterable[Row], rollouts: Sequence[Row]) -> list[Point]:
-    """Each task's rollouts, where there are any, then its row; so fewer tasks are a prefix of more."""
+def merged_points(rows: Iterable[ColumnValues], rollouts: Sequence[ColumnValues]) -> list[Point]:
+    """The points of every task: first those of its rollouts, if any, then that of its row.
+
+    So the points after fewer tasks are the first of the points after more tasks.
+    """
     points: list[Point] = []
     done = 0
     for row in rows:
@@ -34,7 +38,8 @@ def merge(rows: Iterable[Row], rollouts: Sequence[Row]) -> list[Point]:
 class Checkpoints:
     """Reads the points of unfinished seeds when their checkpoint has changed.
 
-    What a checkpoint holds is never undone: a run that is killed goes on from it with the same bits.
+    Points of a checkpoint stay valid: a run that is killed resumes from it, and its results are bit-identical
+    to those of an uninterrupted run.
     """
 
     def __init__(self) -> None:
@@ -51,7 +56,7 @@ class Checkpoints:
                     continue
                 self._seen[path] = (state.st_mtime_ns, state.st_size)
                 points = _of_checkpoint(path, seeds)
-            except Exception:  # gone by now, or damaged: whoever resumes from it says so
+            except Exception:  # gone by now, or damaged, which the run that resumes from it reports
                 continue
             found |= {seed: of_seed for seed, of_seed in points.items() if seed not in recorded}
         return found
@@ -60,26 +65,28 @@ class Checkpoints:
 def _of_checkpoint(path: Path, seeds: Sequence[int]) -> dict[int, list[Point]]:
     import torch
 
-    # Mapped: the rows are small, and the weights are not looked at.
+    # Memory-mapped: the rows are small, and the weights are not read.
     state = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
     if state["protocol"] != PROTOCOL or tuple(state["seeds"]) != tuple(seeds):
         return {}
     rows = state["learner"]["rows"]
     rollouts = state["learner"].get("rollouts") or [[] for _ in seeds]
     return {
-        seed: merge(of_tasks, [dict(zip(ROLLOUT_COLUMNS, entry, strict=True)) for entry in of_rollouts])
+        seed: merged_points(
+            of_tasks, [dict(zip(ROLLOUT_COLUMNS, entry, strict=True)) for entry in of_rollouts]
+        )
         for seed, of_tasks, of_rollouts in zip(seeds, rows, rollouts, strict=True)
     }
 
 
-def _rows(table: Table) -> list[Row]:
+def _rows(table: Table) -> list[ColumnValues]:
     columns = [values.tolist() for values in table.values()]
     return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _rollout(row: Row) -> Point:
+def _rollout(row: ColumnValues) -> Point:
     return Point("rollout", int(row["steps"]), _measured(row, "task", "steps"))
 
 
-def _measured(row: Row, *steps: str) -> dict[str, float]:
+def _measured(row: ColumnValues, *steps: str) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if name not in steps and value == value}

@@ -1,7 +1,7 @@
 """Shows runs in sinks such as TensorBoard, while they train or afterwards.
 
-Training knows nothing of it: whatever is shown was read from the records and checkpoints on disk. A sink
-that fails is given up with a warning, and can be given the rest at any later time.
+Training does not depend on it: all that is shown is read from the records and checkpoints on disk. If a sink
+fails, tracking with it ends with a warning; the `track` command can show the rest later.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.scoring.metrics import REFERENCES
+from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.storage.files import sha256, write_json
-from plasticity_bench.tracking.points import Checkpoints, of_record
+from plasticity_bench.tracking.points import Checkpoints, recorded_points
 from plasticity_bench.tracking.sinks import SINKS
 
 if TYPE_CHECKING:
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 
     from plasticity_bench.tracking.sinks.base import Log, Point, Sink, Tracked
 
-#: Seconds between two looks at what is new on disk: so many, and so many times what the last look cost, so
-#: that looking takes at most a twentieth of a core.
-INTERVAL, REST = 2.0, 20.0
-#: Seconds that a run which failed waits for its sinks, and one that was interrupted: all of it ends within 5.
-PATIENCE, HURRY = 5.0, 0.5
+#: Least seconds between two updates.
+UPDATE_SECONDS = 2.0
+#: The pause after an update, as a multiple of its processor time: updates take at most a twentieth of a core.
+PAUSE_FACTOR = 20.0
+#: Seconds that a run waits for its sinks if it failed, and if it was interrupted: it then ends within 5.
+FAILED_WAIT, INTERRUPTED_WAIT = 5.0, 0.5
 
 
 def open_sinks(names: Sequence[str], folder: Path) -> list[Sink]:
-    """The sinks of these names (``SINKS``), which will write under ``folder``.
+    """The sinks with these names (``SINKS``), which write under ``folder``.
 
-    Raises InputError where a package or an account is missing.
+    Raises InputError if a package or an account is missing.
     """
     sinks: list[Sink] = []
     for name in dict.fromkeys(names):
@@ -49,7 +50,7 @@ def open_sinks(names: Sequence[str], folder: Path) -> list[Sink]:
 
 
 def unique(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """The same cells. Raises InputError where a sink could not tell two of them apart."""
+    """The same cells. Raises InputError if two of them have the same label, by which sinks identify cells."""
     found: dict[str, Cell] = {}
     for cell in cells:
         if found.setdefault(cell.label, cell) is not cell:
@@ -59,9 +60,9 @@ def unique(cells: Sequence[Cell]) -> Sequence[Cell]:
 
 @contextmanager
 def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> Iterator[None]:
-    """Shows ``cells`` in the sinks while they are trained within, and their scores at the end.
+    """A context that shows ``cells`` in the sinks while they are trained, and their scores at the end.
 
-    Raises InputError where a sink's folder cannot be made, before anything is trained.
+    Raises InputError if a sink's folder cannot be made, before anything is trained.
     """
     if not sinks:
         yield
@@ -69,7 +70,7 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
     tracker, stop = Tracker(sinks, console), threading.Event()
 
     def follow() -> None:
-        wait = INTERVAL
+        wait = UPDATE_SECONDS
         while not stop.wait(wait):
             wait = tracker.update(cells)
 
@@ -79,9 +80,9 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
         yield
     except BaseException as error:
         stop.set()
-        thread.join(HURRY if isinstance(error, KeyboardInterrupt) else PATIENCE)
+        thread.join(INTERRUPTED_WAIT if isinstance(error, KeyboardInterrupt) else FAILED_WAIT)
         if not thread.is_alive():
-            if isinstance(error, RunFailed):  # of one cell; the others came to their end
+            if isinstance(error, RunFailed):  # of one cell; the others are finished
                 tracker.update(cells)
             tracker.close()
         raise
@@ -91,7 +92,7 @@ def tracked(sinks: Sequence[Sink], cells: Sequence[Cell], console: Console) -> I
 
 
 class Tracker:
-    """Gives every sink what it lacks of some cells. Raises InputError where one's folder cannot be made."""
+    """Brings every sink up to date with some cells. Raises InputError if a sink's folder cannot be made."""
 
     def __init__(self, sinks: Sequence[Sink], console: Console) -> None:
         for sink in sinks:
@@ -107,15 +108,15 @@ class Tracker:
         self._warned: set[str] = set()
 
     def warn(self, message: str) -> None:
-        """Says it once."""
+        """Prints the message, unless it was printed before."""
         if message not in self._warned:
             self._warned.add(message)
             self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
 
     def update(self, cells: Iterable[Cell]) -> float:
-        """Shows what is new on disk; returns the seconds to wait before the next look.
+        """Shows what is new on disk; returns the seconds to wait before the next update.
 
-        Raises nothing: what cannot be read or shown is a warning.
+        Raises nothing: it warns of what cannot be read or shown.
         """
         before = time.thread_time()
         for cell in cells:
@@ -123,10 +124,10 @@ class Tracker:
                 self._update(cell)
             except (InputError, OSError) as error:
                 self.warn(f"not tracked: {error}")
-        return max(INTERVAL, REST * (time.thread_time() - before))
+        return max(UPDATE_SECONDS, PAUSE_FACTOR * (time.thread_time() - before))
 
     def complete(self, cells: Sequence[Cell]) -> None:
-        """What is new, then the cells' scores; with a progress bar on a terminal."""
+        """Shows what is new, then the cells' scores; with a progress bar on a terminal."""
         from rich.progress import track
 
         shown = track(
@@ -144,7 +145,7 @@ class Tracker:
                 self.console.print(view, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Leaves unfinished runs as they are."""
+        """Closes the sinks; unfinished runs stay unfinished."""
         for channel in self.channels:
             channel.close()
 
@@ -154,11 +155,11 @@ class Tracker:
         recorded = cell.seeds()
         for seed in recorded:
             run = Tracked(cell, seed)
-            if all(channel.knows(run) for channel in self.channels):
+            if all(channel.is_done(run) for channel in self.channels):
                 continue
             digest = cell.provenance(seed).sha256
             lacking = [channel for channel in self.channels if channel.lacks(run, digest)]
-            points = of_record(cell, seed) if lacking else []
+            points = recorded_points(cell, seed) if lacking else []
             for channel in lacking:
                 channel.show(run, points, digest)
         for seed, points in self.checkpoints.changed(cell, recorded).items():
@@ -171,13 +172,13 @@ class Tracker:
 
         ours, streams = {cell.path for cell in cells}, {cell.stream for cell in cells}
         # The references may have been recorded by another command.
-        beside = {
+        references = {
             other.path: other
             for runs in {cell.path.parent.parent for cell in cells}
             for other in find_cells(runs)
-            if other.stream in streams and other.method in REFERENCES.values()
+            if other.stream in streams and other.method in REFERENCES
         }
-        for stream in score({**beside, **{cell.path: cell for cell in cells}}.values()).streams:
+        for stream in score({**references, **{cell.path: cell for cell in cells}}.values()).streams:
             for row in stream.rows:
                 if row.cell.path not in ours:
                     continue
@@ -192,7 +193,7 @@ class Tracker:
 
 
 class _Channel:
-    """One sink: which runs it has, which are open, and whether it has failed."""
+    """One sink: which runs it shows completely, which are open, and whether it has failed."""
 
     def __init__(self, sink: Sink, warn: Callable[[str], None]) -> None:
         self.sink, self.warn, self.failed = sink, warn, False
@@ -200,19 +201,19 @@ class _Channel:
         self._complete: dict[Tracked, str] = {}  # with the digest of what was shown
         self._locks: dict[str, BaseFileLock | None] = {}
 
-    def knows(self, run: Tracked) -> bool:
-        """Nothing is to be done for ``run`` in this process."""
+    def is_done(self, run: Tracked) -> bool:
+        """Whether this process has nothing more to show of ``run``."""
         return self.failed or run in self._complete
 
     def lacks(self, run: Tracked, digest: str) -> bool:
-        """Whether the sink was not given all of ``run``, as it is recorded now."""
+        """Whether the sink does not show all of ``run`` as it is recorded now."""
         if run not in self._complete:
             with suppress(OSError, ValueError, AttributeError):
                 self._complete[run] = str(json.loads(self._marker(run).read_text()).get("sha256"))
         return not self.failed and self._complete.get(run) != digest
 
     def show(self, run: Tracked, points: Sequence[Point], digest: str = "") -> None:
-        """Shows the points that are new; with ``digest``, of its table, the run is complete."""
+        """Shows the points that are new. With ``digest``, that of its table, the run is complete."""
 
         def write() -> None:
             if run not in self._open:
@@ -228,7 +229,7 @@ class _Channel:
         self._guarded(run, write)
 
     def show_scores(self, run: Tracked, values: Mapping[str, float], seeds: int) -> None:
-        """Shows a cell's scores, where they have changed."""
+        """Shows a cell's scores if they have changed."""
         digest = sha256(json.dumps([values, seeds], sort_keys=True).encode())
 
         def write() -> None:
@@ -241,7 +242,7 @@ class _Channel:
             self._guarded(run, write)
 
     def close(self) -> None:
-        """Closes what is open, and lets other processes write."""
+        """Closes open runs, and releases the locks so that other processes can write."""
         for log, _ in self._open.values():
             with suppress(Exception):
                 log.close(False)
@@ -252,7 +253,7 @@ class _Channel:
         self._locks.clear()
 
     def _begin(self, run: Tracked) -> Log:
-        self._marker(run).unlink(missing_ok=True)  # until it is complete again
+        self._marker(run).unlink(missing_ok=True)  # until the run is complete again
         return self.sink.open(run)
 
     def _done(self, run: Tracked, digest: str) -> None:
@@ -268,16 +269,16 @@ class _Channel:
         try:
             if self._locked(run):
                 write()
-        except Exception as error:  # a sink may raise anything, and training goes on
+        except Exception as error:  # a sink may raise anything; training continues
             self.failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
             self.warn(
-                f"tracking with {self.sink.title} failed and is given up ({type(error).__name__}: {reason}); "
-                "records are untouched: `python -m plasticity_bench track` shows the rest later"
+                f"tracking with {self.sink.title} failed and has ended ({type(error).__name__}: {reason}); "
+                "records are not affected: `python -m plasticity_bench track` shows the rest later"
             )
 
     def _locked(self, run: Tracked) -> bool:
-        """Whether this process may write the cell's runs; one process at a time does."""
+        """Whether this process may write the cell's runs; only one process at a time may."""
         from filelock import FileLock, Timeout
 
         cell = run.cell.label
@@ -290,5 +291,5 @@ class _Channel:
                 self._locks[cell] = lock
             except Timeout:
                 self._locks[cell] = None
-                self.warn(f"{cell} is tracked with {self.sink.title} by another process, not by this one")
+                self.warn(f"{cell} is tracked with {self.sink.title} by another process, so not by this one")
         return self._locks[cell] is not None

@@ -12,21 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan, method_folder, stream_folder
 from plasticity_bench.records.documents import TUNING_SCHEMA, SweepTable, TriedConfiguration
-from plasticity_bench.registry.choices import choose_method, choose_stream
-from plasticity_bench.registry.create import create_stream
+from plasticity_bench.registry.choices import Chosen
 from plasticity_bench.running.plan import Planned
 from plasticity_bench.scoring.metrics import measure
 from plasticity_bench.storage.documents import convert, shown
 from plasticity_bench.storage.files import write_bytes
 from plasticity_bench.storage.untrusted import Refused, parse_object
 from plasticity_bench.tuning.search import configurations, search_space
+
+if TYPE_CHECKING:
+    from plasticity_bench.agents.methods import Method
+    from plasticity_bench.tasks.base import Stream
 
 #: The first tuning seed: far from the seeds that are reported, 0, 1, 2, ...
 FIRST_SEED = 10_000
@@ -37,21 +40,24 @@ OBJECTIVE = "mean over the tuning seeds of the mean performance in the last wind
 class SweepPlan:
     """One method on one stream: a cell per configuration."""
 
-    stream: str  # as ``choose_stream`` reads it
-    method: str  # as ``choose_method`` reads it
+    stream: Chosen[Stream]
+    method: Chosen[Method]  # what the sweep begins from
     space: Mapping[str, tuple[Any, ...]]
     configurations: tuple[Mapping[str, str], ...]
 
     def cells(self) -> list[CellPlan]:
         """What is to be trained."""
-        return [CellPlan(self.stream, self.method, settings) for settings in self.configurations]
+        name = self.method.label
+        return [
+            CellPlan(self.stream, self.method.with_settings(settings), sweep=name)
+            for settings in self.configurations
+        ]
 
 
-def plan_sweep(stream: str, method: str, budget: int, design: int = 0) -> SweepPlan:
-    """The configurations of ``method`` on ``stream``. Raises InputError for unknown names."""
-    chosen = choose_method(method)
-    space = search_space(chosen, create_stream(stream).optimizer.lr)
-    return SweepPlan(stream, method, space, tuple(configurations(chosen, space, budget, design)))
+def plan_sweep(stream: Chosen[Stream], method: Chosen[Method], budget: int, design: int = 0) -> SweepPlan:
+    """The configurations of ``method`` on ``stream``. Raises InputError if there are not so many."""
+    space = search_space(method, stream.make().optimizer.lr)
+    return SweepPlan(stream, method, space, tuple(configurations(method, space, budget, design)))
 
 
 def tuning_seeds(count: int) -> list[int]:
@@ -81,7 +87,8 @@ def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int
         )
     chosen = best([row.score for row in rows])
     if chosen is None:
-        raise InputError(f"{plan.method} on {plan.stream}: every configuration ends in nan, none to choose")
+        what = f"{plan.method.label} on {plan.stream.label}"
+        raise InputError(f"{what}: every configuration ends in nan, none to choose")
     return SweepTable(
         schema=TUNING_SCHEMA,
         stream=planned[0].cell.stream,
@@ -148,33 +155,30 @@ def read_sweep(path: Path) -> SweepTable:
     return found
 
 
-def find_sweep(out: Path, stream: str, method: str) -> SweepTable:
-    """The table of the sweep of ``method`` on ``stream`` (as users name it).
-
-    Raises InputError if there is none.
-    """
-    path = table_path(out, stream_folder(choose_stream(stream)), choose_method(method).label)
+def find_sweep(out: Path, stream: Chosen[Stream], method: Chosen[Method]) -> SweepTable:
+    """The table of the sweep of ``method`` on ``stream``. Raises InputError if there is none."""
+    path = table_path(out, stream_folder(stream), method.label)
     if not path.exists():
         raise InputError(
-            f"no sweep of {method} on {stream} in {out}; make one with "
-            f"`python -m plasticity_bench sweep --method {method} --stream {stream} --out {out}`"
+            f"no sweep of {method.label} on {stream.label} in {out}; make one with `python -m "
+            f"plasticity_bench sweep --method {method.label} --stream {stream.label} --out {out}`"
         )
     return read_sweep(path)
 
 
-def tuned_plan(out: Path, stream: str, method: str) -> CellPlan:
+def tuned_plan(out: Path, stream: Chosen[Stream], method: Chosen[Method]) -> CellPlan:
     """What to run for the configuration that the sweep in ``out`` chose.
 
     Raises InputError if there is no sweep, or one of another version of the method.
     """
     found = find_sweep(out, stream, method)
-    plan = CellPlan(stream, method, dict(found.choice.settings), found)
-    if found.choice.cell != method_folder(plan.chosen()[1]):
+    tuned = method.with_settings(found.choice.settings)
+    if found.choice.cell != method_folder(tuned):
         raise InputError(
-            f"the sweep of {method} on {stream} in {out} is of another version of the method; move it away "
-            "and sweep again"
+            f"the sweep of {method.label} on {stream.label} in {out} is of another version of the method; "
+            "move it away and sweep again"
         )
-    return plan
+    return CellPlan(stream, tuned, found)
 
 
 def _or_none(value: float) -> float | None:

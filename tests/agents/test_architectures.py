@@ -21,7 +21,7 @@ from plasticity_bench.agents.networks import (
 )
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
+from plasticity_bench.records.configuration import configuration, method_folder, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.running.plan import _work, open_cells
@@ -265,8 +265,8 @@ RECORDED = {
 
 
 def test_cells_recorded_before_normalisation_stay_valid(tmp_path: Path) -> None:
-    plan = CellPlan(DIGITS, "none")
-    config = configuration(*plan.chosen())
+    plan = plan_cell(DIGITS, "none")
+    config = configuration(plan.stream, plan.method)
     assert json.loads(config.to_bytes())["network"] == RECORDED
     assert method_folder(choose_method("none")) == "none-5e75a74e"
     path = tmp_path / "permuted-digits-v1_tasks=3" / "none-5e75a74e"

@@ -19,8 +19,8 @@ from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import Chosen, choose_method, with_learning_rate
 from plasticity_bench.tasks.bit_flip import BitFlip
-from plasticity_bench.tuning.sweep import plan_sweep
 from tests.support.learners import shorten_digits, supervised
+from tests.support.plans import named_sweep
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (3, 8)
@@ -45,7 +45,7 @@ def configurations(name: str, stream: str = STREAM, count: int = 3) -> list[Chos
     """The first that a sweep tries: the defaults, then other settings with other learning rates."""
     text = ALIKE.get(name, name)
     found = []
-    for i, settings in enumerate(plan_sweep(stream, text, count).configurations):
+    for i, settings in enumerate(named_sweep(stream, text, count).configurations):
         own = choose_method(name).settings
         soon = {key: str(SOON[key][i]) for key in own if key in SOON}
         found.append(choose_method(text, {**settings, **soon, **SOONER.get(name, [{}] * count)[i]}))

@@ -76,7 +76,10 @@ BAD_INPUT: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "device": (["--device", "nonsense"], ('unknown device "nonsense": use auto, cpu, cuda or cuda:0',)),
     "device index": (["--device", "cuda:x"], ('unknown device "cuda:x"',)),
     "file": (["--method", "no/such.py:Class"], ("no such file: no/such.py", "path/to/file.py:Class")),
-    "module": (["--method", "no_such_module:Class"], ("cannot import no_such_module: ModuleNotFoundError",)),
+    "module": (
+        ["--method", "no_such_module:Class"],
+        ("cannot import no_such_module: there is no such module",),
+    ),
     "argument": (["--frobnicate"], ("unrecognized arguments: --frobnicate",)),
 }
 

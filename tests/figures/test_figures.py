@@ -13,14 +13,21 @@ import pytest
 
 from plasticity_bench.figures import intervals, overview
 from plasticity_bench.figures.curves import curves_of
-from plasticity_bench.figures.drawing import draw_functions, save_all
-from plasticity_bench.figures.panels import Room, packed
-from plasticity_bench.figures.styles import KNOWN, by_method, one_each, split, styles_of, styles_on
-from plasticity_bench.leaderboard.build import build
+from plasticity_bench.figures.drawing import draw_functions, save_figures
+from plasticity_bench.figures.panels import Room, pack_panels
+from plasticity_bench.figures.styles import (
+    WELL_KNOWN_COLOURS,
+    by_method,
+    one_each,
+    split,
+    styles_of,
+    styles_on,
+)
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import find_cells, open_cell, read_cell
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import score
+from tests.support.boards import board_of_runs
 from tests.support.documents import made_origin, made_sweep
 from tests.support.fake_records import learning_curves, tuning_table, write_cell, write_suite
 
@@ -87,7 +94,7 @@ def test_references_the_best_and_the_best_known_are_coloured() -> None:
 
 
 def test_a_tuned_row_stands_for_its_method() -> None:
-    plain = list(KNOWN)
+    plain = list(WELL_KNOWN_COLOURS)
     rows = rows_of(*[f"{method} (tuned)" for method in plain], "none (tuned)", *plain, "none", "reset")
     shown, rest = split(rows)
     assert [row.method for row in shown] == [*(f"{method} (tuned)" for method in plain), "none", "reset"]
@@ -103,7 +110,7 @@ def test_a_tuned_row_stands_for_its_method() -> None:
 def test_tuned_and_default_share_a_colour(scores: Scores) -> None:
     styles = styles_of(scores.streams)
     tuned, default = styles["syre (tuned)"], styles["syre"]
-    assert tuned.color == default.color == KNOWN["syre"]
+    assert tuned.color == default.color == WELL_KNOWN_COLOURS["syre"]
     assert tuned.linestyle == "-" != default.linestyle
     assert tuned.face == tuned.color
     assert default.face == "white"
@@ -188,7 +195,7 @@ def test_grey_curves_are_means(scores: Scores) -> None:
 def test_figures_of_tuned_rows(scores: Scores, tmp_path: Path) -> None:
     names = set(draw_functions(scores))
     assert {"sensitivity", "aggregate", "heat-map", "retained-plasticity"} <= names
-    save_all(scores, tmp_path, [".png"], lambda text: None)
+    save_figures(scores, tmp_path, [".png"], lambda text: None)
     for name in ("sensitivity", "aggregate"):
         pixels = matplotlib.image.imread(tmp_path / f"{name}.png")[..., :3]
         coloured = (pixels.max(axis=-1) - pixels.min(axis=-1)) > 0.3
@@ -199,9 +206,9 @@ def test_figures_of_tuned_rows(scores: Scores, tmp_path: Path) -> None:
 
 
 def test_equal_files_from_one_process_and_from_several(runs: Path, tmp_path: Path) -> None:
-    build(runs, tmp_path / "one" / "board")
+    board_of_runs(runs, tmp_path / "one" / "board")
     with Workers(2, least=2) as workers:
-        build(runs, tmp_path / "two" / "board", workers=workers)
+        board_of_runs(runs, tmp_path / "two" / "board", workers=workers)
     files = [path for path in sorted((tmp_path / "one").rglob("*")) if path.is_file()]
     assert len(files) > 12
     for path in files:
@@ -213,7 +220,7 @@ def test_equal_files_from_one_process_and_from_several(runs: Path, tmp_path: Pat
 def test_panels_do_not_overlap() -> None:
     heights = [2.0, 1.0, 7.0, 0.5, 3.0]
     room = Room(left=1.0, right=0.2, top=0.3, bottom=0.5)
-    figure, panels = packed(heights, 3.0, room, columns=3, head=0.4)
+    figure, panels = pack_panels(heights, 3.0, room, columns=3, head=0.4)
     width, height = figure.get_size_inches()
     assert width == pytest.approx(3 * 4.2)
     # The highest has a column of its own; nothing is higher than needed.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plasticity_bench.leaderboard.build import build
+from tests.support.boards import board_of_submissions
 from tests.support.paths import REPOSITORY as ROOT
 
 TEXTS = ("README.md", "leaderboard.csv", "scores-per-seed.csv", "index.html")
@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "leaderboard"
     shutil.copytree(ROOT / "leaderboard/submissions", folder / "submissions")
     shutil.copyfile(ROOT / "leaderboard/SUBMITTING.md", folder / "SUBMITTING.md")
-    build(folder / "submissions", folder)
+    board_of_submissions(folder / "submissions", folder)
     return folder
 
 

@@ -14,9 +14,9 @@ from plasticity_bench.commands import leaderboard as command
 from plasticity_bench.commands import plot
 from plasticity_bench.errors import InputError
 from plasticity_bench.figures.curves import spread
-from plasticity_bench.leaderboard.build import build
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.scoring.scoring import score
+from tests.support.boards import board_of_runs
 from tests.support.fake_records import tuning_table, write_cell, write_suite
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,7 +34,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``runs`` (the synthetic suite) and ``board`` (its leaderboard)."""
     folder = tmp_path_factory.mktemp("leaderboard")
     write_suite(folder / "runs", seeds=8, tasks=60)
-    build(folder / "runs", folder / "board")
+    board_of_runs(folder / "runs", folder / "board")
     return folder
 
 
@@ -80,7 +80,7 @@ def test_ranks_by_hand(tmp_path: Path) -> None:
     }
     for method, values in ends.items():
         write_cell(tmp_path / "runs", method, {s: [0.6] * 5 + [end] * 5 for s, end in enumerate(values)})
-    build(tmp_path / "runs", tmp_path / "out")
+    board_of_runs(tmp_path / "runs", tmp_path / "out")
     rows = table_rows((tmp_path / "out" / "README.md").read_text(), "permuted-digits-v1")
     assert [row[1] for row in rows] == ["`few`", "`syre`", "`l2`", "`regen`", "`none`"]
     assert [row[0] for row in rows] == ["-", "1=", "1=", "3", "4"]
@@ -96,10 +96,10 @@ def test_tuned_and_default_rows_compete_apart(tmp_path: Path) -> None:
         write_cell(tmp_path / "runs", method, curves)
         curves = {seed: [0.6] * 5 + [end + 0.05 - seed / 200] * 5 for seed in range(8)}
         write_cell(tmp_path / "runs", f"{method}:lr=0.01", curves, tuning=tuning_table(method))
-    build(tmp_path / "runs", tmp_path / "out")
+    board_of_runs(tmp_path / "runs", tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     tuned, default = text.split("### permuted-digits-v1: ")[1:3]
-    assert tuned.startswith("tuned, as many configurations for every method")
+    assert tuned.startswith("tuned, the same number of configurations for every method")
     for part, mark in ((tuned, " (tuned)"), (default, "")):
         lines = [line.split(" | ") for line in part.splitlines() if line.startswith("| ") and "`" in line]
         body = [line for line in lines if line[1] != "method"]
@@ -155,7 +155,7 @@ def test_figures_are_drawn(board: Path) -> None:
 
 
 def test_equal_records_give_equal_files(board: Path) -> None:
-    build(board / "runs", board / "again")
+    board_of_runs(board / "runs", board / "again")
     for path in sorted((board / "board").rglob("*")):
         if path.is_file():
             other = board / "again" / path.relative_to(board / "board")
@@ -165,7 +165,7 @@ def test_equal_records_give_equal_files(board: Path) -> None:
 
 def test_single_seed_without_references(tmp_path: Path) -> None:
     write_cell(tmp_path / "runs", "l2", {0: [0.5, 0.4, 0.3]})
-    build(tmp_path / "runs", tmp_path / "out")
+    board_of_runs(tmp_path / "runs", tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     assert table_rows(text, "permuted-digits-v1")[0][:4] == ["-", "`l2`", "1", "-"]
     assert "needs none" in text
@@ -191,7 +191,7 @@ def test_commands(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_records(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no records in"):
-        build(tmp_path, tmp_path / "out")
+        board_of_runs(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

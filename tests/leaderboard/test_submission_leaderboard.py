@@ -10,11 +10,11 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.figures import drawing as figures
 from plasticity_bench.leaderboard import markdown as leaderboard_text
-from plasticity_bench.leaderboard.build import build
 from plasticity_bench.leaderboard.markdown import code, inert
-from plasticity_bench.submissions.documents import Submitter
+from plasticity_bench.page.rows import SubmissionDetails
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import rescore
+from tests.support.boards import board_of_submissions
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, edit_json, submit, tree
 
@@ -94,7 +94,7 @@ def test_markup_in_a_submission_is_shown_and_does_nothing(
     submit(tmp_path / "out", tmp_path / "runs", "none")
     submit(tmp_path / "out", tmp_path / "runs", method, name=evil, link="javascript:alert(1)")
     assert verify([tmp_path / "out"]).problems == []
-    build(tmp_path / "out", tmp_path / "board")
+    board_of_submissions(tmp_path / "out", tmp_path / "board")
     text = (tmp_path / "board" / "README.md").read_text()
     for markup in ("<script", "<b>", "](javascript", "![i]", "`b`"):
         assert markup not in text
@@ -102,9 +102,9 @@ def test_markup_in_a_submission_is_shown_and_does_nothing(
     assert len({row.count(" | ") for row in rows}) == 1
     assert "javascript:alert(1)" in text  # as words
     assert "[link](https://example.org/a)" in leaderboard_text._submitted(
-        Submitter("", "https://example.org/a")
+        SubmissionDetails(link="https://example.org/a")
     )
-    assert "[link]" not in leaderboard_text._submitted(Submitter("", "https://example.org/a)b"))
+    assert "[link]" not in leaderboard_text._submitted(SubmissionDetails(link="https://example.org/a)b"))
     assert code("l2:strength=0.5") == "`l2:strength=0.5`"
     assert "`" not in code("a`b")
 
@@ -119,7 +119,7 @@ def test_the_leaderboard_has_its_own_words_for_what_is_built_in(
     edit_json(config, stream__summary="an easy stream", method__summary="the best method")
     rescore([tmp_path / "out" / "none"])
     assert verify([tmp_path / "out"]).problems == []
-    build(tmp_path / "out", tmp_path / "board")
+    board_of_submissions(tmp_path / "out", tmp_path / "board")
     text = (tmp_path / "board" / "README.md").read_text()
     assert "easy" not in text
     assert "best method" not in text

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plasticity_bench.leaderboard.build import build
 from plasticity_bench.page.document import (
-    LIBRARY,
+    CHART_LIBRARY,
     SCRIPTS,
     asset,
     page_data,
@@ -30,6 +29,7 @@ from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import aggregate_streams
 from plasticity_bench.stats.bootstrap import mean_band
 from plasticity_bench.terminal import to_json
+from tests.support.boards import board_of_runs
 from tests.support.fake_records import write_suite
 from tests.support.fake_scores import fake_scores
 from tests.support.packed_text import seed_values, unpacked
@@ -204,10 +204,10 @@ def test_the_pages_code_writes_text_only() -> None:
     own = "".join(asset(name) for name in SCRIPTS)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", own)
     assert "textContent" in own
-    for name in (*SCRIPTS, LIBRARY):
+    for name in (*SCRIPTS, CHART_LIBRARY):
         assert "</script" not in asset(name).lower()
-    assert "innerHTML" not in asset(LIBRARY)
-    assert "1.6.32" in asset(LIBRARY)[:80]
+    assert "innerHTML" not in asset(CHART_LIBRARY)
+    assert "1.6.32" in asset(CHART_LIBRARY)[:80]
     assert "MIT License" in asset("uPlot.LICENSE")
 
 
@@ -221,7 +221,7 @@ def test_equal_data_give_equal_bytes(scores: Scores, data: dict[str, Any], tmp_p
 
 def test_the_leaderboard_holds_the_page(tmp_path: Path) -> None:
     write_suite(tmp_path / "runs", seeds=4, tasks=20)
-    written = build(tmp_path / "runs", tmp_path / "board")
+    written = board_of_runs(tmp_path / "runs", tmp_path / "board")
     assert tmp_path / "board" / "index.html" in written
     text = (tmp_path / "board" / "index.html").read_text()
     found = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])

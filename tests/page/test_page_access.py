@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from plasticity_bench.page.document import page_data, write_page
-from plasticity_bench.page.rows import Extra
+from plasticity_bench.page.rows import SubmissionDetails
 from plasticity_bench.scoring.scores import Scores
 from tests.support.browser import CHROMIUM, SKIP, chromium_path, serving, visit
 from tests.support.fake_scores import fake_scores
@@ -58,7 +58,9 @@ def test_nothing_in_the_data_can_act(chromium: Browser, tmp_path: Path) -> None:
         settings={ATTACK: ATTACK},
     )  # fmt: skip
     streams = tuple(replace(stream, notes=(ATTACK,)) for stream in made.streams)
-    extra = Extra(code=ATTACK, code_name=ATTACK, link="javascript:window.hacked=3", submitter=ATTACK)
+    extra = SubmissionDetails(
+        code=ATTACK, code_name=ATTACK, link="javascript:window.hacked=3", submitter=ATTACK
+    )
     write_page(
         page_data(Scores(streams, made.aggregate, (ATTACK,)), tmp_path, {ATTACK: extra}), tmp_path / "a.html"
     )
@@ -86,7 +88,7 @@ def test_only_addresses_that_are_safe_to_follow_become_links(chromium: Browser, 
         "crelu": "http://[",
     }
     made = fake_scores(methods=7)
-    extras = {label: Extra(link=address) for label, address in addresses.items()}
+    extras = {label: SubmissionDetails(link=address) for label, address in addresses.items()}
     write_page(page_data(made, tmp_path, extras), tmp_path / "index.html")
     with visit(chromium, tmp_path / "index.html") as seen:
         followed = []

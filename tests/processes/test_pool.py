@@ -15,7 +15,7 @@ import pytest
 
 from plasticity_bench.errors import CannotWrite, InputError, OutOfMemory, RunFailed
 from plasticity_bench.processes import pool
-from plasticity_bench.processes.pool import TRIES, Pool, WorkerDied
+from plasticity_bench.processes.pool import MAX_TRIES, Pool, WorkerDied
 from plasticity_bench.processes.signals import Interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -30,7 +30,7 @@ def note(folder: Path, name: str, *words: object) -> None:
         file.write(" ".join(map(str, (name, *words))) + "\n")
 
 
-def work(item: Item, device: str, report: Callable[[float], None], asked: Callable[[], bool]) -> bool:
+def work(item: Item, device: str, report: Callable[[float], None], should_stop: Callable[[], bool]) -> bool:
     """Notes who did it, where and when; then does what ``kind`` says."""
     folder, name, kind = item
     note(folder, name, device, os.getpid(), "begins")
@@ -50,7 +50,7 @@ def work(item: Item, device: str, report: Callable[[float], None], asked: Callab
     elif kind == "full":
         raise CannotWrite("the disk is full")
     elif kind == "asks":
-        while not asked():
+        while not should_stop():
             time.sleep(0.01)
         note(folder, name, device, os.getpid(), "saved")
         return False
@@ -89,33 +89,33 @@ def die_as_it_starts(parent: int) -> None:
     os._exit(3)
 
 
-class Told:
-    """What the pool tells."""
+class Recorder:
+    """Records what the pool notifies it of."""
 
     def __init__(self) -> None:
         self.shares: list[tuple[int, float]] = []
         self.deaths: list[tuple[int, str, bool]] = []
         self.crowds: list[tuple[int, str]] = []
 
-    def shared(self, index: int, share: float) -> None:
+    def progressed(self, index: int, share: float) -> None:
         self.shares.append((index, share))
 
-    def died(self, index: int, pid: int, how: str, again: bool) -> None:
+    def worker_died(self, index: int, pid: int, how: str, again: bool) -> None:
         self.deaths.append((index, how, again))
 
-    def crowded(self, index: int, device: str) -> None:
+    def out_of_memory(self, index: int, device: str) -> None:
         self.crowds.append((index, device))
 
 
 def run(
     folder: Path, kinds: list[str], devices: list[str], start: Callable[[int], None] = ready
-) -> tuple[Pool, Told, list[list[str]]]:
+) -> tuple[Pool, Recorder, list[list[str]]]:
     """Does items named 0, 1, ... of these kinds; returns also the notes, in the order of events."""
-    told = Told()
+    seen = Recorder()
     items = [(folder, str(i), kind) for i, kind in enumerate(kinds)]
-    made = Pool(items, devices, start, work, told)
+    made = Pool(items, devices, start, work, seen)
     assert made.run(Interrupts())
-    return made, told, notes(folder)
+    return made, seen, notes(folder)
 
 
 def notes(folder: Path) -> list[list[str]]:
@@ -135,7 +135,7 @@ def most_at_once(found: list[list[str]], device: str) -> int:
 @pytest.mark.parametrize("share", [1, 2])
 def test_a_worker_keeps_its_device_and_devices_are_shared_only_as_asked(tmp_path: Path, share: int) -> None:
     devices = ["sim:0", "sim:1"]
-    made, told, found = run(tmp_path, [f"meet{2 * share}"] * 16, devices * share)
+    made, seen, found = run(tmp_path, [f"meet{2 * share}"] * 16, devices * share)
     assert made.failures == {}
     assert sorted(int(name) for name, *_, event in found if event == "ends") == list(range(16))
     pairs = {(pid, device) for _, device, pid, _ in found}
@@ -143,7 +143,7 @@ def test_a_worker_keeps_its_device_and_devices_are_shared_only_as_asked(tmp_path
     for device in devices:
         assert most_at_once(found, device) <= share
         assert sum(where == device for _, where in pairs) == share
-    assert told.shares.count((3, 0.5)) == told.shares.count((3, 1.0)) == 1
+    assert seen.shares.count((3, 0.5)) == seen.shares.count((3, 1.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,39 +157,39 @@ def test_a_worker_keeps_its_device_and_devices_are_shared_only_as_asked(tmp_path
 def test_what_kills_its_worker_every_time_is_given_up_and_the_rest_is_done(
     tmp_path: Path, kind: str, how: str
 ) -> None:
-    made, told, found = run(tmp_path, ["short", kind, *["short"] * 8], ["sim:0", "sim:1"])
+    made, seen, found = run(tmp_path, ["short", kind, *["short"] * 8], ["sim:0", "sim:1"])
     assert list(made.failures) == [1]
     assert isinstance(made.failures[1], WorkerDied)
     assert str(made.failures[1]) == f"its worker process {how}, at the last of 3 tries"
-    assert told.deaths == [(1, how, True), (1, how, True), (1, how, False)]
+    assert seen.deaths == [(1, how, True), (1, how, True), (1, how, False)]
     ended = [name for name, *_, event in found if event == "ends"]
     assert sorted(ended, key=int) == ["0", *map(str, range(2, 10))]  # each once
-    assert [name for name, *_ in found].count("1") == TRIES
+    assert [name for name, *_ in found].count("1") == MAX_TRIES
     assert found[-1][0] == "1"  # the last time alone, after all others
 
 
 def test_two_that_kill_their_workers_have_their_last_try_one_after_the_other(tmp_path: Path) -> None:
-    made, told, found = run(tmp_path, ["gone", "short", "gone"], ["sim:0", "sim:1"])
+    made, seen, found = run(tmp_path, ["gone", "short", "gone"], ["sim:0", "sim:1"])
     assert sorted(made.failures) == [0, 2]
-    assert len(told.deaths) == 2 * TRIES
+    assert len(seen.deaths) == 2 * MAX_TRIES
     assert [name for name, *_ in found].count("1") == 2  # it begins and ends
     assert {name for name, *_ in found[-2:]} == {"0", "2"}
 
 
 def test_a_device_that_is_too_small_for_three_gets_two(tmp_path: Path) -> None:
-    made, told, found = run(tmp_path, ["crowded"] * 9, ["sim:0"] * 3)
+    made, seen, found = run(tmp_path, ["crowded"] * 9, ["sim:0"] * 3)
     assert made.failures == {}
-    assert told.crowds
-    assert {device for _, device in told.crowds} == {"sim:0"}
+    assert seen.crowds
+    assert {device for _, device in seen.crowds} == {"sim:0"}
     assert sorted(int(name) for name, *_, event in found if event == "ends") == list(range(9))
-    assert told.deaths == []
+    assert seen.deaths == []
 
 
 def test_what_finds_no_memory_even_alone_fails_alone(tmp_path: Path) -> None:
-    made, told, found = run(tmp_path, ["vast", "short", "short", "short"], ["sim:0"] * 2)
+    made, seen, found = run(tmp_path, ["vast", "short", "short", "short"], ["sim:0"] * 2)
     assert list(made.failures) == [0]
     assert isinstance(made.failures[0], OutOfMemory)
-    assert told.crowds == [(0, "sim:0")]
+    assert seen.crowds == [(0, "sim:0")]
     assert sorted(name for name, *_, event in found if event == "ends") == ["1", "2", "3"]
 
 
@@ -216,7 +216,7 @@ def test_nothing_new_is_begun_on_a_full_disk(tmp_path: Path) -> None:
 def test_workers_that_do_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[int], None], why: str
 ) -> None:
-    monkeypatch.setattr(pool, "STARTS", 3)
+    monkeypatch.setattr(pool, "MAX_FAILED_STARTS", 3)
     made, _, found = run(tmp_path, ["short"] * 3, ["sim:0", "sim:1"], start)
     assert found == []
     assert sorted(made.failures) == [0, 1, 2]
@@ -233,7 +233,7 @@ def interrupted(folder: Path, kinds: list[str], signals: int) -> tuple[Pool, Int
         interrupts.received += [signal.SIGTERM] * signals
 
     items = [(folder, str(i), kind) for i, kind in enumerate(kinds)]
-    made = Pool(items, ["sim:0", "sim:1"], ready, work, Told())
+    made = Pool(items, ["sim:0", "sim:1"], ready, work, Recorder())
     thread = threading.Thread(target=send)
     thread.start()
     assert not made.run(interrupts)
@@ -242,14 +242,14 @@ def interrupted(folder: Path, kinds: list[str], signals: int) -> tuple[Pool, Int
 
 
 def test_workers_that_are_asked_to_leave_save_first(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(pool, "GRACE", 1000.0)  # nobody needs killing
+    monkeypatch.setattr(pool, "SAVE_SECONDS", 1000.0)  # nobody needs killing
     made, _ = interrupted(tmp_path, ["asks", "asks"], 1)
     assert made.failures == {}
     assert sorted(name for name, *_, event in notes(tmp_path) if event == "saved") == ["0", "1"]
 
 
 def test_a_deaf_worker_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(pool, "GRACE", 0.5)
+    monkeypatch.setattr(pool, "SAVE_SECONDS", 0.5)
     interrupted(tmp_path, ["deaf", "asks"], 1)
     assert [name for name, *_, event in notes(tmp_path) if event == "saved"] == ["1"]
     for _, _, pid, _ in notes(tmp_path):
@@ -258,7 +258,7 @@ def test_a_deaf_worker_is_killed_when_its_time_is_over(tmp_path: Path, monkeypat
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(pool, "GRACE", 1000.0)
+    monkeypatch.setattr(pool, "SAVE_SECONDS", 1000.0)
     interrupted(tmp_path, ["deaf", "deaf"], 2)
     for _, _, pid, _ in notes(tmp_path):
         with pytest.raises(ProcessLookupError):

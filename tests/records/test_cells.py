@@ -9,7 +9,7 @@ import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import CellPlan, configuration, method_folder, stream_folder
+from plasticity_bench.records.configuration import configuration, method_folder, plan_cell, stream_folder
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.choices import choose_method, choose_stream
@@ -34,7 +34,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_path: Path) -> None:
     """A run killed after its last record: nothing is missing, and nothing but the records stays."""
-    plan = CellPlan("permuted-digits:tasks=3", "none")
+    plan = plan_cell("permuted-digits:tasks=3", "none")
     cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
     for seed in (0, 1):
         cell.write_seed(seed, ROWS, made_origin())
@@ -74,7 +74,7 @@ def test_the_configuration_holds_what_scores_depend_on() -> None:
 
 @pytest.mark.parametrize("damage", ["config", "protocol", "lock"])
 def test_run_tells_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
-    cell = open_cells(tmp_path, [CellPlan("permuted-digits:tasks=3", "none")], [0])[0].cell
+    cell = open_cells(tmp_path, [plan_cell("permuted-digits:tasks=3", "none")], [0])[0].cell
     path = cell.path / "config.json"
     if damage == "config":
         path.write_text(path.read_text()[:100])

@@ -13,7 +13,7 @@ import torch
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import CellPlan, configuration, stream_folder
+from plasticity_bench.records.configuration import configuration, plan_cell, stream_folder
 from plasticity_bench.registry import precision
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method, choose_stream
@@ -147,4 +147,4 @@ def test_committed_records_are_of_float32() -> None:
     paths = list((REPOSITORY / "leaderboard" / "submissions").glob("*/records/*"))
     assert paths
     assert not [path for path in paths if "precision" in path.name]
-    assert CellPlan("permuted-digits", "l2").chosen()[0].settings == {"tasks": 300}
+    assert plan_cell("permuted-digits", "l2").stream.settings == {"tasks": 300}

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from plasticity_bench.processes.workers import live_with
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.processes.workers import exit_with_parent
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells
@@ -88,7 +88,7 @@ def on_simulated_device(
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that train nothing, and import nothing for it."""
     monkeypatch.setattr(launch, "train_one", on_simulated_device)
-    monkeypatch.setattr(launch, "start_worker", live_with)
+    monkeypatch.setattr(launch, "start_worker", exit_with_parent)
 
 
 @pytest.mark.parametrize(("workers", "shared"), [(2, 1), (4, 2)])
@@ -96,7 +96,7 @@ def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
     tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch, workers: int, shared: int
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", str(workers))
-    planned = open_cells(tmp_path, [CellPlan(STREAM, name) for name in ("none", "l2", "syre")], range(8))
+    planned = open_cells(tmp_path, [plan_cell(STREAM, name) for name in ("none", "l2", "syre")], range(8))
     assert launch.train_missing(planned, workers, ["sim:0", "sim:1"], Console(file=StringIO())) == 24
     found = [path.name.split("-") for path in tmp_path.glob("note-*")]
     pairs = {(pid, device) for _, device, pid, *_ in found}
@@ -110,7 +110,7 @@ def test_more_devices_than_processes_leave_the_last_ones_alone(
     tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_WORKERS", "1")
-    planned = open_cells(tmp_path, [CellPlan(STREAM, "none")], range(2))
+    planned = open_cells(tmp_path, [plan_cell(STREAM, "none")], range(2))
     launch.train_missing(planned, 1, ["sim:0", "sim:1", "sim:2"], Console(file=StringIO()))
     assert {path.name.split("-")[1] for path in tmp_path.glob("note-*")} == {"sim:0"}
 
@@ -161,7 +161,8 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
     assert code == 1
     lines = said(errors)
     assert len(lines) == 2  # once each, however many jobs of it failed
-    for method in methods:
+    for name in ("first", "second"):
+        method = f"{name} ({name}.py:Noise)"
         assert sum(f"{method} on {STREAM} failed: ZeroDivisionError" in line for line in lines) == 1
     assert len(tool.tables(tmp_path / "runs")) == 2
 

@@ -76,7 +76,8 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
         assert (len(cell.table(0)), len(cell.table(0)["task"])) == (len(COLUMNS), 3)
         assert cell.provenance(0).device == "cpu"
         assert {path.name for path in cell.path.iterdir()} == {
-            *(".lock", "config.json", "seed-000.csv", "seed-000.json")
+            *(".lock", "config.json", "seed-000.csv", "seed-000.json"),
+            *(["source"] if cell.method.startswith("noise") else []),
         }
 
     # Again: nothing is trained, and the answer is the same.
@@ -98,10 +99,10 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     # The plug-in with another source is another cell.
     plugin.write_text(GOOD + "# changed\n")
     assert main([*command, "--seeds", "nonsense"]) == 2
-    from plasticity_bench.records.configuration import CellPlan
+    from plasticity_bench.records.configuration import plan_cell
     from plasticity_bench.running.plan import open_cells
 
-    (changed,) = open_cells(runs, [CellPlan(STREAM, f"{plugin}:Noise:strength=1e-2,lr=0.002")], [0])
+    (changed,) = open_cells(runs, [plan_cell(STREAM, f"{plugin}:Noise:strength=1e-2,lr=0.002")], [0])
     assert changed.missing == [0]
 
 
@@ -118,7 +119,9 @@ def test_a_method_that_fails_in_training_spoils_no_other(tmp_path: Path) -> None
     assert all("% done" in line for line in others)
     (details,) = runs.glob("*/*/error.txt")
     assert details.parent.name.startswith("failing-")
-    expected = f"{plugin}:Noise on {STREAM} failed: ZeroDivisionError: on purpose (details: {details})"
+    expected = (
+        f"failing (failing.py:Noise) on {STREAM} failed: ZeroDivisionError: on purpose (details: {details})"
+    )
     assert message == f"plasticity_bench: {expected}"
     assert "Traceback" in details.read_text()
     assert 'failing.py", line' in details.read_text()

@@ -15,14 +15,14 @@ from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
 from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_position, checkpoint_seeds
-from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running import side_by_side
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
-from plasticity_bench.tuning.sweep import plan_sweep, tuning_seeds
+from plasticity_bench.tuning.sweep import tuning_seeds
 from tests.support.learners import shorten_digits
+from tests.support.plans import named_sweep, swept_cell
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (0, 1)
@@ -57,7 +57,7 @@ def kill_at(share: float) -> Callable[[int, int], None]:
 def cells(
     runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
 ) -> list[Planned]:
-    return open_cells(runs, [CellPlan(STREAM, method, {"lr": rate}) for rate in rates], SEEDS)
+    return open_cells(runs, [swept_cell(STREAM, method, {"lr": rate}) for rate in rates], SEEDS)
 
 
 def one_job(planned: list[Planned]) -> Job:
@@ -193,7 +193,7 @@ class Fragile(Method):
 def fragile(tmp_path: Path, *settings: dict[str, str]) -> list[Planned]:
     file = tmp_path / "fragile.py"
     file.write_text(PLUGIN)
-    plans = [CellPlan(STREAM, f"{file}:Fragile", one) for one in settings]
+    plans = [swept_cell(STREAM, f"{file}:Fragile", one) for one in settings]
     return open_cells(tmp_path / "runs", plans, SEEDS)
 
 
@@ -202,7 +202,7 @@ def fragile(tmp_path: Path, *settings: dict[str, str]) -> list[Planned]:
 def test_a_configuration_that_fails_is_named_and_the_others_are_recorded(tmp_path: Path, fault: str) -> None:
     planned = fragile(tmp_path, {"lr": "0.002"}, {fault: "1"}, {"lr": "0.003"})
     with pytest.raises(
-        RunFailed, match=rf"Fragile \({fault}=1\) on .* failed: .*(broke|cannot travel)"
+        RunFailed, match=rf"fragile:{fault}=1 \(fragile.py:Fragile\) on .* failed: .*(broke|cannot travel)"
     ) as caught:
         run_job(one_job(planned), ignore)
     assert "\n" not in str(caught.value)
@@ -241,7 +241,7 @@ def test_a_failing_configuration_through_the_command(tmp_path: Path, capsys: Any
     ],
 )
 def test_stacks(tmp_path: Path, count: int, seeds: int, workers: int, wanted: list[tuple[int, int]]) -> None:
-    plan = plan_sweep("permuted-digits", "l2", count)
+    plan = named_sweep("permuted-digits", "l2", count)
     planned = open_cells(tmp_path, plan.cells(), tuning_seeds(seeds))
     jobs = plan_jobs(planned, workers, ["cpu"])
     assert shape(jobs) == wanted
@@ -251,9 +251,9 @@ def test_stacks(tmp_path: Path, count: int, seeds: int, workers: int, wanted: li
 
 
 def test_a_tiny_network_and_a_gpu_take_more(tmp_path: Path) -> None:
-    bits = open_cells(tmp_path, plan_sweep("bit-flip", "l2", 12).cells(), tuning_seeds(4))
+    bits = open_cells(tmp_path, named_sweep("bit-flip", "l2", 12).cells(), tuning_seeds(4))
     assert shape(plan_jobs(bits, 1, ["cpu"])) == [(12, 4)]
-    digits = open_cells(tmp_path, plan_sweep("permuted-digits", "l2", 12).cells(), tuning_seeds(4))
+    digits = open_cells(tmp_path, named_sweep("permuted-digits", "l2", 12).cells(), tuning_seeds(4))
     jobs = plan_jobs(digits, 2, ["cuda:0", "cuda:1"])
     assert shape(jobs) == [(6, 4), (6, 4)]
     assert {member.device for job in jobs[1:] for member in job.members} == {"cuda:1"}
@@ -262,15 +262,15 @@ def test_a_tiny_network_and_a_gpu_take_more(tmp_path: Path) -> None:
 def test_what_does_not_train_together(tmp_path: Path) -> None:
     """Other networks, methods and seeds, agents that act, networks that fill a core by themselves."""
     widths = [{"p": "0.1"}, {"p": "0.2"}, {"p": "0.2", "lr": "0.01"}]
-    dropout = open_cells(tmp_path, [CellPlan(STREAM, "dropout", s) for s in widths], SEEDS)
+    dropout = open_cells(tmp_path, [swept_cell(STREAM, "dropout", s) for s in widths], SEEDS)
     assert shape(plan_jobs(dropout, 1, ["cpu"])) == [(1, 2), (2, 2)]
-    methods = open_cells(tmp_path, [CellPlan(STREAM, name) for name in ("none", "l2")], SEEDS)
+    methods = open_cells(tmp_path, [swept_cell(STREAM, name, {}) for name in ("none", "l2")], SEEDS)
     assert shape(plan_jobs(methods, 1, ["cpu"])) == [(1, 2), (1, 2)]
     some = cells(tmp_path)
     (some[0].cell.path / "seed-000.json").write_text("{}")
     assert shape(plan_jobs(some, 1, ["cpu"])) == [(1, 1), (2, 2)]
     for stream in ("shuffled-gridworld", "permuted-mnist"):
-        plans = plan_sweep(stream, "none", 3).cells()
+        plans = named_sweep(stream, "none", 3).cells()
         large = open_cells(tmp_path, plans, SEEDS)
         assert all(job.beside == () for job in plan_jobs(large, 1, ["cpu"]))
 

@@ -66,9 +66,9 @@ def test_what_is_drawn_for_a_replay(tmp_path: Path) -> None:
         draw(submissions, 1, 0, ["ant-v1"])
     # What is trained is the configuration to the last digit, which labels do not hold.
     for submission in submissions:
-        stream, chosen = plan_of(submission, FOLDER).chosen()
-        assert dict(chosen.settings) == submission.recorded.settings
-        assert dict(stream.settings) == {"tasks": 3}
+        plan = plan_of(submission, FOLDER)
+        assert dict(plan.method.settings) == submission.recorded.settings
+        assert dict(plan.stream.settings) == {"tasks": 3}
 
 
 def test_submitted_code_is_not_run_without_trust(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import find_cells
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
+from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.documents import Submitter
@@ -52,7 +53,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     for method in ("none", "reset"):
         assert run_here("submit", method, *options).returncode == 0
     again = run_here("submit", "l2", *options)
-    assert again.stdout.startswith("the same records, scores anew: leaderboard/submissions/l2/")
+    assert again.stdout.startswith("the same records, new scores: leaderboard/submissions/l2/")
     assert again.stderr == ""
     before = tree(submissions)
     assert run_here("submit", "l2", *options).stdout.startswith("identical, nothing to write:")
@@ -89,9 +90,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert "noise: a replay runs the code submitted, here; read it first, then add --trust" in refused.stderr
     replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
-    assert replayed.stdout.endswith(
-        "8 of 8 replayed with the same bits of performance and loss, 8 of all columns\n"
-    )
+    assert replayed.stdout.endswith("8 of 8 bit-identical in performance and loss, 8 in all columns\n")
     assert not list(submissions.rglob("__pycache__"))
 
     # Another file of that name is another method: one line, nothing changed.
@@ -166,7 +165,7 @@ def test_killed_while_the_folder_was_replaced(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(KeyboardInterrupt):
             submit(out, runs, "l2", seeds=2)
     assert not folder.exists()
-    _, chosen = CellPlan(STREAM, "l2").chosen()
+    chosen = choose_method("l2")
     found = find_submission(out, "l2", chosen)  # the next command puts it back
     assert found is not None
     assert tree(folder) == before
@@ -205,11 +204,11 @@ def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: i
     out = tmp_path / "out"
     if first:
         submit(out, tmp_path / "runs", "l2", seeds=first)
-    _, chosen = CellPlan(STREAM, "l2").chosen()
+    chosen = choose_method("l2")
     found = find_submission(out, "l2", chosen)
     folder = submit(out, tmp_path / "runs", "l2", seeds=3)
     before = tree(folder)
-    planned = record(tmp_path / "own", [CellPlan(STREAM, "l2")], range(2))
+    planned = record(tmp_path / "own", [plan_cell(STREAM, "l2")], range(2))
     with pytest.raises(InputError, match="was written by another process meanwhile; run the same command"):
         write_submission(out, "l2", chosen, planned, found, Submitter())
     assert tree(folder) == before
@@ -220,16 +219,16 @@ def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: i
 
 def test_names(tmp_path: Path) -> None:
     for method, name in (("l2", "l2"), ("layer-norm+l2", "layer-norm+l2"), ("l2:strength=0.5", "l2-")):
-        _, chosen = CellPlan(STREAM, method).chosen()
+        chosen = choose_method(method)
         assert submission_name(chosen).startswith(name)
     for name in ("../l2", "L2", "a.b", ".l2", "a b", "", "nul", "x" * 100, "a/b", "a\n"):
         with pytest.raises(InputError, match="cannot name a submission"):
-            find_submission(tmp_path, name, CellPlan(STREAM, "l2").chosen()[1])
+            find_submission(tmp_path, name, choose_method("l2"))
     submit(tmp_path / "out", tmp_path / "runs", "l2")
     with pytest.raises(InputError, match="l2 is submitted already as"):
-        find_submission(tmp_path / "out", "other", CellPlan(STREAM, "l2").chosen()[1])
+        find_submission(tmp_path / "out", "other", choose_method("l2"))
     with pytest.raises(InputError, match=r"holds another configuration \(method.name differs\)"):
-        find_submission(tmp_path / "out", "l2", CellPlan(STREAM, "syre").chosen()[1])
+        find_submission(tmp_path / "out", "l2", choose_method("syre"))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +267,7 @@ def test_bad_input_to_submit(
         (["--verify", "--runs", "runs"], "--runs holds no submissions"),
         (["--verify", "--rescore"], "not allowed with argument"),
         (["--runs", "runs", "--submissions", "x"], "not allowed with argument"),
-        (["--replay", "0"], "--replay and --seed: at least one seed"),
+        (["--replay", "0"], "--replay is at least 1"),
         (["--submissions", "nowhere"], "nowhere is not a folder of submissions"),
     ],
 )

@@ -11,18 +11,17 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.figures import drawing as figures
-from plasticity_bench.leaderboard.build import build
-from plasticity_bench.leaderboard.extras import extras
+from plasticity_bench.leaderboard.extras import submission_details
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.records.configuration import recorded_folder
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.files import sha256
-from plasticity_bench.submissions.model import read_submitters
 from plasticity_bench.submissions.replay import plan_of
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import rescore
 from plasticity_bench.tuning.sweep import FIRST_SEED, table_path
+from tests.support.boards import board_of_submissions
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, STREAM, edit_json, problems, submit, sweep, tree
 from tests.support.submission_damage import cell
@@ -56,8 +55,9 @@ def test_tuned_and_untuned_stand_side_by_side(sound: Path) -> None:
     assert [str(note) for note in report.notes] == []
     labels = {submission.name: submission.label for submission in report.submissions}
     assert (labels["l2"], labels["l2-tuned"], labels["noise-tuned"]) == ("l2", "l2 (tuned)", "noise (tuned)")
-    assert read_submitters(sound)["l2 (tuned)"].name == "A. Author"
-    assert read_submitters(sound)["l2"].name == ""
+    names = {s.label: s.method.submitter.name for s in report.submissions if s.method}
+    assert names["l2 (tuned)"] == "A. Author"
+    assert names["l2"] == ""
     for name, index in (("l2", 3), ("noise", 2)):
         assert json.loads((cell(sound / f"{name}-tuned") / "tuning.json").read_text())["chosen"] == index
 
@@ -216,7 +216,7 @@ def test_settings_given_inline_are_kept(tmp_path: Path) -> None:
         (submission,) = verify([folder]).submissions
         for stream, evidence in submission.streams.items():
             settings = evidence.cell.config.method.settings
-            assert dict(plan_of(submission, stream).chosen()[1].settings) == settings
+            assert dict(plan_of(submission, stream).method.settings) == settings
             assert {0.0123456789, 0.25} & set(settings.values())
 
 
@@ -224,7 +224,7 @@ def test_the_leaderboard_of_tuned_and_untuned(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "draw_functions", lambda scores: {})  # figures have their own tests
-    build(sound, tmp_path / "board")
+    board_of_submissions(sound, tmp_path / "board")
     text = (tmp_path / "board" / "README.md").read_text()
     for label in ("`l2`", "`l2 (tuned)`", "`noise (tuned)`", "`none (tuned)`"):
         assert f"| {label} |" in text
@@ -234,14 +234,14 @@ def test_the_leaderboard_of_tuned_and_untuned(
     assert text.count("Submitted by") == 3
 
 
-def test_what_the_page_is_told_of_submissions(sound: Path, tmp_path: Path) -> None:
-    found = extras(sound)
+def test_what_submissions_add_to_the_page(sound: Path) -> None:
+    found = submission_details(verify([sound]).submissions)
     assert found.keys() == {cell.method for cell in find_cells(sound)}
     assert (found["l2 (tuned)"].code, found["l2 (tuned)"].submitter) == ("", "A. Author")
     assert found["noise (tuned)"].code == found["noise"].code == GOOD
     assert found["noise (tuned)"].code_name == "noise.py"
     assert found["noise (tuned)"].link == "https://example.org"
-    assert extras(tmp_path) == {}
+    assert submission_details([]) == {}
 
 
 def test_from_a_sweep_to_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,7 +270,7 @@ def test_from_a_sweep_to_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["leaderboard", "--verify", str(out)]) == 0
     replay = ["leaderboard", "--replay", "4", "--trust", "--device", "cpu", "--jobs", "1", str(out)]
     assert main(replay) == 0
-    assert "4 of 4 replayed with the same bits of performance and loss" in capsys.readouterr().out
+    assert "4 of 4 bit-identical in performance and loss" in capsys.readouterr().out
     # What is tuned does not mix with what is not.
     untuned = [*train, "--seeds", "2", *places[2:], "--name", "l2-tuned"]
     assert main(["submit", "l2", *untuned]) == 2

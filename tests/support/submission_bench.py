@@ -11,15 +11,16 @@ import numpy as np
 
 from plasticity_bench.agents.diagnostics import is_measured
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.records.configuration import CellPlan
-from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.records.configuration import CellPlan, plan_cell
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
-from plasticity_bench.tuning.sweep import plan_sweep, sweep_table, tuned_plan, tuning_seeds, write_sweep
+from plasticity_bench.tuning.sweep import sweep_table, tuned_plan, tuning_seeds, write_sweep
 from tests.support.documents import made_origin
+from tests.support.plans import named_sweep
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
@@ -53,7 +54,7 @@ def sweep(
 ) -> Path:
     """``out`` with a sweep of the method on every stream, made of made-up records."""
     for stream in streams:
-        plan, seeds = plan_sweep(stream, method, budget, design), tuning_seeds(2)
+        plan, seeds = named_sweep(stream, method, budget, design), tuning_seeds(2)
         write_sweep(out, sweep_table(plan, record(out, plan.cells(), seeds), seeds, design))
     return out
 
@@ -68,8 +69,11 @@ def submit(
     **who: str,
 ) -> Path:
     """The submission's folder, made by the code that the command uses, of made-up records."""
-    plans = [tuned_plan(tuned, stream, method) if tuned else CellPlan(stream, method) for stream in streams]
     chosen = choose_method(method)
+    plans = [
+        tuned_plan(tuned, choose_stream(stream), chosen) if tuned else plan_cell(stream, method)
+        for stream in streams
+    ]
     name = submission_name(chosen, tuned is not None)
     found = find_submission(out, name, chosen, tuned is not None)
     planned = record(runs, plans, range(seeds))

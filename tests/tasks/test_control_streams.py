@@ -15,7 +15,7 @@ from PIL.GifImagePlugin import GifImageFile
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.cli import main
 from plasticity_bench.records.cells import POLICY, ROLLOUTS, find_cells
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.records.tables import COLUMNS, CONTROL_COLUMNS, ROLLOUT_COLUMNS
 from plasticity_bench.registry.catalog import STREAMS
 from plasticity_bench.registry.choices import choose_method, choose_stream
@@ -186,7 +186,7 @@ def test_the_friction_of_slippery_ants_is_10_to_the_u_of_4_and_changes() -> None
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of two methods on two streams."""
     folder = tmp_path_factory.mktemp("runs")
-    plans = [CellPlan(stream, method) for stream in SHORT for method in ("none", "syre")]
+    plans = [plan_cell(stream, method) for stream in SHORT for method in ("none", "syre")]
     with pytest.MonkeyPatch.context() as patch:
         shorten_rollouts(patch)
         for job in plan_jobs(open_cells(folder, plans, [0, 1]), 1, ["cpu"]):

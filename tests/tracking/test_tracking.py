@@ -17,7 +17,7 @@ import pytest
 from plasticity_bench.cli import main
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.scoring.scoring import score
-from plasticity_bench.tracking.points import merge
+from plasticity_bench.tracking.points import merged_points
 from plasticity_bench.tracking.sinks.base import Point, Tracked
 from plasticity_bench.tracking.sinks.wandb import WandbLog
 from tests.support.fake_records import write_cell
@@ -115,14 +115,14 @@ def test_points_come_in_one_order_however_far_a_run_is() -> None:
     rollouts = [
         {"task": t, "steps": 8.0 * (2 * t + i + 1), "return": t + i} for t in range(2) for i in (0, 1)
     ]
-    points = merge(rows, rollouts)
+    points = merged_points(rows, rollouts)
     assert [(p.axis, p.step) for p in points] == [
         *(("rollout", 8), ("rollout", 16), ("task", 0)),
         *(("rollout", 24), ("rollout", 32), ("task", 1)),
     ]
     assert points[0].values == {"return": 0}
     assert points[5].values == {"loss": 0.5}  # what was not measured is not shown
-    assert merge(rows[:1], rollouts[:3]) == points[:4]
+    assert merged_points(rows[:1], rollouts[:3]) == points[:4]
 
 
 def test_an_agents_rollouts(tmp_path: Path) -> None:

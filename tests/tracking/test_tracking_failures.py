@@ -60,8 +60,8 @@ def test_a_sink_that_fails_is_given_up_with_one_warning(tmp_path: Path) -> None:
     assert failing.shown == 2
     expect_shown(tmp_path / "out", cell, (0, 1, 2), ["tensorboard"])
     warning, view = text.getvalue().splitlines()
-    assert warning.startswith("warning: tracking with Failing failed and is given up (ConnectionError: the ")
-    assert "records are untouched" in warning
+    assert warning.startswith("warning: tracking with Failing failed and has ended (ConnectionError: the ")
+    assert "records are not affected" in warning
     assert view.startswith("TensorBoard: ")
 
 

@@ -16,7 +16,8 @@ from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method
 from plasticity_bench.scoring.metrics import measure
 from plasticity_bench.tuning.search import configurations, may_be_tried, search_space
-from plasticity_bench.tuning.sweep import FIRST_SEED, plan_sweep, read_sweep, table_path, tuning_seeds
+from plasticity_bench.tuning.sweep import FIRST_SEED, read_sweep, table_path, tuning_seeds
+from tests.support.plans import named_sweep
 
 STREAM = "permuted-digits:tasks=3"
 FOLDER = "permuted-digits-v1_tasks=3"
@@ -84,10 +85,10 @@ def test_inline_settings_are_kept() -> None:
     chosen = choose_method("l2:strength=0.1")
     found = configurations(chosen, search_space(chosen, 1e-3), 4)
     assert all(settings.keys() == {"lr"} for settings in found[1:])
-    plan = plan_sweep(STREAM, "l2:strength=0.1", 4)
-    assert all(cell.chosen()[1].settings["strength"] == 0.1 for cell in plan.cells())
+    plan = named_sweep(STREAM, "l2:strength=0.1", 4)
+    assert all(cell.method.settings["strength"] == 0.1 for cell in plan.cells())
     assert {
-        key for settings in plan_sweep(STREAM, "layer-norm+l2", 4).configurations for key in settings
+        key for settings in named_sweep(STREAM, "layer-norm+l2", 4).configurations for key in settings
     } == {
         "l2.strength",
         "lr",

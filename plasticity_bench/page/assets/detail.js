@@ -1,8 +1,10 @@
-// A method's own panel: what it is, how it did on every stream, every seed, how to cite it.
+// @ts-check
+// A method's own panel: what it is, its results on every stream, every seed, and how to cite it.
 
+/** @param {string} label */
 function openDetail(label) {
   const index = DATA.methods.findIndex((method) => method.label === label);
-  const dialog = byId('detail');
+  const dialog = detailDialog();
   if (index < 0) {
     dialog.close();
     return;
@@ -12,11 +14,19 @@ function openDetail(label) {
   dialog.scrollTop = 0;
 }
 
+function detailDialog() {
+  return /** @type {HTMLDialogElement} */ (byId('detail'));
+}
+
+/**
+ * @param {Method} method
+ * @param {number} index
+ */
 function detailParts(method, index) {
   const found = DATA.streams.flatMap((stream) =>
     stream.rows.filter((row) => row.method === index).map((row) => ({ stream, row })),
   );
-  const close = el('button', { type: 'button', click: () => byId('detail').close() }, 'Close');
+  const close = el('button', { type: 'button', click: () => detailDialog().close() }, 'Close');
   return [
     el('header', {}, el('h2', { id: 'detail-title' }, method.label), close),
     el('p', { class: 'lead' }, method.summary),
@@ -35,48 +45,79 @@ function detailParts(method, index) {
   ];
 }
 
+/**
+ * A list of names, each with what belongs to it.
+ * @param {Content[][]} entries
+ */
 function pairs(entries) {
-  return el('dl', {}, ...entries.flatMap(([name, ...value]) => [el('dt', {}, name), el('dd', {}, ...value)]));
+  const terms = entries.flatMap(([name, ...value]) => [el('dt', {}, name), el('dd', {}, ...value)]);
+  return el('dl', {}, ...terms);
 }
 
+/** @param {Method} method */
 function about(method) {
   const other = DATA.methods.find((one) => one.base === method.base && one.tuned !== method.tuned);
+  const toOther = other ? el('a', { href: hashOf(other.label) }, other.tuned ? 'tuned' : 'default') : null;
+  const chosen = method.tuned ? 'chosen by a sweep for each stream' : 'the same on every stream';
+  const { submitter, link: address } = method.extra;
   return pairs([
-    ['settings', method.tuned ? 'chosen by a sweep, for every stream apart' : 'the same on every stream',
-      ...(other ? [' (', el('a', { href: hashOf(other.label) }, other.tuned ? 'tuned' : 'default'), ')'] : [])],
+    ['settings', chosen, ...(toOther ? [' (', toOther, ')'] : [])],
     ['family', method.family],
-    ['task boundaries', method.told ? 'is told when the task changes' : 'is not told when the task changes'],
+    ['task boundaries', method.task_boundaries
+      ? 'used: the method is notified when the task changes'
+      : 'not used: the method is not notified when the task changes'],
     ['version', String(method.version)],
     ...(method.source === 'builtin' ? [] : [['source', method.source]]),
-    ...(method.extra.submitter ? [['submitted by', method.extra.submitter]] : []),
-    ...(method.extra.link ? [['submission', link(method.extra.link, method.extra.link)]] : []),
+    ...(submitter ? [['submitted by', submitter]] : []),
+    ...(address ? [['submission', link(address, address)]] : []),
   ]);
 }
 
-// [name, row, all rows] of every table over streams that has the method; a suite that is all there is, once.
+/**
+ * The method's rows in all tables over streams, with the tables' names; a suite of all streams is left out.
+ * @param {number} index
+ */
 function aggregates(index) {
-  const tables = [['all streams', DATA.overall], ...Object.entries(DATA.by_suite)
+  /** @type {[string, Aggregate][]} */
+  const suites = Object.entries(DATA.by_suite)
     .filter(([name]) => DATA.suites[name].streams.length < DATA.streams.length)
-    .map(([name, table]) => [`suite ${name}`, table])];
-  return tables.flatMap(([name, { rows }]) => rows.filter((row) => row.method === index).map((row) => [name, row, rows]));
+    .map(([name, table]) => [`suite ${name}`, table]);
+  /** @type {[string, Aggregate][]} */
+  const tables = [['all streams', DATA.overall], ...suites];
+  return tables.flatMap(([name, { rows }]) =>
+    rows.filter((row) => row.method === index).map((row) => ({ name, row, rows })),
+  );
 }
 
+/** @param {number} index */
 function together(index) {
   const found = aggregates(index);
   if (!found.length) return [];
-  const axis = axisOf(found.map(([, row]) => row.summary.retained_plasticity));
+  const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
   const head = ['', '#', 'streams', 'n', 'retained plasticity', 'all runs as one', 'lowest', 'on stream'];
-  const rows = found.map(([name, row, all]) => [
-    name, rankAmong(row, all), String(row.streams.length), String(row.seeds.length), retainedCell(row, axis),
-    interval(row.pooled), number(row.lowest[1]), DATA.streams[row.lowest[0]].name,
+  const lines = found.map(({ name, row, rows }) => [
+    name,
+    rankAmong(row, rows),
+    String(row.streams.length),
+    String(row.seeds.length),
+    retainedCell(row, axis),
+    interval(row.pooled),
+    number(row.lowest[1]),
+    DATA.streams[row.lowest[0]].name,
   ]);
+  const note = 'Retained plasticity: mean over streams of the interquartile mean over seeds. All runs as ' +
+    'one: interquartile mean of the runs of all streams. Lowest: of a single stream.';
   return [
     el('h3', {}, 'Streams together'),
-    el('p', { class: 'about' }, 'Retained plasticity: mean over streams of the interquartile mean over seeds. All runs as one: interquartile mean of the runs of all streams. Lowest: of a single stream.'),
-    wideTable('Results over streams', head, rows, [1, 2, 3, 4, 5, 6]),
+    el('p', { class: 'about' }, note),
+    wideTable('Results over streams', head, lines, [1, 2, 3, 4, 5, 6]),
   ];
 }
 
+/**
+ * @param {Row} row
+ * @param {Row[]} rows
+ */
 function rankAmong(row, rows) {
   if (row.rank === null) return rankCell(row);
   const { tuned } = DATA.methods[row.method];
@@ -84,22 +125,41 @@ function rankAmong(row, rows) {
   return [rankCell(row), el('span', { class: 'faint' }, `\u00a0of ${ranked.length}`)];
 }
 
-// Against `none` and against the row above, over all streams and on each.
+/**
+ * With `none` and with the row above, over all streams and on each.
+ * @param {number} index
+ * @param {Found[]} found
+ */
 function comparisons(index, found) {
-  const lines = [...aggregates(index), ...found.map(({ stream, row }) => [stream.name, row])].flatMap(([name, row]) =>
-    [row.none, row.above].filter((one, i, both) => one && (i === 0 || one.other !== both[0]?.other)).map((one) => [
-      name, el('code', {}, DATA.methods[one.other].label), differenceCell(one, true), pText(one.p), pText(one.holm),
-      interval(one.improvement), String(one.seeds),
-    ]));
+  /** @type {{ name: string, row: Row }[]} */
+  const tables = [...aggregates(index), ...found.map(({ stream, row }) => ({ name: stream.name, row }))];
+  const lines = tables.flatMap(({ name, row }) => {
+    const others = row.above?.other === row.none?.other ? [row.none] : [row.none, row.above];
+    return others.flatMap((one) => (one ? [[name, ...comparisonCells(one)]] : []));
+  });
   if (!lines.length) return [];
-  const head = ['stream', 'against', 'difference [95% CI]', 'p, all pairs', 'p, Holm', 'P(better run) [95% CI]', 'n'];
+  const head = [
+    'stream', 'against', 'difference [95% CI]', 'p, all pairs', 'p, Holm', 'P(better run) [95% CI]', 'n',
+  ];
+  const note = `Differences of retained plasticity on common seeds. * : significant at ${DATA.level}, by ` +
+    'a p-value corrected for all pairs of the table. Holm: the pair alone, corrected for its column.';
   return [
     el('h3', {}, 'Against none and the row above'),
-    el('p', { class: 'about' }, `Differences of retained plasticity on common seeds. * : significant at ${DATA.level}, by a p-value valid for all pairs of the table at once. Holm: the pair by itself, corrected for its column.`),
+    el('p', { class: 'about' }, note),
     wideTable('Comparisons', head, lines, [2, 3, 4, 5, 6]),
   ];
 }
 
+/** @param {Comparison} comparison */
+function comparisonCells(comparison) {
+  const { other, p, holm, improvement, seeds } = comparison;
+  return [
+    el('code', {}, DATA.methods[other].label), differenceCell(comparison, true), pText(p), pText(holm),
+    interval(improvement), String(seeds),
+  ];
+}
+
+/** @param {Found[]} found */
 function byStream(found) {
   const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
   const rest = Object.keys(METRIC_TITLES).slice(1);
@@ -109,17 +169,22 @@ function byStream(found) {
     rankAmong(row, stream.rows),
     String(row.seeds.length),
     retainedCell(row, axis),
-    ...rest.map((name) => el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),
+    ...rest.map((name) =>
+      el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),
     row.records ? link(row.records, 'records') : '',
   ]);
   return wideTable('Results by stream', head, rows, head.map((title, i) => i).slice(1, -1));
 }
 
-// Filled when it is opened: with many streams and seeds it is most of the panel.
+/**
+ * Filled when it is opened: with many streams and seeds it is most of the panel.
+ * @param {Stream} stream
+ * @param {StreamRow} row
+ */
 function perSeed(stream, row) {
   const names = Object.keys(METRIC_TITLES);
-  const count = `${row.seeds.length} ${row.seeds.length === 1 ? 'seed' : 'seeds'}`;
-  return opened([`${stream.name} `, el('span', { class: 'faint' }, count)], () => {
+  const count = el('span', { class: 'faint' }, counted(row.seeds.length, 'seed'));
+  return opened([`${stream.name} `, count], () => {
     const values = names.map((name) => seedValues(row, name));
     const rows = row.seeds.map((seed, i) => [
       String(seed),
@@ -131,58 +196,82 @@ function perSeed(stream, row) {
   });
 }
 
-// A part that is made when it is opened.
+/**
+ * A part that is made when it is opened.
+ * @param {Content[]} title
+ * @param {() => Node} make
+ */
 function opened(title, make) {
   const holder = el('div');
-  const fill = (event) => event.target.open && !holder.childElementCount && holder.append(make());
+  const fill = (/** @type {Event} */ event) => {
+    const { open } = /** @type {HTMLDetailsElement} */ (event.target);
+    if (open && !holder.childElementCount) holder.append(make());
+  };
   return el('details', { toggle: fill }, el('summary', {}, ...title), holder);
 }
 
-// A table that scrolls by itself; the first column names the rows, `numbers` are the columns set to the right.
+/**
+ * A table that scrolls by itself. The first column names the rows; columns in `numbers` are right-aligned.
+ * @param {string} name
+ * @param {Content[]} head
+ * @param {(Content | Content[])[][]} rows
+ * @param {number[]} numbers
+ */
 function wideTable(name, head, rows, numbers = []) {
-  const side = (i) => (numbers.includes(i) ? 'number' : false);
-  const titles = head.map((title, i) => (title === '' ? el('td') : el('th', { scope: 'col', class: side(i) }, title)));
+  const side = (/** @type {number} */ i) => (numbers.includes(i) ? 'number' : false);
+  const titles = head.map((title, i) =>
+    (title === '' ? el('td') : el('th', { scope: 'col', class: side(i) }, title)));
   const body = rows.map(([first, ...cells]) =>
-    el('tr', {}, el('th', { scope: 'row', class: 'pinned' }, first),
+    el('tr', {}, el('th', { scope: 'row', class: 'pinned' }, ...[first].flat()),
       ...cells.map((cell, i) => el('td', { class: side(i + 1) }, ...[cell].flat()))));
   return el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': name },
     el('table', {}, el('thead', {}, el('tr', {}, ...titles)), el('tbody', {}, ...body)));
 }
 
+/** @param {Citation} cited */
 function citation(cited) {
-  const text = el('pre', { class: 'bibtex', tabindex: 0, role: 'group', 'aria-label': 'BibTeX' }, cited.bibtex);
-  const copy = el('button', { type: 'button', click: () => copied(text) }, 'Copy BibTeX');
-  return [el('div', { class: 'cite' }, cited.url ? link(cited.url, cited.text) : el('span', {}, cited.text), copy), text];
+  const box = { class: 'bibtex', tabindex: 0, role: 'group', 'aria-label': 'BibTeX' };
+  const text = el('pre', box, cited.bibtex);
+  const copy = el('button', { type: 'button' }, 'Copy BibTeX');
+  copy.addEventListener('click', () => copied(text, copy));
+  const work = cited.url ? link(cited.url, cited.text) : el('span', {}, cited.text);
+  return [el('div', { class: 'cite' }, work, copy), text];
 }
 
-async function copied(text) {
+/**
+ * @param {HTMLElement} text
+ * @param {HTMLElement} button
+ */
+async function copied(text, button) {
   let done = false;
   try {
-    await navigator.clipboard.writeText(text.textContent);
+    await navigator.clipboard.writeText(text.textContent ?? '');
     done = true;
   } catch {
-    getSelection().selectAllChildren(text);
+    getSelection()?.selectAllChildren(text);
     done = document.execCommand('copy');
   }
   say(done ? 'BibTeX copied' : 'BibTeX selected: copy it with the keyboard');
-  const button = text.previousElementSibling.querySelector('button');
   button.textContent = done ? 'Copied' : 'Selected';
   setTimeout(() => { button.textContent = 'Copy BibTeX'; }, 1500);
 }
 
+/** @param {Method} method */
 function source(method) {
-  if (!method.extra.code) return [];
+  const { code, code_name: name } = method.extra;
+  if (!code) return [];
   return [
     el('h3', {}, 'Source'),
-    el('details', {}, el('summary', {}, method.extra.code_name || 'source'),
-      el('pre', { class: 'code', tabindex: 0, role: 'group', 'aria-label': 'Source' }, method.extra.code)),
+    el('details', {}, el('summary', {}, name || 'source'),
+      el('pre', { class: 'code', tabindex: 0, role: 'group', 'aria-label': 'Source' }, code)),
   ];
 }
 
 function startDetail() {
-  const dialog = byId('detail');
+  const dialog = detailDialog();
   dialog.addEventListener('close', () => {
-    if (location.hash.startsWith('#method=')) history.replaceState(null, '', location.pathname + location.search);
+    const address = location.pathname + location.search;
+    if (location.hash.startsWith('#method=')) history.replaceState(null, '', address);
   });
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   const follow = () => {
@@ -194,7 +283,10 @@ function startDetail() {
   follow();
 }
 
-// A hash is typed by people, too: one that is no valid encoding stands for itself.
+/**
+ * People type a hash, too: if it is no valid encoding, it is taken as it is.
+ * @param {string} text
+ */
 function labelOf(text) {
   try {
     return decodeURIComponent(text);

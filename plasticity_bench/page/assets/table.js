@@ -1,48 +1,44 @@
-// Tables that sort. A column: {title, hint, value(row), cell(row), number, minor, pinned, ascending}.
+// @ts-check
+// Tables that sort.
 
-// The rows in the order of a column: {key, down}; without a value last; equal ones as they came.
+/**
+ * The rows in the order of a column: rows without a value last, equal ones in their order.
+ * @template {Row} R
+ * @param {R[]} rows
+ * @param {Column<R>[]} columns
+ * @param {Order} order
+ */
 function sorted(rows, columns, order) {
-  const column = columns.find((one) => one.key === order?.key);
-  if (!column) return rows;
+  const value = columns.find((column) => column.key === order?.key)?.value;
+  if (!order || !value) return rows;
   const sign = order.down ? -1 : 1;
   return [...rows].sort((a, b) => {
-    const [left, right] = [column.value(a), column.value(b)];
-    if (left === null || right === null) return (left === null) - (right === null);
-    return sign * (typeof left === 'string' ? left.localeCompare(right) : left - right);
+    const [left, right] = [value(a), value(b)];
+    if (left === null || right === null) return Number(left === null) - Number(right === null);
+    if (typeof left === 'string') return sign * left.localeCompare(String(right));
+    return sign * (left - Number(right));
   });
 }
 
-// `order` is the table's state; `changed` is called with the next one when a heading is pressed.
-function table(caption, columns, rows, order, changed, methodOf) {
-  const head = columns.map((column) => {
-    const here = order?.key === column.key;
-    const down = here ? !order.down : !column.ascending;
-    const press = () => changed(here && order.down === Boolean(column.ascending) ? null : { key: column.key, down });
-    return el(
-      'th',
-      {
-        scope: 'col',
-        class: classes(column),
-        'aria-sort': here ? (order.down ? 'descending' : 'ascending') : false,
-        title: column.hint ?? false,
-      },
-      column.value && column.title
-        ? el('button', { type: 'button', click: press, 'data-key': column.key }, column.title)
-        : el('span', { class: 'visually-hidden' }, column.name ?? column.title),
-    );
-  });
+/**
+ * `changed` is called with the next order when a heading is pressed.
+ * @template {Row} R
+ * @param {string} caption
+ * @param {Column<R>[]} columns
+ * @param {R[]} rows
+ * @param {Order} order
+ * @param {(order: Order) => void} changed
+ */
+function table(caption, columns, rows, order, changed) {
+  const head = columns.map((column) => heading(column, order, changed));
   const body = sorted(rows, columns, order).map((row) => {
     const method = methodOf(row);
     const cells = columns.map((column) => {
-      const cell = el(column.pinned ? 'th' : 'td', { class: classes(column), scope: column.pinned ? 'row' : false });
-      cell.append(...[column.cell(row)].flat());
-      return cell;
+      const attributes = { class: classes(column), scope: column.pinned ? 'row' : false };
+      return el(column.pinned ? 'th' : 'td', attributes, ...[column.cell(row)].flat());
     });
-    return el(
-      'tr',
-      { class: method.family === 'references' ? 'reference' : false, 'data-method': method.label },
-      ...cells,
-    );
+    const kind = method.family === 'references' ? 'reference' : false;
+    return el('tr', { class: kind, 'data-method': method.label }, ...cells);
   });
   return el(
     'table',
@@ -53,62 +49,108 @@ function table(caption, columns, rows, order, changed, methodOf) {
   );
 }
 
-function classes(column) {
-  return ['number', 'minor', 'pinned'].filter((name) => column[name]).join(' ') || false;
+/**
+ * @template {Row} R
+ * @param {Column<R>} column
+ * @param {Order} order
+ * @param {(order: Order) => void} changed
+ */
+function heading(column, order, changed) {
+  const here = order?.key === column.key;
+  const down = here ? !order?.down : !column.ascending;
+  const last = here && order?.down === Boolean(column.ascending);
+  const press = () => changed(last ? null : { key: column.key, down });
+  const direction = here ? (order?.down ? 'descending' : 'ascending') : false;
+  return el(
+    'th',
+    { scope: 'col', class: classes(column), 'aria-sort': direction, title: column.hint ?? false },
+    column.value && column.title
+      ? el('button', { type: 'button', click: press, 'data-key': column.key }, column.title)
+      : el('span', { class: 'visually-hidden' }, column.name ?? column.title),
+  );
 }
 
-// A press anywhere in a row opens it; what can be pressed by itself, and text being selected, does not.
+/** @param {Column<any>} column */
+function classes({ number, minor, pinned, wraps }) {
+  const named = Object.entries({ number, minor, pinned, wraps }).filter(([, on]) => on);
+  return named.map(([name]) => name).join(' ') || false;
+}
+
+/**
+ * A press anywhere in a row opens it, but not on an element that can be pressed, and not to select text.
+ * @param {MouseEvent} event
+ */
 function rowPressed(event) {
-  const row = event.target.closest('tbody tr');
-  if (!row || event.target.closest('a, button, input, label') || String(getSelection())) return;
-  location.hash = hashOf(row.dataset.method);
+  const target = /** @type {Element} */ (event.target);
+  const row = /** @type {HTMLElement | null} */ (target.closest('tbody tr'));
+  if (!row || target.closest('a, button, input, label') || String(getSelection())) return;
+  location.hash = hashOf(row.dataset.method ?? '');
 }
 
+/** @param {string} label */
 function hashOf(label) {
   return `#method=${encodeURIComponent(label)}`;
 }
 
-// Where there are tuned methods, a mark beside the name says which settings these are; a label with settings
-// says so itself.
+/**
+ * If there are tuned methods, a mark next to the name shows which settings these are. A label with settings
+ * needs none.
+ * @param {Method} method
+ */
 function methodCell(method) {
   const long = method.base.length > (HAS_TUNED ? 16 : 22) ? ' long' : '';
-  const name = el('a', { class: `method${long}`, href: hashOf(method.label), title: method.summary, 'aria-label': method.label }, method.base);
+  const address = { href: hashOf(method.label), title: method.summary, 'aria-label': method.label };
+  const name = el('a', { class: `method${long}`, ...address }, method.base);
   if (!HAS_TUNED || (!method.tuned && method.base.includes(':'))) return name;
-  return [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, method.tuned ? 'tuned' : 'default')];
+  const kind = method.tuned ? 'tuned' : 'default';
+  return [name, el('span', { class: method.tuned ? 'badge tuned' : 'badge' }, kind)];
 }
 
-// Rows are ranked among their like: a reference that stands beside rows of the other kind has no rank there.
+/**
+ * Tuned and default rows are ranked apart: a reference that is shown with rows of the other kind has no rank
+ * there.
+ * @param {Row} row
+ */
 function rankCell(row, settings = 'all') {
   const { tuned } = DATA.methods[row.method];
   const apart = settings !== 'all' && tuned !== (settings === 'tuned');
   const why = apart ? `ranked among the ${tuned ? 'tuned' : 'default'} rows` : row.why;
   if (apart || row.rank === null) return el('span', { title: why ? `no rank: ${why}` : false }, NONE);
-  const hint = row.shared ? 'a rank shared by rows that do not differ significantly from its first' : false;
-  return el('span', { title: hint }, String(row.rank), el('span', { class: 'shared' }, row.shared ? '=' : ''));
+  const hint = row.shared ? 'shared: no significant difference from the first row of the rank' : false;
+  const mark = el('span', { class: 'shared' }, row.shared ? '=' : '');
+  return el('span', { title: hint }, String(row.rank), mark);
 }
 
-// A difference with its sign, and * where it is significant.
+/**
+ * A difference with its sign, and * if it is significant.
+ * @param {Comparison | undefined} comparison
+ */
 function differenceCell(comparison, withBounds = false) {
   if (!comparison) return el('span', { class: 'faint' }, NONE);
-  const [size] = comparison.difference;
-  const text = el('span', {}, signed(size), el('span', { class: 'star' }, significant(comparison) ? '*' : ''));
-  const cell = el('span', { class: significant(comparison) ? 'significant' : false, title: comparisonText(comparison) }, text);
+  const star = el('span', { class: 'star' }, significant(comparison) ? '*' : '');
+  const text = el('span', {}, signed(comparison.difference[0]), star);
+  const kind = significant(comparison) ? 'significant' : false;
+  const cell = el('span', { class: kind, title: comparisonText(comparison) }, text);
   if (withBounds) cell.append(el('span', { class: 'faint' }, bounds(comparison.difference)));
   return cell;
 }
 
+/** @param {Comparison} comparison */
 function significant(comparison) {
   return comparison.p !== null && comparison.p <= DATA.level;
 }
 
+/** @param {Comparison} comparison */
 function comparisonText({ other, difference, seeds, p, holm, improvement }) {
-  const parts = [`difference to ${DATA.methods[other].label} ${signed(difference[0])} ${bounds(difference)}`];
+  const size = `${signed(difference[0])} ${bounds(difference)}`;
+  const parts = [`difference to ${DATA.methods[other].label} ${size}`];
   if (p !== null) parts.push(`p ${pText(p)} for all pairs at once`);
   if (holm !== null) parts.push(`${pText(holm)} by itself, Holm-corrected`);
   if (improvement[0] !== null) parts.push(`probability of a better run ${interval(improvement)}`);
   return `${parts.join('; ')}; ${counted(seeds, 'seed')}`;
 }
 
+/** @param {Method} method */
 function showCell(method) {
   const box = el('input', {
     type: 'checkbox',
@@ -121,8 +163,13 @@ function showCell(method) {
   return box;
 }
 
+/**
+ * @param {Row} row
+ * @param {Axis | null} axis
+ */
 function retainedCell(row, axis) {
   const summary = row.summary.retained_plasticity;
-  const text = el('span', {}, el('b', {}, number(summary[0])), el('span', { class: 'faint' }, bounds(summary)));
+  const between = el('span', { class: 'faint' }, bounds(summary));
+  const text = el('span', {}, el('b', {}, number(summary[0])), between);
   return el('div', { class: 'retained' }, axis ? intervalBar(summary, axis) : '', text);
 }

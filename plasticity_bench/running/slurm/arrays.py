@@ -35,8 +35,8 @@ class ArrayTask(Document, frozen=True):
     """One job of an array: a stack of seeds of a cell."""
 
     cell: str  # "permuted-digits-v1/syre-1a2b3c4d"
-    stream: str  # as ``choose_stream`` reads it
-    method: str
+    stream: str  # label
+    method: str  # label
     seeds: tuple[int, ...]
     seconds: float = 0.0  # expected duration
     steps: int = 0  # of training, over all seeds

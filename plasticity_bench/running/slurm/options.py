@@ -70,40 +70,6 @@ class Options:
         return given | ({"gpus_per_node": self.gpus} if self.gpus else {})
 
 
-def add_executor(parser: argparse.ArgumentParser) -> None:
-    """The options that say where the processes run."""
-    parser.add_argument(
-        "--executor", choices=("local", "slurm"), default="local", help="here (default), or as jobs of Slurm"
-    )
-    slurm = parser.add_argument_group("with --executor slurm (docs/scaling.md)")
-    for option, meta, text in (
-        ("--partition", "NAME", "partition of the jobs"),
-        (
-            "--time",
-            "TIME",
-            f"limit of a job, as sbatch reads it; it goes on in another (default: {DEFAULT_TIME})",
-        ),
-        ("--mem", "SIZE", "memory of a job, such as 4G"),
-        ("--account", "NAME", "account that pays"),
-        ("--qos", "NAME", "quality of service"),
-    ):
-        slurm.add_argument(option, metavar=meta, help=text)
-    for option, default, text in (
-        ("--gpus-per-job", None, "0 or 1 (default: 0)"),
-        ("--cpus-per-job", None, "cores of a job, which computes on one (default: 1)"),
-        ("--max-parallel", None, f"jobs at a time (default: {DEFAULT_PARALLEL})"),
-    ):
-        slurm.add_argument(option, type=int, default=default, metavar="N", help=text)
-    slurm.add_argument(
-        "--slurm",
-        action="extend",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="any other option of sbatch, such as constraint=a100 or exclusive",
-    )
-    slurm.add_argument("--wait", action="store_true", help="follow the jobs to their end, then go on")
-
-
 def options(args: argparse.Namespace) -> Options | None:
     """What the command line asks of Slurm; None for a run on this machine. Raises InputError."""
     given = {

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import CHECKPOINT_SECONDS, Planned, plan_jobs, tidy
+from plasticity_bench.running.progress import JobProgress, Watched
 from plasticity_bench.running.slurm import states
 from plasticity_bench.running.slurm.arrays import FOLDER, ArrayTask, JobArray, now, submitting, write_array
 from plasticity_bench.running.slurm.options import Options
@@ -139,15 +139,13 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
 
     Raises RunFailed where seeds are missing then.
     """
-    from plasticity_bench.running.progress import JobProgress
-
     wanted = {_name(item): set(item.missing) for item in planned}
 
     def ours() -> list[states.TaskState]:
         return [s for s in states.task_states(runs) if wanted.get(s.task.cell, set()) & set(s.task.seeds)]
 
     followed = [state for state in ours() if state.state in states.HOLDING]
-    jobs = [_job(runs, state.task) for state in followed]
+    jobs = [_watched(state.task) for state in followed]
     pause = ASK_FIRST
     if jobs:
         with JobProgress(jobs, console) as progress:
@@ -177,13 +175,13 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
 
 def _task(job: Job) -> ArrayTask:
     cell = f"{job.path.parent.name}/{job.path.name}"
-    return ArrayTask(cell, job.plan.stream, job.plan.method, job.seeds, job.seconds, job.steps)
+    labels = job.plan.stream.label, job.plan.method.label
+    return ArrayTask(cell, *labels, job.seeds, job.seconds, job.steps)
 
 
-def _job(runs: Path, task: ArrayTask) -> Job:
-    """For the progress bars."""
-    plan = CellPlan(task.stream, task.method)
-    return Job(plan, runs / task.cell, task.seeds, "cpu", seconds=task.seconds, steps=task.steps)
+def _watched(task: ArrayTask) -> Watched:
+    label = f"{task.stream}  {task.method}"
+    return Watched(label, frozenset({task.cell}), task.seeds, len(task.seeds), task.seconds, task.steps)
 
 
 def _name(item: Planned) -> str:

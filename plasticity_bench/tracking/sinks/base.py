@@ -1,4 +1,4 @@
-"""What a sink is, and what it is given: points of runs, read from the records."""
+"""The interface of a sink, and what it receives: points of runs, read from the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.storage.files import sha256
 
-#: What counts the steps of an axis: tasks, or steps in the environments before and in a rollout.
+#: Axis -> the column that counts its steps: tasks, or steps in the environments up to the end of a rollout.
 AXES: Mapping[str, str] = {"task": "task", "rollout": "steps"}
 
 
@@ -20,12 +20,12 @@ class Point(NamedTuple):
 
     axis: str  # of AXES
     step: int
-    values: Mapping[str, float]  # column -> value, without those not measured (nan)
+    values: Mapping[str, float]  # column -> value, without columns that were not measured (nan)
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a sink shows as one run: a seed of a cell, or, where ``seed`` is None, the cell's scores."""
+    """What a sink shows as one run: a seed of a cell, or the cell's scores if ``seed`` is None."""
 
     cell: Cell
     seed: int | None = None
@@ -42,7 +42,7 @@ class Tracked:
 
     @property
     def key(self) -> str:
-        """The same for the same cell and seed, whenever and wherever it is tracked."""
+        """An identifier that depends only on the cell and the seed."""
         return sha256(self.label.encode())[:16]
 
     @property
@@ -53,7 +53,7 @@ class Tracked:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Plain values to compare runs by: stream, method, its settings, the optimizer's, the seed."""
+        """Plain values for comparing runs: stream, method, settings of method and optimizer, seed."""
         found: dict[str, Any] = {"stream": self.cell.stream, "method": self.cell.method}
         config = self.cell.config
         for part, settings in (
@@ -65,35 +65,35 @@ class Tracked:
 
 
 class Log(Protocol):
-    """One run in a sink, under way."""
+    """An open run in a sink."""
 
     def write(self, points: Sequence[Point]) -> None:
-        """Shows the next points; over all calls, every point of the run once and in order."""
+        """Shows the next points. Over all calls, it receives every point of the run once, in order."""
 
     def score(self, values: Mapping[str, float], seeds: int) -> None:
-        """Shows the cell's scores over so many seeds."""
+        """Shows the cell's scores, computed over this number of seeds."""
 
     def close(self, complete: bool) -> None:
-        """Nothing follows; where not ``complete``, because it was interrupted."""
+        """Ends the run; not ``complete``: because tracking was interrupted."""
 
 
 class Sink(Protocol):
-    """A tool that shows runs. What it raises ends the tracking, never the training."""
+    """A tool that shows runs. An exception that it raises ends the tracking, never the training."""
 
     title: ClassVar[str]
-    #: Holds, as ``<stream>/<cell>/<name>.json``, which runs are complete.
+    #: The folder with a file ``<stream>/<cell>/<name>.json`` for every complete run.
     home: Path
 
     @property
     def view(self) -> str:
-        """What to do to see it, in a line."""
+        """One line: how to see the runs."""
 
     def open(self, run: Tracked) -> Log:
-        """Begins ``run``, or begins it anew: what an interrupted process left of it is replaced."""
+        """Begins ``run``. What an interrupted process left of it is replaced."""
 
 
-def needs(package: str, error: ImportError) -> InputError:
-    """The error to raise where the tool's package cannot be imported."""
+def missing_package(package: str, error: ImportError) -> InputError:
+    """The error to raise if the tool's package cannot be imported."""
     return InputError(
         f"tracking with {package} needs a package that cannot be imported ({error}): "
         f"python -m pip install {package}"

@@ -4,7 +4,7 @@
                                         /scores/events.out.tfevents.*
                                         /seed-000.json   the run is complete
 
-TensorBoard holds single precision; the records stay exact.
+TensorBoard stores single precision; the records stay exact.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.scoring.metrics import METRICS
-from plasticity_bench.tracking.sinks.base import Point, Tracked, needs
+from plasticity_bench.tracking.sinks.base import Point, Tracked, missing_package
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import FileWriter
 
 
 class TensorBoard:
-    """Writes event files under ``folder``. Raises InputError where the package is missing."""
+    """Writes event files under ``folder``. Raises InputError if the package is missing."""
 
     title: ClassVar[str] = "TensorBoard"
 
@@ -32,7 +32,7 @@ class TensorBoard:
             import tensorboard  # noqa: F401
             import torch.utils.tensorboard  # noqa: F401
         except ImportError as error:
-            raise needs("tensorboard", error) from error
+            raise missing_package("tensorboard", error) from error
         self.home = folder / "tensorboard"
 
     @property
@@ -50,7 +50,7 @@ class TensorBoard:
         for path in folder.glob("events.out.tfevents.*"):
             path.unlink()
         writer = FileWriter(str(folder))
-        # A TensorBoard that is looking on forgets what it read of the replaced file.
+        # A running TensorBoard then drops what it has read of the replaced file.
         writer.add_event(Event(session_log=SessionLog(status=SessionLog.START)), 0)
         writer.add_summary(text("config", f"```json\n{json.dumps(run.config, indent=1)}\n```"), 0)
         _add_hyperparameters(writer, run)
@@ -74,7 +74,7 @@ class EventLog:
         self._add("score", seeds, values)
 
     def close(self, complete: bool) -> None:
-        """Writes what is left."""
+        """Writes what is still buffered."""
         self.writer.close()
 
     def _add(self, group: str, step: int, values: Mapping[str, float]) -> None:
@@ -86,7 +86,7 @@ class EventLog:
 
 
 def _add_hyperparameters(writer: FileWriter, run: Tracked) -> None:
-    """For the HPARAMS tab, in the run itself: ``SummaryWriter.add_hparams`` would make another."""
+    """Adds them to this run for the HPARAMS tab; ``SummaryWriter.add_hparams`` would create another run."""
     from torch.utils.tensorboard.summary import hparams
 
     values = {

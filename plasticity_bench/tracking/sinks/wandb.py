@@ -1,10 +1,10 @@
 """Weights & Biases: a run per seed, grouped by cell.
 
     <folder>/wandb/offline-run-<time>-<key>/   what wandb writes
-                  /logged/<stream>/<cell>/   which runs are complete; stays when wandb's own are cleaned up
+                  /logged/<stream>/<cell>/   which runs are complete; stays when wandb's own files are removed
 
-A run's key follows from its cell and seed, so that a resumed seed goes on in the same run. Its step counts
-the points: for supervised streams that is the task; rollouts come before the row of their task.
+A run's key depends only on its cell and seed, so that a resumed seed continues the same run. Its step counts
+the points. For supervised streams that is the task; rollouts come before the row of their task.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.tracking.sinks.base import AXES, Point, Tracked, needs
+from plasticity_bench.tracking.sinks.base import AXES, Point, Tracked, missing_package
 
 if TYPE_CHECKING:
     import wandb
 
-#: Where WANDB_PROJECT does not say otherwise.
+#: Used unless WANDB_PROJECT names another.
 PROJECT = "plasticity_bench"
 
 
 class WeightsAndBiases:
-    """Logs to the account that wandb finds, or into ``folder`` where it is offline.
+    """Logs to the account that wandb finds, or into ``folder`` if wandb is offline.
 
-    Raises InputError where the package or an account is missing; never asks for one.
+    Raises InputError if the package or an account is missing; it never prompts for one.
     """
 
     title: ClassVar[str] = "Weights & Biases"
@@ -38,7 +38,7 @@ class WeightsAndBiases:
         try:
             import wandb
         except ImportError as error:
-            raise needs("wandb", error) from error
+            raise missing_package("wandb", error) from error
         self.folder, self.home = folder, folder / "wandb" / "logged"
         found = wandb.setup(wandb.Settings(silent=True)).settings
         if found.mode == "disabled":
@@ -61,12 +61,12 @@ class WeightsAndBiases:
         return f"project {self.project} of your wandb account"
 
     def open(self, run: Tracked) -> WandbLog:
-        """Goes on where the server knows the run; offline, replaces what was written of it."""
+        """Continues the run if the server knows it; offline, replaces what was written of it."""
         import wandb
 
         for path in (self.folder / "wandb").glob(f"offline-run-*-{run.key}") if self.offline else ():
             shutil.rmtree(path)
-        # Of a process that tracks many seeds, none of what wandb records beside the points belongs to one.
+        # One process tracks many seeds, so what wandb records of the process belongs to no run.
         settings = wandb.Settings(
             silent=True,
             console="off",
@@ -99,13 +99,13 @@ class WeightsAndBiases:
 
 
 class WandbLog:
-    """One run of wandb's."""
+    """One run of wandb."""
 
     def __init__(self, run: wandb.Run) -> None:
         self.run, self.step = run, 0
 
     def write(self, points: Sequence[Point]) -> None:
-        """A line of history per point: ``task`` or ``steps`` and its values, without those the run has."""
+        """A line of history per point: ``task`` or ``steps``, and its values. Skips points the run has."""
         for axis, step, values in points:
             if self.step >= self.run.starting_step:
                 named = {f"{axis}/{name}": value for name, value in values.items()}
@@ -113,11 +113,11 @@ class WandbLog:
             self.step += 1
 
     def score(self, values: Mapping[str, float], seeds: int) -> None:
-        """In the run's summary: ``score/retained_plasticity``."""
+        """Writes ``score/retained_plasticity`` and so on to the run's summary."""
         self.run.summary.update({f"score/{name}": value for name, value in values.items()} | {"seeds": seeds})
 
     def close(self, complete: bool) -> None:
-        """Waits until it is written, and uploaded where online."""
+        """Waits until all is written and, if online, uploaded."""
         self.run.finish(exit_code=0 if complete else 1)
 
 

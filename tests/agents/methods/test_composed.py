@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -20,7 +20,7 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import find_cells
-from plasticity_bench.records.configuration import CellPlan, configuration, method_folder
+from plasticity_bench.records.configuration import configuration, method_folder, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.settings import split_parts
 from plasticity_bench.specs import NetworkSpec
@@ -150,7 +150,7 @@ def test_labels_and_folders(text: str, settings: dict[str, str], label: str) -> 
     assert name == chosen.cls.info.name
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-+")
     assert len(digits) == 8
-    json.dumps(configuration(choose_stream(DIGITS), chosen))
+    assert msgspec.json.encode(configuration(choose_stream(DIGITS), chosen))
 
 
 def test_folders_tell_compositions_apart(tmp_path: Path) -> None:
@@ -213,4 +213,4 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     before = cell.table_path(0).stat().st_mtime_ns
     assert main([*command[:2], "layer-norm+l2:strength=0.01", *command[5:]]) == 0  # nothing is missing
     assert cell.table_path(0).stat().st_mtime_ns == before
-    assert CellPlan(DIGITS, cell.method).chosen()[1].label == cell.method
+    assert plan_cell(DIGITS, cell.method).method.label == cell.method

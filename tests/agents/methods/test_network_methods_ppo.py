@@ -17,7 +17,7 @@ from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.playback import find_cell, show
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.specs import PPOSpec
@@ -139,7 +139,7 @@ def test_networks_of_two_modes_are_refused(
 
 
 def test_watching_an_injected_policy(tmp_path: Path) -> None:
-    plan = CellPlan("shuffled-gridworld:tasks=3,rollouts=2", "plasticity-injection:after=1")
+    plan = plan_cell("shuffled-gridworld:tasks=3,rollouts=2", "plasticity-injection:after=1")
     (job,) = plan_jobs(open_cells(tmp_path, [plan], [0]), 1, ["cpu"])
     run_job(job, lambda done, total: None)
     (folder,) = tmp_path.glob("*/*")

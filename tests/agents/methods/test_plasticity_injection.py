@@ -14,7 +14,7 @@ from torch.nn import functional
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.running.plan import open_cells
 from tests.support.learners import few_test_images, finish, learner
@@ -189,7 +189,7 @@ def test_a_reset_takes_the_frozen_heads_away() -> None:
     ],
 )
 def test_it_is_refused_where_it_would_never_inject(tmp_path: Path, method: str, said: str) -> None:
-    plans = [CellPlan(DIGITS, "l2"), CellPlan(DIGITS, method)]
+    plans = [plan_cell(DIGITS, "l2"), plan_cell(DIGITS, method)]
     if not said:
         assert len(open_cells(tmp_path / "runs", plans, [0])) == 2
         return

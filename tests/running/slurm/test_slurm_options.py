@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from plasticity_bench.cli import main
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.slurm.arrays import JobArray
 from plasticity_bench.running.slurm.options import Options, minutes
@@ -91,7 +91,7 @@ def test_what_sbatch_is_given() -> None:
 
 
 def test_a_job_that_never_gets_anywhere_is_not_put_back_for_ever(tmp_path: Path) -> None:
-    job = Job(CellPlan(STREAM, "none"), tmp_path, (0,), "cpu")
+    job = Job(plan_cell(STREAM, "none"), tmp_path, (0,), "cpu")
     task = TrainTask(job, tmp_path, 0, 1)
     for _ in range(IDLE_STARTS - 1):
         assert task.checkpoint().function is task

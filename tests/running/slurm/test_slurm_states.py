@@ -15,7 +15,7 @@ import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records.configuration import CellPlan
+from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.running.slurm import overview, states, submit
@@ -39,7 +39,7 @@ STREAM = "permuted-digits:tasks=2"
 @pytest.fixture
 def planned(tmp_path: Path) -> Planned:
     """A cell of eight seeds, of which none is recorded."""
-    return open_cells(tmp_path, [CellPlan(STREAM, "none")], list(range(8)))[0]
+    return open_cells(tmp_path, [plan_cell(STREAM, "none")], list(range(8)))[0]
 
 
 @pytest.fixture
