@@ -41,7 +41,10 @@ PAGE_SCHEMA = 3
 PAGE = "index.html"
 ASSETS = "assets"
 #: In the order in which the page runs them.
-SCRIPTS = ("format.js", "table.js", "chart.js", "tuning.js", "detail.js", "page.js")
+SCRIPTS = (
+    *("format.js", "state.js", "table.js", "chart.js", "tuning.js", "detail.js"),
+    *("ranking.js", "page.js"),
+)
 STYLE_SHEETS = ("uPlot.min.css", "page.css")
 #: An element of the page's head by which ``is_page`` recognises it.
 GENERATOR = '<meta name="generator" content="plasticity_bench">'

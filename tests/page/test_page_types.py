@@ -24,7 +24,7 @@ def test_the_compiler_finds_nothing() -> None:
 
 #: Script -> an access in it that is right, and one that is not.
 BROKEN = {
-    "page.js": ("DATA.methods[row.method]", "DATA.methodz[row.method]"),
+    "state.js": ("DATA.methods[row.method]", "DATA.methodz[row.method]"),
     "detail.js": ("row.lowest[1]", "row.lowest[2]"),
     "table.js": ("comparison.p <= DATA.level", "comparison.q <= DATA.level"),
     "format.js": ("value.toFixed(1)", "value.toFixd(1)"),

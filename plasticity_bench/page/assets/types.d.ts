@@ -1,5 +1,5 @@
 // Types for the page's scripts: the data that page/document.py and page/rows.py write, once `named` in
-// page.js has unpacked them, and what the scripts make of them. Not part of the page.
+// state.js has unpacked them, and what the scripts make of them. Not part of the page.
 
 /** A number, or null if it is unknown. */
 type Known = number | null;
