@@ -17,5 +17,5 @@ for folder in FOLDERS:
 setup(
     packages=sorted(packages),
     package_dir={f"plasticity_bench.{folder}": folder for folder in FOLDERS},
-    package_data={"plasticity_bench.page": ["assets/*"]},
+    package_data={"plasticity_bench": ["py.typed"], "plasticity_bench.page": ["assets/*"]},
 )
