@@ -1,4 +1,7 @@
-"""What a stream fixes about the learner: network, optimizer and PPO. Plain values; torch is not imported."""
+"""What a stream fixes about the learner: network, optimizer, PPO, and the tasks at which it is measured.
+
+Plain values; torch is not imported.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,14 @@ WIDENING = {"crelu": 2, "fourier": 2}
 
 #: Fields of specs that are newer than the first records: they are recorded only if they are set.
 YOUNGER = ("norm", "log_std", "fused", "dropout", "injected")
+
+#: Diagnostics are taken at about this many evenly spaced tasks, or at every task if there are fewer.
+MEASURED_TASKS = 50
+
+
+def is_measured(task: int, tasks: int) -> bool:
+    """Whether diagnostics are taken at the end of ``task``, one of ``tasks``."""
+    return task % -(-tasks // MEASURED_TASKS) == 0 or task == tasks - 1
 
 
 def _recorded(spec: Any) -> dict[str, Any]:

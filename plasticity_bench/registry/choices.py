@@ -6,11 +6,11 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import Plugin, import_class, is_file, plugin_of, read_plugin
@@ -19,6 +19,7 @@ from plasticity_bench.registry.precision import DEFAULT, PRECISION, checked
 from plasticity_bench.registry.settings import (
     LEARNING_RATE,
     parse_value,
+    setting_texts,
     settings_of_parts,
     split_parts,
     split_settings,
@@ -37,6 +38,8 @@ AVALANCHE = "avalanche"
 
 #: ``Chosen[Method]`` or ``Chosen[Stream]``.
 MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=True)
+#: What names a method: its name and settings as on the command line, its class, or an object of it.
+AnyMethod = Union[str, "type[Method]", "Method"]
 
 
 @dataclass(frozen=True)
@@ -124,13 +127,13 @@ def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
-def choose_method(method: str | type[Method], settings: Mapping[str, str] | None = None) -> Chosen[Method]:
+def choose_method(method: AnyMethod, settings: Mapping[str, str] | None = None) -> Chosen[Method]:
     """The method that a user named.
 
     Args:
         method: ``name[:key=value,...]``, ``package.module:Class[:...]`` or ``path/to/file.py:Class[:...]``;
             if the file holds one method, ``path/to/file.py[:...]``. Several are written with + between them.
-            Or the class itself, of a script or notebook.
+            Or the class itself, of a script or notebook, or an object of it, whose fields are the settings.
         settings: more settings, which win over those in ``method``. In a composition the setting of a part
             has the part's name in front: ``l2.strength``.
 
@@ -140,7 +143,7 @@ def choose_method(method: str | type[Method], settings: Mapping[str, str] | None
     'l2:strength=0.01'
     """
     if not isinstance(method, str):
-        return _choose_class(method).with_settings(settings or {})
+        return _choose_object(method).with_settings(settings or {})
     names = method_names()
     named = [split_settings(part) for part in split_parts(method, names)]
     parts = [_find(name, names) for name, _ in named]
@@ -176,6 +179,16 @@ def _find(name: str, names: Mapping[str, str]) -> Chosen[Method]:
         raise InputError(f'unknown method "{name}": {did_you_mean(name, names)}, or path/to/file.py:Class')
     plugin = read_plugin(name, Method)
     return _default(plugin.load(), name, plugin)
+
+
+def _choose_object(method: type[Method] | Method) -> Chosen[Method]:
+    """The class that the caller has at hand, or the class of this object with the settings of the object."""
+    if isinstance(method, type) or not is_dataclass(method):
+        return _choose_class(method)
+    if parts := getattr(method, "parts", ()):
+        return _together([_choose_object(part) for part in parts])
+    values = {f.name: getattr(method, f.name) for f in fields(method)}
+    return _choose_class(type(method)).with_settings(setting_texts(values))
 
 
 def _choose_class(cls: type[Method]) -> Chosen[Method]:

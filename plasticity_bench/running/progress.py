@@ -1,4 +1,4 @@
-"""Progress of the jobs of a run: bars on a terminal, a plain line now and then elsewhere."""
+"""Progress of the jobs of a run: bars on a terminal and in a notebook, else a plain line now and then."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from plasticity_bench.running.notebook_view import NotebookView
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,12 +70,15 @@ class JobProgress:
             disable=not console.is_terminal,
             transient=True,
         )
+        self.view: NotebookView | None = None
         self.rows = {name: self.bars.add_task(name, total=1.0, left="") for name in dict.fromkeys(self.names)}
         self.total = self.bars.add_task("all", total=1.0, left="")
 
     def __enter__(self) -> JobProgress:
         self.bars.start()
-        if not self.console.is_terminal:
+        if self.console.is_jupyter and not self.console.quiet:
+            self.view = NotebookView()
+        elif not self.console.is_terminal:
             seeds = sum(job.count for job in self.jobs)
             count = len(set().union(*(job.cells for job in self.jobs)))
             self.console.print(f"training {seeds} seeds of {count} cells", highlight=False)
@@ -83,6 +88,8 @@ class JobProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bars.stop()
+        if self.view:
+            self.view.clear()
 
     def update(self, index: int, share: float) -> None:
         """Job ``index`` is done to ``share`` of 1."""
@@ -93,6 +100,9 @@ class JobProgress:
         self.bars.update(self.rows[name], completed=self._share(name))
         share_of_all, left = self._share(None), self._time_left()
         self.bars.update(self.total, completed=share_of_all, left=f"{left}{self._rate()}")
+        if self.view:
+            self.view.show(self.bars.get_renderable())
+            return
         now = time.monotonic()
         if not self.console.is_terminal and now - self.printed > max(
             PLAIN_INTERVAL, (now - self.started) / 10

@@ -9,7 +9,7 @@ import numpy as np
 
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import Table
-from plasticity_bench.specs import WIDENING, NetworkSpec, layer_shapes
+from plasticity_bench.specs import WIDENING, NetworkSpec, is_measured, layer_shapes
 
 #: Unit of the scored column -> lowest and highest performance there is.
 PERFORMANCE: Mapping[str, tuple[float, float]] = {
@@ -81,8 +81,6 @@ def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
 @lru_cache(maxsize=16)
 def _measured(tasks: int) -> np.ndarray:
     """Whether diagnostics are taken at the end of each of so many tasks."""
-    from plasticity_bench.agents.diagnostics import is_measured
-
     return np.array([is_measured(task, tasks) for task in range(tasks)])
 
 
