@@ -18,7 +18,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 from msgspec.structs import asdict
@@ -43,7 +42,7 @@ from plasticity_bench.records.tables import (
     read_columns,
     to_csv,
 )
-from plasticity_bench.storage.documents import Document, convert, shown
+from plasticity_bench.storage.documents import DocumentT, convert, shown
 from plasticity_bench.storage.files import sha256, write_bytes
 from plasticity_bench.storage.untrusted import Refused, parse_object
 
@@ -59,8 +58,6 @@ TUNED_MARK = " (tuned)"
 
 #: Tables read at once: more do not fit a core's cache.
 AT_ONCE = 16
-
-D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -282,7 +279,7 @@ def _advice(cell: Cell, seed: int) -> str:
     return f"delete {cell.table_path(seed).stem}.csv and .json there and run again to train that seed anew"
 
 
-def _read(path: Path, kind: type[D], advice: str) -> D:
+def _read(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
     """A document of the cell. Raises InputError, which ends in ``advice``."""
     try:
         found = parse_object(path.read_bytes())

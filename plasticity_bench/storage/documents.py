@@ -35,15 +35,15 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (json.dumps(self.as_json(), indent=1, sort_keys=True) + "\n").encode()
 
 
-D = TypeVar("D", bound=Document)
+DocumentT = TypeVar("DocumentT", bound=Document)
 
 
-def parse_document(data: bytes, kind: type[D]) -> D:
+def parse_document(data: bytes, kind: type[DocumentT]) -> DocumentT:
     """The document in ``data``. Raises Refused if it is not one of this kind."""
     return convert(parse_object(data), kind)
 
 
-def convert(value: Mapping[str, Any], kind: type[D]) -> D:
+def convert(value: Mapping[str, Any], kind: type[DocumentT]) -> DocumentT:
     """A parsed JSON object as a document. Raises Refused, which names the field and what belongs there."""
     try:
         document = msgspec.convert(value, kind)

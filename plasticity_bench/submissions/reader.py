@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from plasticity_bench.records.cells import ROLLOUTS, TUNED, TUNING, Cell
+from plasticity_bench.records.cells import ROLLOUTS, SOURCE, TUNED, TUNING, Cell
 from plasticity_bench.records.documents import (
     CellConfig,
     SeedRecord,
@@ -37,7 +37,6 @@ from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
     SCORES,
-    SOURCE,
     Evidence,
     Submission,
     method_of_cell,
