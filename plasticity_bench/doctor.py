@@ -147,7 +147,7 @@ print(json.dumps([list(images.shape), int(images.sum()), int(labels.sum())]))
 
 
 def _torch() -> Iterator[Finding]:
-    found, problem = run_apart(_TORCH)
+    found, problem = run_in_process(_TORCH)
     if problem:
         fix = "install torch and torchvision of one release together: https://pytorch.org/get-started/locally"
         yield Finding("import torch", FAIL, problem, fix)
@@ -206,7 +206,7 @@ def _cgroup(name: str) -> str:
 
 
 def _digits() -> Finding:
-    found, problem = run_apart(_DIGITS)
+    found, problem = run_in_process(_DIGITS)
     fix = "pip install --force-reinstall --no-deps scikit-learn"
     if problem:
         return Finding("digits (embedded)", FAIL, problem, fix)
@@ -258,7 +258,7 @@ def _writable(name: str, folder: Path, fix: str, bad: str = FAIL) -> Finding:
     return Finding(name, WARN, detail, f"free space, or {fix}") if free < GIB else Finding(name, OK, detail)
 
 
-def run_apart(code: str) -> tuple[Any, str]:
+def run_in_process(code: str) -> tuple[Any, str]:
     """Runs Python code in a process of its own: a broken compiled library ends the process that imports it.
 
     Returns:

@@ -40,7 +40,7 @@ def find_cell(path: Path) -> Cell:
     raise InputError(f"{path} is no cell (it has no config.json){hint}")
 
 
-def show(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
+def play(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
     """Plays the final policy of a seed, with its most likely or mean actions.
 
     Args:

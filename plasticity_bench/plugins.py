@@ -156,7 +156,7 @@ def read_plugin(where: str, base: type | None = None) -> FilePlugin:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever a user's file raises is for the user, in one line
-        line = "" if isinstance(error, SyntaxError) else line_of(error, place)  # which says it itself
+        line = "" if isinstance(error, SyntaxError) else error_location(error, place)  # which says it itself
         raise InputError(f"cannot import {place}: {type(error).__name__}: {error}{line}") from error
     name = name or _only_class(place, module, base)
     if not hasattr(module, name):
@@ -264,7 +264,7 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
     return found[0]
 
 
-def line_of(error: BaseException, path: str) -> str:
+def error_location(error: BaseException, path: str) -> str:
     """`` (file.py, line 12)``: the last line of this file that an exception passed through; empty if it
     passed through none."""
     name = Path(path).name

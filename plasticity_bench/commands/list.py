@@ -52,8 +52,8 @@ def _methods() -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     from plasticity_bench.errors import InputError
-    from plasticity_bench.registry.catalog import METHODS
-    from plasticity_bench.registry.choices import choose_method, method_names
+    from plasticity_bench.registry.catalog import METHODS, method_names
+    from plasticity_bench.registry.choices import choose_method
 
     entries: list[dict[str, Any]] = []
     for name, where in method_names().items():

@@ -119,11 +119,11 @@ def streams_in_precision(args: argparse.Namespace, devices: Sequence[str]) -> li
     Raises InputError for an unknown stream, and if one of the devices does not support the precision.
     """
     from plasticity_bench.registry.choices import choose_stream
-    from plasticity_bench.registry.precision import check_devices, of_settings, with_precision
+    from plasticity_bench.registry.precision import check_devices, precision_of, with_precision
 
     streams = [choose_stream(text) for text in with_precision(chosen_streams(args), args.precision)]
     for stream in streams:
-        check_devices(of_settings(stream.settings), devices)
+        check_devices(precision_of(stream.settings), devices)
     return streams
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import method_names
+from plasticity_bench.registry.catalog import method_names
 
 #: What the template imports or Python reserves: a class of this name would hide it.
 TAKEN = {"Method", "MethodInfo", "Paper", "Sequence", "ClassVar", "Any", "None", "True", "False"}

@@ -12,7 +12,7 @@ from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.storage.files import write_atomic
 
 
-class Saved(Protocol):
+class Resumable(Protocol):
     """What is saved and recorded of a cell's seeds."""
 
     seeds: list[int]
@@ -63,7 +63,7 @@ def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
     return stacks
 
 
-def save_checkpoint(path: Path, learner: Saved, seconds: float) -> None:
+def save_checkpoint(path: Path, learner: Resumable, seconds: float) -> None:
     """Writes the checkpoint. Raises TypeError where the method's state cannot travel through one."""
     import torch
 
@@ -91,7 +91,7 @@ def is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
 
 
-def load_checkpoint(path: Path, learner: Saved, device: Any) -> float:
+def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
     """Loads the checkpoint where there is one; returns the seconds spent before it."""
     import torch
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.plugins import line_of
+from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
@@ -100,7 +100,7 @@ def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
     except (InputError, RunFailed):
         raise
     except Exception as error:  # a plug-in's
-        line = line_of(error, method.source.partition(":")[0])
+        line = error_location(error, method.source.partition(":")[0])
         raise RunFailed(f"{method.label}: network() failed: {type(error).__name__}: {error}{line}") from error
     if not isinstance(network, NetworkSpec):
         raise RunFailed(f"{method.label}: network() returned {type(network).__name__}, not a NetworkSpec")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from plasticity_bench.errors import InputError, did_you_mean
@@ -63,6 +67,27 @@ STREAMS: Mapping[str, str] = MappingProxyType(
         "ant": f"{_TASKS}.ant:StationaryAnt",
     }
 )
+
+
+#: Group of entry points under which installed packages offer methods: name = "module:Class".
+ENTRY_POINTS = "plasticity_bench.methods"
+
+
+def method_names() -> dict[str, str]:
+    """Name -> "module:Class" of all built-in methods and installed plug-ins, without importing them."""
+    names = dict(METHODS)
+    for name, value in _installed(tuple(sys.path)):
+        if name in names:
+            warnings.warn(f'plug-in method "{name}" ({value}) ignored: the name is taken', stacklevel=2)
+        else:
+            names[name] = value
+    return names
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Name and "module:Class" of what packages on ``path`` (sys.path) offer: looking takes milliseconds."""
+    return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
 @dataclass(frozen=True)

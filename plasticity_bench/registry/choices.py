@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from dataclasses import field as dataclass_field
-from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import Plugin, import_class, is_file, plugin_of, read_plugin
-from plasticity_bench.registry.catalog import METHODS, STREAMS
-from plasticity_bench.registry.precision import DEFAULT, PRECISION, checked
+from plasticity_bench.registry.catalog import METHODS, STREAMS, method_names
+from plasticity_bench.registry.precision import DEFAULT, PRECISION, check_precision
 from plasticity_bench.registry.settings import (
     LEARNING_RATE,
     parse_value,
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
     from plasticity_bench.specs import OptimizerSpec
     from plasticity_bench.tasks.base import Stream
-
-ENTRY_POINTS = "plasticity_bench.methods"
 
 #: What the names of Avalanche's benchmarks begin with as streams.
 AVALANCHE = "avalanche"
@@ -105,23 +99,6 @@ class Chosen(Generic[MethodOrStream]):
             raise
         except Exception as error:  # a plug-in's
             raise InputError(f"{self.label} cannot be made: {type(error).__name__}: {error}") from error
-
-
-def method_names() -> dict[str, str]:
-    """Name -> "module:Class" of all built-in methods and installed plug-ins, without importing them."""
-    names = dict(METHODS)
-    for name, value in _installed(tuple(sys.path)):
-        if name in names:
-            warnings.warn(f'plug-in method "{name}" ({value}) ignored: the name is taken', stacklevel=2)
-        else:
-            names[name] = value
-    return names
-
-
-@lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Name and "module:Class" of what packages on ``path`` (sys.path) offer: looking takes milliseconds."""
-    return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
 def choose_method(method: str | type[Method], settings: Mapping[str, str] | None = None) -> Chosen[Method]:
@@ -237,7 +214,7 @@ def _choose_stream(cls: type[Stream], given: Mapping[str, str], plugin: Plugin |
     chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **_defaults(cls)})
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
-    precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
+    precision = check_precision(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
     kept = {name: v for name, v in chosen.settings.items() if name != PRECISION or precision != DEFAULT}
     return replace(chosen, settings=kept)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_names
+from plasticity_bench.registry.catalog import STREAMS, method_names
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.families import FAMILIES, family_of
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def checked(precision: str, label: str, acting: bool) -> str:
+def check_precision(precision: str, label: str, acting: bool) -> str:
     """The precision. Raises InputError if there is no such, or if agents act and it is not the default."""
     if precision not in PRECISIONS:
         raise InputError(f'{label}: unknown precision "{precision}": {did_you_mean(precision, PRECISIONS)}')
@@ -45,7 +45,7 @@ def with_precision(streams: Sequence[str], precision: str) -> list[str]:
     return [f"{text}{',' if '=' in text else ':'}{PRECISION}={precision}" for text in streams]
 
 
-def of_settings(settings: Mapping[str, Any]) -> str:
+def precision_of(settings: Mapping[str, Any]) -> str:
     """The precision that a stream's settings choose."""
     return str(settings.get(PRECISION, DEFAULT))
 
@@ -56,7 +56,7 @@ def check_devices(precision: str, devices: Sequence[str]) -> None:
         raise InputError("tf32 needs an NVIDIA GPU: use --device cuda, or --precision float32 or bf16")
 
 
-def prepare(device: torch.device, precision: str) -> None:
+def set_up_device(device: torch.device, precision: str) -> None:
     """Sets this process up for the device: bit-identical results at every run, and products in ``precision``.
 
     Raises InputError if the device does not have this precision.

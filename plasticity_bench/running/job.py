@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from plasticity_bench.records.checkpoints import Saved
+from plasticity_bench.records.checkpoints import Resumable
 from plasticity_bench.records.configuration import CellPlan
 
 if TYPE_CHECKING:
     from plasticity_bench.tasks.base import Stream
 
-#: Called with the progress so far (see ``Progressing.progress``), and that at the end of the job.
+#: Called with the progress so far (see ``Trainer.progress``), and that at the end of the job.
 OnProgress = Callable[[int, int], None]
 #: Called between two pieces of work: whether to save and stop early.
 ShouldStop = Callable[[], bool]
@@ -31,21 +31,21 @@ class Job:
     checkpoint_seconds: float = 5.0  # how much work a kill may cost
     seconds: float = field(default=0.0, compare=False)  # expected duration, for order and progress bar
     steps: int = field(default=0, compare=False)  # of training, over all seeds
-    beside: tuple[Job, ...] = ()  # further configurations of the method, with the same seeds, in this stack
+    others: tuple[Job, ...] = ()  # further configurations of the method, with the same seeds, in this stack
 
     @property
     def members(self) -> tuple[Job, ...]:
         """One job per cell."""
-        every = (self, *self.beside)
-        return tuple(replace(job, beside=(), device=self.device, git=self.git) for job in every)
+        every = (self, *self.others)
+        return tuple(replace(job, others=(), device=self.device, git=self.git) for job in every)
 
     @property
     def count(self) -> int:
         """Seeds that are trained, over all cells."""
-        return len(self.seeds) * (1 + len(self.beside))
+        return len(self.seeds) * (1 + len(self.others))
 
 
-class Progressing(Protocol):
+class Trainer(Protocol):
     """What trains a stack, piece by piece."""
 
     @property
@@ -65,7 +65,7 @@ class Progressing(Protocol):
         """A piece of work, after which it may be saved."""
 
 
-class Learner(Progressing, Saved, Protocol):
+class Learner(Trainer, Resumable, Protocol):
     """What trains a stack of seeds of one cell."""
 
     def close(self) -> None:

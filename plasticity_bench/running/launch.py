@@ -49,7 +49,7 @@ def train_missing(planned: Sequence[Planned], workers: int, devices: Sequence[st
     return sum(job.count for job in jobs)
 
 
-def default_devices(wanted: str) -> list[str]:
+def choose_devices(wanted: str) -> list[str]:
     """``auto``: every NVIDIA GPU that torch may use, else the CPU. Imports torch only where a GPU may be.
 
     Raises InputError for a device that is not there.
@@ -82,11 +82,11 @@ def train_one(
     return run_job(replace(job, device=device), report_share, should_stop)
 
 
-def workers(jobs: int | None, device: str) -> tuple[int, list[str]]:
+def processes_and_devices(jobs: int | None, device: str) -> tuple[int, list[str]]:
     """(processes at a time, devices) for ``--jobs`` and ``--device``. Raises InputError."""
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: at least one process is needed")
-    devices = default_devices(device)
+    devices = choose_devices(device)
     return jobs or (len(devices) if devices[0].startswith("cuda") else usable_cores()), devices
 
 
@@ -118,7 +118,7 @@ class _JobObserver:
 def _name(job: Job) -> str:
     """``permuted-digits-v1/l2-1a2b3c4d and 2 more configurations, seeds 0-15``"""
     seeds = seed_ranges(job.seeds, ",")
-    others = f" and {len(job.beside)} more configurations" if job.beside else ""
+    others = f" and {len(job.others)} more configurations" if job.others else ""
     return f"{job.path.parent.name}/{job.path.name}{others}, seeds {seeds}"
 
 

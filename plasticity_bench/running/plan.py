@@ -162,10 +162,10 @@ def _side_by_side(
         count = -(-len(family) // most)
         for i in range(count):
             members = family[i * len(family) // count : (i + 1) * len(family) // count]
-            first, *beside = (_job(item, tuple(seeds), device) for item, seeds in members)
+            first, *others = (_job(item, tuple(seeds), device) for item, seeds in members)
             seconds = _expected_seconds(item.cell.config, len(seeds) * len(members))
             steps = first.steps * len(members)
-            jobs.append(replace(first, beside=tuple(beside), seconds=seconds, steps=steps))
+            jobs.append(replace(first, others=tuple(others), seconds=seconds, steps=steps))
     return jobs, rest
 
 
@@ -219,7 +219,7 @@ def tidy(item: Planned) -> None:
             path.unlink()
 
 
-def _work(config: CellConfig) -> float:
+def update_multiplications(config: CellConfig) -> float:
     """Multiplications of one update of one seed, forward and backward."""
     work = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(config.network))
     return 3 * work * config.stream.batch
@@ -228,7 +228,7 @@ def _work(config: CellConfig) -> float:
 def _largest_stack(config: CellConfig, device: str) -> int:
     if device.startswith("cuda"):
         return GPU_STACK
-    return CPU_STACK if _work(config) < CPU_STACK_WORK else 1
+    return CPU_STACK if update_multiplications(config) < CPU_STACK_WORK else 1
 
 
 def _largest_group(config: CellConfig, device: str) -> int:
@@ -251,4 +251,4 @@ def _expected_seconds(config: CellConfig, stack: int) -> float:
         acting = updates / ppo.environments * (3e-4 + 2e-5 * stack)
         updates *= ppo.epochs / ppo.batch
         rounds = 2  # policy and value network
-    return acting + rounds * updates * (2e-4 + stack * (1e-5 + _work(config) / 2e10))
+    return acting + rounds * updates * (2e-4 + stack * (1e-5 + update_multiplications(config) / 2e10))

@@ -20,12 +20,12 @@ from plasticity_bench.records.checkpoints import (
 from plasticity_bench.registry.choices import with_learning_rate
 from plasticity_bench.running.job import Job, OnProgress, ShouldStop
 from plasticity_bench.running.training import (
-    captured,
-    chosen,
-    failed,
+    capture_record,
     is_recorded,
     prepare_device,
-    record,
+    record_seeds,
+    run_error,
+    stream_and_method,
     train_cell,
     train_to_end,
 )
@@ -82,7 +82,7 @@ def _run(
     except InputError:
         raise
     except Exception as error:
-        raise failed(members[0], error) from None
+        raise run_error(members[0], error) from None
 
 
 def _train(
@@ -91,7 +91,7 @@ def _train(
     from plasticity_bench.agents.grouped_learner import GroupedLearner
     from plasticity_bench.tasks.base import SupervisedStream
 
-    (stream, *_), methods, (precision, *_) = zip(*map(chosen, members), strict=True)
+    (stream, *_), methods, (precision, *_) = zip(*map(stream_and_method, members), strict=True)
     device = prepare_device(members[0].device, precision)
     assert isinstance(stream, SupervisedStream)
     made = [(method.make(), with_learning_rate(stream, method)) for method in methods]
@@ -120,12 +120,19 @@ def _train(
     for (member, share, path), earlier in zip(cells, before, strict=True):
         if share.failure is not None:
             own = isinstance(share.failure, InputError)
-            failures.append(share.failure if own else failed(member, share.failure))
+            failures.append(share.failure if own else run_error(member, share.failure))
             continue
         if not learner.finished:
             continue
         try:
-            record(member, share, earlier + spent / len(cells), len(learner.seeds), device, captured(learner))
+            record_seeds(
+                member,
+                share,
+                earlier + spent / len(cells),
+                len(learner.seeds),
+                device,
+                capture_record(learner),
+            )
             path.unlink(missing_ok=True)
         except CannotWrite:
             raise

@@ -16,12 +16,12 @@ from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
-from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load_checkpoint, save_checkpoint
+from plasticity_bench.records.checkpoints import Resumable, checkpoint_path, load_checkpoint, save_checkpoint
 from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
 from plasticity_bench.registry.choices import Chosen, with_learning_rate
-from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
-from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, ShouldStop
+from plasticity_bench.registry.precision import DEFAULT, precision_of, set_up_device
+from plasticity_bench.running.job import Job, Learner, OnProgress, ShouldStop, Trainer
 from plasticity_bench.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def train_cell(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
     except InputError:
         raise
     except Exception as error:
-        raise failed(job, error) from None
+        raise run_error(job, error) from None
 
 
-def failed(job: Job, error: Exception) -> RunFailed:
+def run_error(job: Job, error: Exception) -> RunFailed:
     """What to raise for it; the traceback goes into the cell's folder, unless it is of memory."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -62,7 +62,7 @@ def failed(job: Job, error: Exception) -> RunFailed:
 
 
 def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
-    stream, method, precision = chosen(job)
+    stream, method, precision = stream_and_method(job)
     device = prepare_device(job.device, precision)
     path = checkpoint_path(job.path, job.seeds)
     if is_recorded(job):  # by a worker that was killed before it could say so
@@ -74,7 +74,7 @@ def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         job, learner, lambda spent: save_checkpoint(path, learner, seconds + spent), report, should_stop
     )
     if learner.finished:
-        record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
+        record_seeds(job, learner, seconds + spent, len(job.seeds), device, capture_record(learner))
         path.unlink(missing_ok=True)
     learner.close()
     return learner.finished
@@ -86,7 +86,7 @@ def is_recorded(job: Job) -> bool:
 
 
 def train_to_end(
-    job: Job, learner: Progressing, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
+    job: Job, learner: Trainer, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
 ) -> float:
     """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``
     saves, and is given the seconds spent so far."""
@@ -112,21 +112,21 @@ def prepare_device(name: str, precision: str) -> Any:
     """The torch device, on which every run now gives the same bits. Raises InputError where there is none, or
     where it does not compute so."""
     device = find_device(name)
-    prepare(device, precision)
+    set_up_device(device, precision)
     return device
 
 
-def chosen(job: Job) -> tuple[Stream, Chosen[Method], str]:
+def stream_and_method(job: Job) -> tuple[Stream, Chosen[Method], str]:
     """Stream, method and precision."""
     stream = job.plan.stream
-    return stream.make(), job.plan.method, of_settings(stream.settings)
+    return stream.make(), job.plan.method, precision_of(stream.settings)
 
 
-def record(
-    job: Job, learner: Saved, seconds: float, stack: int, device: Any, steps: Mapping[str, Any]
+def record_seeds(
+    job: Job, learner: Resumable, seconds: float, stack: int, device: Any, steps: Mapping[str, Any]
 ) -> None:
     """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many;
-    ``steps``: see ``captured``, for a GPU."""
+    ``steps``: see ``capture_record``, for a GPU."""
     cell = read_cell(job.path)
     recorded = set(cell.seeds())
     origin = _origin(job, stack, device, round(seconds / len(job.seeds), 3))
@@ -137,7 +137,7 @@ def record(
             cell.write_seed(seed, rows, origin, _attached(learner, index))
 
 
-def captured(learner: Any) -> dict[str, Any]:
+def capture_record(learner: Any) -> dict[str, Any]:
     """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
     updater = getattr(learner, "updater", None)
     if updater is None:
@@ -164,7 +164,7 @@ def make_learner(
     return SupervisedLearner(stream, method.make(), seeds, precision=precision, **options)
 
 
-def _attached(learner: Saved, index: int) -> dict[str, bytes]:
+def _attached(learner: Resumable, index: int) -> dict[str, bytes]:
     """What is kept beside a seed's table: suffix -> content."""
     import torch
 
@@ -208,7 +208,7 @@ def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
         git=job.git,
         versions=_versions(str(torch.__version__)),
         hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
-        precision=of_settings(job.plan.stream.settings),
+        precision=precision_of(job.plan.stream.settings),
         slurm_job=slurm_job() or UNSET,
     )
 

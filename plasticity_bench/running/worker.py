@@ -24,7 +24,7 @@ def run_job(job: Job, report: OnProgress, should_stop: ShouldStop = lambda: Fals
     Raises InputError if the user can fix it, OutOfMemory, and RunFailed, with the traceback in the cell's
     folder, if the method or the stream failed.
     """
-    if job.beside:
+    if job.others:
         from plasticity_bench.running.side_by_side import run_members
 
         return run_members(job, report, should_stop)

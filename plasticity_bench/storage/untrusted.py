@@ -23,7 +23,7 @@ MAX_DEPTH, MAX_NUMBER, MAX_TEXT = 12, 40, 2_000
 #: Whole numbers beyond are not exact as floating-point numbers.
 MAX_WHOLE = 2**53
 #: Most problems told of one submission; what follows is counted.
-MAX_TOLD = 50
+MAX_PROBLEMS = 50
 
 
 class Refused(ValueError):

@@ -80,7 +80,7 @@ def alone(
     for rate in rates:
         item = cells(runs, method, (rate,))
         job = one_job(item)
-        assert job.beside == ()
+        assert job.others == ()
         run_job(job, ignore)
     return tables(cells(runs, method, rates))
 
@@ -272,7 +272,7 @@ def test_what_does_not_train_together(tmp_path: Path) -> None:
     for stream in ("shuffled-gridworld", "permuted-mnist"):
         plans = named_sweep(stream, "none", 3).cells()
         large = open_cells(tmp_path, plans, SEEDS)
-        assert all(job.beside == () for job in plan_jobs(large, 1, ["cpu"]))
+        assert all(job.others == () for job in plan_jobs(large, 1, ["cpu"]))
 
 
 def test_a_sweep_says_the_same_however_it_is_stacked(tmp_path: Path) -> None:

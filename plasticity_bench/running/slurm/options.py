@@ -70,7 +70,7 @@ class Options:
         return given | ({"gpus_per_node": self.gpus} if self.gpus else {})
 
 
-def options(args: argparse.Namespace) -> Options | None:
+def slurm_options(args: argparse.Namespace) -> Options | None:
     """What the command line asks of Slurm; None for a run on this machine. Raises InputError."""
     given = {
         name: getattr(args, name)

@@ -101,7 +101,7 @@ def last_line(path: Path) -> str:
     return "unknown"
 
 
-def end(runs: Path) -> tuple[int, int]:
+def end_jobs(runs: Path) -> tuple[int, int]:
     """Ends the jobs of a run folder's submissions; (running, pending) ones that were ended.
 
     Raises InputError without Slurm's commands, and RunFailed where Slurm refuses.

@@ -50,7 +50,7 @@ class SlurmState(NamedTuple):
         return self.state in WAITING
 
 
-def need(command: str) -> None:
+def require_command(command: str) -> None:
     """Raises InputError where one of Slurm's commands is missing."""
     if shutil.which(command) is None:
         raise InputError(
@@ -67,7 +67,7 @@ def queue(names: Iterable[str]) -> dict[tuple[str, int], SlurmState]:
     wanted = sorted(set(names))
     if not wanted:
         return {}
-    need("squeue")
+    require_command("squeue")
     given = ["squeue", "--all", "--noheader", "--array", "--states=all", f"--name={','.join(wanted)}"]
     text = _ask([*given, "--format=%j|%F|%K|%T|%r"])
     return parse_queue(text)
@@ -84,7 +84,7 @@ def parse_queue(text: str) -> dict[tuple[str, int], SlurmState]:
     return found
 
 
-def accounted(jobs: Sequence[str]) -> dict[str, str]:
+def accounting_states(jobs: Sequence[str]) -> dict[str, str]:
     """Job ("17_3") -> state, by Slurm's accounting; empty where it keeps none."""
     if not jobs or shutil.which("sacct") is None:
         return {}
@@ -100,7 +100,7 @@ def accounted(jobs: Sequence[str]) -> dict[str, str]:
 
 def cancel(jobs: Sequence[str]) -> None:
     """Ends jobs, pending or running. Raises InputError without ``scancel``, RunFailed where Slurm refuses."""
-    need("scancel")
+    require_command("scancel")
     for start in range(0, len(jobs), 500):  # a command line has an end
         _ask(["scancel", *jobs[start : start + 500]])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.running.slurm.arrays import FOLDER, ArrayTask, JobArray, claim_path, job_arrays
-from plasticity_bench.running.slurm.slurm import MEANING, SlurmState, accounted, queue
+from plasticity_bench.running.slurm.slurm import MEANING, SlurmState, accounting_states, queue
 
 DONE, RUNNING, PENDING, STOPPED, FAILED = "done", "running", "pending", "stopped", "failed"
 #: In the order in which they are shown.
@@ -94,7 +94,7 @@ def task_states(runs: Path) -> list[TaskState]:
         and not recorded.seeds(task.cell).issuperset(task.seeds)
         and (job := s.job_id(i))
     ]
-    accounts = accounted(forgotten)
+    accounts = accounting_states(forgotten)
     return [
         _state(s, i, recorded, known.get((s.name, i)), accounts, being_submitted)
         for s in found
