@@ -1,4 +1,4 @@
-"""The names of built-in methods, streams and suites. Nothing is imported for it."""
+"""The names of methods, streams and suites. The modules that define them are not imported."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ ENTRY_POINTS = "plasticity_bench.methods"
 
 
 def method_names() -> dict[str, str]:
-    """Name -> "module:Class" of all built-in methods and installed plug-ins, without importing them."""
+    """Name -> "module:Class" of all built-in methods and installed plug-ins. They are not imported."""
     names = dict(METHODS)
     for name, value in _installed(tuple(sys.path)):
         if name in names:
@@ -86,7 +86,10 @@ def method_names() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Name and "module:Class" of what packages on ``path`` (sys.path) offer: looking takes milliseconds."""
+    """Name and "module:Class" of the methods that packages on ``path`` (sys.path) offer.
+
+    The result is cached, as finding them takes milliseconds.
+    """
     return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
@@ -125,7 +128,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 
 
 def suite_streams(name: str) -> tuple[str, ...]:
-    """The streams of a suite, as ``choose_stream`` reads them."""
+    """The streams of a suite, as ``choose_stream`` reads them. Raises InputError if there is no such suite."""
     if name not in SUITES:
         raise InputError(f'unknown suite "{name}": {did_you_mean(name, SUITES)}')
     return SUITES[name].streams

@@ -1,4 +1,4 @@
-"""Methods and streams by name: what there is, and one of them, ready to use."""
+"""Methods and streams by name: listing them, and making one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def list_methods(family: str | None = None) -> list[str]:
-    """Names of the methods there are: the built-in ones, then those of installed packages.
+    """Names of all methods: the built-in ones, then those of installed packages.
 
     Args:
         family: only methods of this kind, a key of ``FAMILIES`` (plasticity_bench/registry/families.py).

@@ -276,6 +276,6 @@ def test_a_method_whose_state_a_checkpoint_cannot_hold(tmp_path: Path) -> None:
     file = tmp_path / "odd.py"
     file.write_text(PLUGIN)
     odd = job_of(tmp_path / "runs", f"{file}:Odd")
-    with pytest.raises(RunFailed, match=r"attribute `kept` .*cannot travel through a checkpoint"):
+    with pytest.raises(RunFailed, match=r"attribute `kept` .*cannot be saved in a checkpoint"):
         run_job(odd, ignore)
     assert "TypeError" in (odd.path / "error.txt").read_text()

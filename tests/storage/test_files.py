@@ -65,7 +65,7 @@ def try_to_replace(folder: Path, kind: str, limit: int) -> str:
     assert old.read_bytes() == b"o" * SMALL
     assert done.stdout.count("\n") == 1
     assert f"cannot write {old}: " in done.stdout
-    assert "untouched: free space or choose another folder" in done.stdout
+    assert "unchanged: free space or choose another folder" in done.stdout
     return done.stdout
 
 

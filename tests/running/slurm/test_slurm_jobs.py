@@ -41,7 +41,7 @@ from tests.support.slurm_runs import (
 def cluster() -> Iterator[Slurm]:
     with slurm() as found, pytest.MonkeyPatch.context() as patch:
         patch.setenv(CHECKPOINT_SECONDS, "0.05")
-        patch.setattr("plasticity_bench.running.slurm.submit.ASK_FIRST", 0.3)
+        patch.setattr("plasticity_bench.running.slurm.submit.FIRST_PAUSE", 0.3)
         yield found
 
 

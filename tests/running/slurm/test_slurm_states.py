@@ -52,7 +52,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], SlurmState]:
         return {key: state for key, state in found.items() if key[0] in asked}
 
     monkeypatch.setattr(states, "queue", queue)
-    monkeypatch.setattr(states, "accounted", lambda jobs: {})
+    monkeypatch.setattr(states, "accounting_states", lambda jobs: {})
     return found
 
 
@@ -104,7 +104,7 @@ def test_every_state_of_a_job(planned: Planned, known: dict[tuple[str, int], Slu
         ("failed", "node failure"),
     ]
     runs = planned.cell.path.parent.parent
-    assert states.holding(states.task_states(runs)) == {made.tasks[0].cell: {1, 2, 3}}
+    assert states.submitted_seeds(states.task_states(runs)) == {made.tasks[0].cell: {1, 2, 3}}
     (cell,) = overview.overview(runs)
     assert {s: cell.count(s) for s in states.STATES} == {
         "done": 1,
