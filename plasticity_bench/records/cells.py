@@ -23,12 +23,12 @@ from msgspec.structs import asdict
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import (
-    PROTOCOL,
     CellConfig,
     Origin,
     SeedRecord,
     SweepTable,
     differences,
+    read_document,
 )
 from plasticity_bench.records.names import cell_label, recorded_seeds, seed_stem
 from plasticity_bench.records.tables import (
@@ -42,9 +42,9 @@ from plasticity_bench.records.tables import (
     read_many,
     to_csv,
 )
-from plasticity_bench.storage.documents import DocumentT, convert, shown
+from plasticity_bench.storage.documents import convert
 from plasticity_bench.storage.files import sha256, write_bytes
-from plasticity_bench.storage.untrusted import Refused, parse_object
+from plasticity_bench.storage.untrusted import Refused
 
 #: Suffixes of files next to a table if an agent acts: its rollouts, and its final policy.
 ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
@@ -60,17 +60,11 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Cell:
-    """The seeds of one configuration: a stream, a method and its settings.
+    """The seeds of one configuration: a stream, a method and its settings."""
 
-    Attributes:
-        path: The folder.
-        config: Everything that the scores depend on, apart from the seed.
-        tuning: The table of the sweep that chose the settings; None if no sweep did.
-    """
-
-    path: Path
-    config: CellConfig = field(hash=False)
-    tuning: SweepTable | None = field(default=None, hash=False)
+    path: Path  # the folder
+    config: CellConfig = field(hash=False)  # all that the scores depend on, apart from the seed
+    tuning: SweepTable | None = field(default=None, hash=False)  # the sweep that chose the settings, if any
 
     @property
     def stream(self) -> str:
@@ -113,7 +107,7 @@ class Cell:
     def provenance(self, seed: int) -> SeedRecord:
         """How a seed was trained. Raises InputError if the record is missing, damaged or of another seed."""
         path = self.table_path(seed).with_suffix(".json")
-        record = _read(path, SeedRecord, _advice(self, seed))
+        record = read_document(path, SeedRecord, _advice(self, seed))
         if record.seed != seed:
             raise InputError(
                 f"{path} is the record of seed {record.seed}, not {seed}: give both of its files their name "
@@ -274,11 +268,11 @@ def open_cell(
 
 
 def read_cell(path: Path) -> Cell:
-    """The cell in a folder. Raises InputError if its config.json or tuning.json is missing, damaged, or of another
-    protocol version."""
+    """The cell in a folder. Raises InputError if its config.json or tuning.json is missing, damaged, or of
+    another protocol version."""
     advice = "move the folder away and run again"
-    config = _read(path / CONFIG, CellConfig, advice)
-    tuning = _read(path / TUNING, SweepTable, advice) if path.name.endswith(TUNED) else None
+    config = read_document(path / CONFIG, CellConfig, advice)
+    tuning = read_document(path / TUNING, SweepTable, advice) if path.name.endswith(TUNED) else None
     if tuning and tuning.chosen >= len(tuning.configurations):
         raise InputError(f"{path / TUNING} is damaged (it chose a configuration that it lacks); {advice}")
     return Cell(path, config, tuning)
@@ -287,8 +281,8 @@ def read_cell(path: Path) -> Cell:
 def find_cells(runs: Path) -> list[Cell]:
     """Every cell in a folder, ordered by stream and method.
 
-    ``runs`` may be a run folder, a folder of submissions, or a submission. Raises InputError if there is no cell
-    or one is damaged.
+    ``runs`` may be a run folder, a folder of submissions, or a submission. Raises InputError if there is no
+    cell or one is damaged.
     """
     places = ("*/*", "*/records/*/*", "records/*/*")
     paths = {path.parent for place in places for path in runs.glob(f"{place}/{CONFIG}")}
@@ -303,19 +297,3 @@ def find_cells(runs: Path) -> list[Cell]:
 
 def _advice(cell: Cell, seed: int) -> str:
     return f"delete {cell.table_path(seed).stem}.csv and .json there and run again to train that seed anew"
-
-
-def _read(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
-    """A document of the cell. Raises InputError, whose message ends with ``advice``."""
-    try:
-        found = parse_object(path.read_bytes())
-        if "protocol" in found and found["protocol"] != PROTOCOL:
-            raise InputError(
-                f"{path} follows protocol {shown(found['protocol'])}, this version reads protocol "
-                f"{PROTOCOL}; use a version that wrote it, or choose another --runs folder"
-            )
-        return convert(found, kind)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
-    except Refused as error:
-        raise InputError(f"{path} is damaged ({error}); {advice}") from error

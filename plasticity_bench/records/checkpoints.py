@@ -72,8 +72,8 @@ def save_checkpoint(path: Path, learner: Resumable, seconds: float) -> None:
         for name, value in trained["method"].items():
             if not is_plain(value):
                 raise TypeError(
-                    f"the method's attribute `{name}` ({type(value).__name__}) cannot be saved in a checkpoint: "
-                    "keep tensors, numbers, text, lists and dicts, or define state_dict"
+                    f"the method's attribute `{name}` ({type(value).__name__}) cannot be saved in a "
+                    "checkpoint: keep tensors, numbers, text, lists and dicts, or define state_dict"
                 )
     for name, value in inner.items():
         if not is_plain(value):

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
+from plasticity_bench.errors import InputError
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
-from plasticity_bench.storage.documents import Document, Setting
+from plasticity_bench.storage.documents import Document, DocumentT, Setting, convert, shown
+from plasticity_bench.storage.untrusted import Refused, parse_object
 
 #: Increased when the meaning of a record changes (columns, metrics, random streams).
 PROTOCOL = 1
@@ -168,6 +171,26 @@ class SweepTable(Document, frozen=True):
     def choice(self) -> TriedConfiguration:
         """The chosen configuration."""
         return self.configurations[self.chosen]
+
+
+def read_document(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
+    """A document of a cell: config.json, seed-NNN.json or tuning.json.
+
+    Raises InputError, whose message ends with ``advice``, if it is missing, damaged or of another protocol
+    version.
+    """
+    try:
+        found = parse_object(path.read_bytes())
+        if "protocol" in found and found["protocol"] != PROTOCOL:
+            raise InputError(
+                f"{path} follows protocol {shown(found['protocol'])}, this version reads protocol "
+                f"{PROTOCOL}; use a version that wrote it, or choose another --runs folder"
+            )
+        return convert(found, kind)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except Refused as error:
+        raise InputError(f"{path} is damaged ({error}); {advice}") from error
 
 
 def utc_now() -> str:

@@ -39,10 +39,11 @@ COLUMNS: Mapping[str, str] = {
     "update_norm": "L2 norm of the change of all parameters in the task's last update",
 }
 
-#: Further columns if an agent acts. Performance is then the mean return of episodes: "online" of those that ended
-#: in the task, "final" of those that ended in the last fifth of its rollouts. The online loss is the mean squared
-#: error of the predicted values, before the update on them. Units and ranks are those of the policy network;
-#: norms are those of policy and value network together; the gradient is that of the last update.
+#: Further columns if an agent acts. Performance is then the mean return of episodes: "online" of those that
+#: ended in the task, "final" of those that ended in the last fifth of its rollouts. The online loss is the
+#: mean squared error of the predicted values, before the update on them. Units and ranks are those of the
+#: policy network; norms are those of policy and value network together; the gradient is that of the last
+#: update.
 CONTROL_COLUMNS: Mapping[str, str] = {
     "episodes": "episodes that ended in the task",
     "episode_length": "mean number of steps of these episodes",
@@ -115,8 +116,8 @@ def read_many(
 ) -> Table | None:
     """``read_columns`` for many tables with the same number of rows: column -> values (tables, rows).
 
-    It is faster because fields do not become Python objects. It returns None for tables that it cannot read in
-    this way: lines of different lengths, inf, exponents with a + sign, or anything that ``read_columns``
+    It is faster because fields do not become Python objects. It returns None for tables that it cannot read
+    in this way: lines of different lengths, inf, exponents with a + sign, or anything that ``read_columns``
     refuses.
     """
     names = list(columns)
@@ -194,7 +195,7 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
 
 
 def _fields(data: bytes, columns: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The columns' names, and the fields of all lines in order. Raises Refused if a line has too few or many."""
+    """The columns' names, and the fields of all lines. Raises Refused if a line has too few or too many."""
     names = list(columns)
     try:
         head, _, body = data.decode("ascii").partition("\n")

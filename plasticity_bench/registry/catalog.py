@@ -128,7 +128,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 
 
 def suite_streams(name: str) -> tuple[str, ...]:
-    """The streams of a suite, as ``choose_stream`` reads them. Raises InputError if there is no such suite."""
+    """The streams of a suite, for ``choose_stream``. Raises InputError if there is no such suite."""
     if name not in SUITES:
         raise InputError(f'unknown suite "{name}": {did_you_mean(name, SUITES)}')
     return SUITES[name].streams

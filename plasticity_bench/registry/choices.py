@@ -37,8 +37,8 @@ MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=Tr
 class Chosen(Generic[MethodOrStream]):
     """A method's or stream's class with its settings; ``make`` makes the object.
 
-    It can be pickled. The process that unpickles it gets the same class; for a plug-in, that is the source that
-    was read here.
+    It can be pickled. The process that unpickles it gets the same class; for a plug-in, that is the source
+    that was read here.
     """
 
     cls: type[MethodOrStream]
@@ -49,7 +49,7 @@ class Chosen(Generic[MethodOrStream]):
 
     @property
     def source(self) -> str:
-        """``builtin``, or a plug-in's file or module and its class; those of several parts are joined with +."""
+        """``builtin``, or a plug-in's file or module and class; several parts are joined with +."""
         if self.parts:
             return "+".join(part.source for part in self.parts) if self.digest else "builtin"
         return self.plugin.origin if self.plugin else "builtin"
@@ -193,8 +193,8 @@ def choose_stream(text: str) -> Chosen[Stream]:
             ``package.module:function``, then settings as before.
 
     Raises:
-        InputError: There is no such stream or setting, a value is not of the setting's type, or the stream has
-            fewer than 2 tasks.
+        InputError: There is no such stream or setting, a value is not of the setting's type, or the stream
+            has fewer than 2 tasks.
 
     >>> choose_stream("permuted-digits:tasks=20").settings["tasks"]
     20

@@ -71,9 +71,9 @@ def set_up_device(device: torch.device, precision: str) -> None:
     import torch
 
     # This must be set before cuBLAS is first used: with its default workspaces, a product may differ from run
-    # to run. torch.use_deterministic_algorithms is not set: it would slow down operations that are deterministic
-    # as they are used here (scatters of integers, or to different places). test_device_ready.py searches for
-    # other operations.
+    # to run. torch.use_deterministic_algorithms is not set: it would slow down operations that are
+    # deterministic as they are used here (scatters of integers, or to different places). test_device_ready.py
+    # searches for other operations.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     if device.index is not None:

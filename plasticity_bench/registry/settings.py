@@ -140,7 +140,8 @@ def choice_text(name: str, settings: Mapping[str, Any]) -> str:
     """A method or stream with its settings, as ``choose_method`` and ``choose_stream`` read it. Settings
     that are None are left out.
 
-    Raises InputError if a value cannot be written on one line: it is empty, or has commas, or spaces at an end.
+    Raises InputError if a value cannot be written on one line: it is empty, has commas, or begins or
+    ends with a space.
 
     >>> choice_text("l2", {"strength": 0.01, "decoupled": True, "lr": None})
     'l2:strength=0.01,decoupled=true'

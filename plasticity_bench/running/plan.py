@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Most seeds in one stack on a CPU. With more, the weights do not fit the cache, and nothing is gained.
 CPU_STACK = 16
-#: Most numbers (parameters times seeds) in a stack of several configurations on a CPU, for the same reason; such
-#: a stack holds its weights twice. And most seeds in it: more gain little, even if the network is tiny.
+#: Most numbers (parameters times seeds) in a stack of several configurations on a CPU, for the same reason;
+#: such a stack holds its weights twice. And most seeds in it: more gain little, even if the network is tiny.
 CPU_GROUP_NUMBERS, CPU_GROUP = 2**19, 64
 #: If one update of one seed takes more multiplications than this, stacking gains nothing on a CPU.
 CPU_STACK_WORK = 2e7
@@ -195,7 +195,7 @@ def _group_key(item: Planned, seeds: list[int], device: str) -> str:
 
 
 def git_revision() -> str | None:
-    """Git revision of the running source, with ``+`` if it has uncommitted changes; None outside a repository."""
+    """Git revision of the running source, with ``+`` if it has changes; None outside a repository."""
     folder = Path(__file__).resolve().parent
     try:
         git = ["git", "-C", str(folder)]
@@ -261,7 +261,7 @@ def _steps(config: CellConfig) -> int:
 
 
 def _expected_seconds(config: CellConfig, stack: int) -> float:
-    """A rough estimate from overhead and arithmetic, for the order of jobs and the weight of their progress."""
+    """A rough estimate from overhead and arithmetic, for the order of jobs and for the progress."""
     updates, rounds, acting = float(_steps(config)), 1, 0.0
     if ppo := config.ppo:
         acting = updates / ppo.environments * (3e-4 + 2e-5 * stack)

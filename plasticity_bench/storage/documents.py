@@ -44,7 +44,7 @@ def parse_document(data: bytes, kind: type[DocumentT]) -> DocumentT:
 
 
 def convert(value: Mapping[str, Any], kind: type[DocumentT]) -> DocumentT:
-    """A parsed JSON object as a document. Raises Refused, which names the wrong field and what is expected."""
+    """A parsed JSON object as a document. Raises Refused, whose message names the field that is wrong."""
     try:
         document = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

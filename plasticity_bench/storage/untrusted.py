@@ -1,4 +1,4 @@
-"""Reading files that others wrote: no link is followed, nothing is imported or unpickled, every size is bounded.
+"""Reading files of strangers: links are not followed, nothing is imported, and every size is limited.
 
 Content that is not accepted raises ``Refused``, whose message is one line: what is wrong with it.
 """
@@ -31,8 +31,8 @@ class Refused(ValueError):
 
 
 def printable(text: str, longest: int = 200) -> str:
-    """``text`` as it may be printed: on one line, at most ``longest`` characters of it, with control characters
-    and surrogates as escapes."""
+    """``text`` as it may be printed: on one line, at most ``longest`` characters of it, with control
+    characters and surrogates as escapes."""
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: longest + 1])
     return shown if len(text) <= longest else f"{shown[:longest]}..."
 
@@ -102,8 +102,8 @@ def read_file(path: Path, limit: int) -> bytes:
 def parse_json(data: bytes) -> Any:
     """Parses a JSON value.
 
-    Raises Refused if it has duplicate keys, NaN or infinities, numbers or text that are too long, deep nesting,
-    or text that does not print on one line.
+    Raises Refused if it has duplicate keys, NaN or infinities, numbers or text that are too long, deep
+    nesting, or text that does not print on one line.
     """
     try:
         whole = data.decode("utf-8")

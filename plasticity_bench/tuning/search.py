@@ -1,7 +1,7 @@
 """The configurations that a sweep tries: the default, then points of a seeded quasi-random design.
 
-All methods get the same number of configurations, however many hyperparameters they have. The learning rate is
-a hyperparameter of every method, also of `none`.
+All methods get the same number of configurations, however many hyperparameters they have. The learning rate
+is a hyperparameter of every method, also of `none`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: The learning rate is searched from the stream's value divided by this to its value times this.
 LEARNING_RATE_RANGE = 10.0
 
-#: Values between the declared ones are searched if the greatest is at least this many times the least. So 0.99
-#: and 0.999 are the only two values of a hyperparameter that declares them.
+#: Values between the declared ones are searched if the greatest is at least this many times the least. So
+#: 0.99 and 0.999 are the only two values of a hyperparameter that declares them.
 INTERPOLATION_RATIO = 2
 
 #: Significant digits of a searched number.
@@ -57,10 +57,10 @@ def configurations(
 ) -> list[dict[str, str]]:
     """The configurations of a sweep. The first is the default: ``{}``.
 
-    The others are points of a scrambled Sobol sequence (scipy.stats.qmc) over the space. Positive numbers that
-    span a range are searched between the least and the greatest declared value, evenly in the logarithm. They
-    are rounded to two digits, whole numbers to whole numbers. Of all other settings the declared values are
-    tried. Settings that the user gave (``l2:strength=0.1``) are kept.
+    The others are points of a scrambled Sobol sequence (scipy.stats.qmc) over the space. Positive numbers
+    that span a range are searched between the least and the greatest declared value, evenly in the logarithm.
+    They are rounded to two digits, whole numbers to whole numbers. Of all other settings the declared values
+    are tried. Settings that the user gave (``l2:strength=0.1``) are kept.
 
     Args:
         method: The method.

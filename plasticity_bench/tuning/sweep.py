@@ -3,8 +3,9 @@
     sweeps/<stream>-v<n>/<method>-<hash8>/   a cell per configuration, as ``run`` writes it, with tuning seeds
                         /<method>.sweep.json  all configurations with their scores, and the chosen one
 
-The sweep chooses the configuration with the highest mean performance in the last window, over the tuning seeds.
-The leaderboard's retained plasticity is computed from the same window. A configuration with a nan is never chosen.
+The sweep chooses the configuration with the highest mean performance in the last window, over the tuning
+seeds. The leaderboard's retained plasticity is computed from the same window. A configuration with a nan is
+never chosen.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def test_a_method_that_kills_its_worker_is_told_with_its_cell_and_the_rest_goes_
     code, errors = tool.finish_run(tool.run_command(runs, [method, "none", "l2"], STREAM, "1"))
     assert code == 1
     assert "Traceback" not in errors
-    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seeds 0: "
+    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seed 0: "
     how = "worker process was killed by signal 9, often out of memory"
     (line,) = said(errors)
     assert re.fullmatch(
@@ -146,9 +146,9 @@ def test_what_finds_no_memory_is_told_with_its_cell_and_the_rest_goes_on(tmp_pat
     assert code == 1
     assert "Traceback" not in errors
     (line,) = said(errors)
-    assert re.search(r"v1_tasks=3/vast-[0-9a-f]{8}, seeds 0: .* found no memory: .*allocate memory", line)
-    assert line.endswith("even alone on its device: train fewer seeds at a time")
-    assert errors.count("no memory beside others on cpu; it is tried again") == 1
+    assert re.search(r"v1_tasks=3/vast-[0-9a-f]{8}, seed 0: .* found no memory: .*allocate memory", line)
+    assert line.endswith("although alone on its device: train fewer seeds at a time")
+    assert errors.count("no memory next to other processes on cpu; it is tried again") == 1
     assert [name.split("/")[1][:4] for name in tool.tables(runs)] == ["none"]
 
 

@@ -74,7 +74,7 @@ class JobArray:
         return self.path / f"{self.job_id(index)}_0_log.err"
 
     def report(self, index: int) -> TaskReport:
-        """The last report of job ``index``; an empty one if the job has not started or the report is damaged."""
+        """The last report of job ``index``; an empty one if there is none, or if it is damaged."""
         try:
             return parse_document((self.path / report_name(index)).read_bytes(), TaskReport)
         except (OSError, Refused):  # a report is only information for the user

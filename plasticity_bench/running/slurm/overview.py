@@ -1,4 +1,4 @@
-"""The state of every cell of a run folder, for the ``status`` command: Slurm jobs and runs on this machine."""
+"""The state of every cell of a run folder, for ``status``: Slurm jobs and runs on this machine."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _cell_state(cell: Cell, tasks: Sequence[TaskState]) -> CellState:
     found = CellState(cell, dict.fromkeys(cell.seeds(), DONE))
     # A seed has the state of the job that runs or waits for it, or else of the latest job that ended.
     latest_first = tasks[::-1]
-    for state in sorted(latest_first, key=lambda state: state.state not in states.ACTIVE):
+    for state in sorted(latest_first, key=lambda state: state.state not in states.ACTIVE_STATES):
         seeds = tuple(seed for seed in state.task.seeds if seed not in found.seeds)
         if seeds and state.state != DONE:
             found.seeds.update(dict.fromkeys(seeds, state.state))
@@ -117,7 +117,9 @@ def end_jobs(runs: Path) -> tuple[int, int]:
 
     if not (runs / states.FOLDER).is_dir():
         raise InputError(f"{runs} holds no submissions: nothing was submitted to Slurm from there")
-    active = [state for state in states.task_states(runs) if state.state in states.ACTIVE and state.job]
+    active = [
+        state for state in states.task_states(runs) if state.state in states.ACTIVE_STATES and state.job
+    ]
     cancel([state.job for state in active])
     running, pending = (sum(state.state == kind for state in active) for kind in (RUNNING, PENDING))
     return running, pending

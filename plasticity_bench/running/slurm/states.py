@@ -16,7 +16,7 @@ DONE, RUNNING, PENDING, STOPPED, FAILED = "done", "running", "pending", "stopped
 #: All states, in the order in which they are shown.
 STATES = (DONE, RUNNING, PENDING, STOPPED, FAILED)
 #: States of a job whose seeds no other process may train.
-ACTIVE = frozenset({RUNNING, PENDING})
+ACTIVE_STATES = frozenset({RUNNING, PENDING})
 #: What Slurm writes into the log of a job that it ends -> the reason, in messages.
 LOGGED_REASONS = {
     "DUE TO TIME LIMIT": "time limit",
@@ -158,7 +158,7 @@ def submitted_seeds(states: Iterable[TaskState]) -> dict[str, set[int]]:
     """Cell -> the seeds that a job trains or will train."""
     found: dict[str, set[int]] = {}
     for state in states:
-        if state.state in ACTIVE:
+        if state.state in ACTIVE_STATES:
             found.setdefault(state.task.cell, set()).update(state.task.seeds)
     return found
 

@@ -85,7 +85,7 @@ def say_next(runs: Path, console: Console) -> None:
 def submit(
     runs: Path, planned: Sequence[Planned], submitted: dict[str, set[int]], options: Options
 ) -> list[JobArray]:
-    """Submits the missing seeds of the cells, apart from those that were ``submitted`` before (cell -> seeds).
+    """Submits the missing seeds of the cells, apart from those ``submitted`` before (cell -> seeds).
 
     Returns the arrays, each with at most ``MAX_ARRAY`` stacks of seeds.
     """
@@ -161,7 +161,7 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
     def job_states() -> list[states.TaskState]:
         return [s for s in states.task_states(runs) if missing.get(s.task.cell, set()) & set(s.task.seeds)]
 
-    followed = [state for state in job_states() if state.state in states.ACTIVE]
+    followed = [state for state in job_states() if state.state in states.ACTIVE_STATES]
     jobs = [_shown(state.task) for state in followed]
     pause = FIRST_PAUSE
     if jobs:
@@ -171,7 +171,7 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
                 latest = [by_job[s.array.name, s.index] for s in followed]
                 for index, state in enumerate(latest):
                     progress.update(index, state.share)
-                if not any(state.state in states.ACTIVE for state in latest):
+                if not any(state.state in states.ACTIVE_STATES for state in latest):
                     break
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.2)

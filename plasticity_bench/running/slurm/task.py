@@ -26,7 +26,7 @@ from plasticity_bench.storage.untrusted import printable
 
 #: Environment variable of submitit: the signal that Slurm sends before the job's time limit.
 SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
-#: After this many starts in a row without progress the job is not put back again: its time limit is too short.
+#: After this many starts in a row without progress, the job is not put back: its time limit is too short.
 IDLE_STARTS = 3
 #: Seconds between two reports.
 REPORT_SECONDS = 10.0
@@ -105,7 +105,7 @@ class TrainTask:
                 path.unlink(missing_ok=True)
 
     def _reporter(self, report: TaskReport) -> Callable[[int, int], None]:
-        """The function that ``run_job`` calls with its progress; it writes the share that is done to ``report``."""
+        """The function that ``run_job`` calls with its progress. It writes reports."""
         written = float("-inf")
 
         def on_progress(done: int, total: int) -> None:
