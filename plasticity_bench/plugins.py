@@ -130,29 +130,29 @@ def _without_places(code: CodeType) -> CodeType:
     return code.replace(co_filename="", co_firstlineno=1, co_consts=inner)
 
 
-def import_class(where: str) -> Any:
+def import_class(location: str) -> Any:
     """Imports "module:Class" and returns the class."""
-    module, _, name = where.partition(":")
+    module, _, name = location.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def is_file(where: str) -> bool:
+def is_file(location: str) -> bool:
     """Whether this names a file, without a class in it."""
-    return where.endswith(".py")
+    return location.endswith(".py")
 
 
-def read_plugin(where: str, base: type | None = None) -> FilePlugin:
+def read_plugin(location: str, base: type | None = None) -> FilePlugin:
     """The plug-in that a user named: "file.py:Name" or "package.module:Name".
 
     Args:
-        where: The name.
+        location: The name.
         base: The class that it must derive from; "file.py" then names the only subclass in the file. None: it
             names a function.
 
     Raises:
         InputError: There is no such file or name, or executing the file raises an error.
     """
-    place, _, name = (where, "", "") if is_file(where) else where.rpartition(":")
+    place, _, name = (location, "", "") if is_file(location) else location.rpartition(":")
     source = _read(place)
     try:
         module = _module(place, source)

@@ -1,4 +1,4 @@
-"""Random number generators: one per seed and purpose, so that draws for different purposes are independent."""
+"""Random number generators: one per seed and purpose, so that no draw depends on another purpose."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4}
 
 
 def generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """The generator of a seed for ``purpose``, a key of ``PURPOSES``; and for ``key``, such as a task's index."""
+    """The generator of a seed for a purpose (of ``PURPOSES``) and a key, such as a task's index."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(PURPOSES[purpose], *key)))

@@ -1,4 +1,4 @@
-"""The settings of the learner that a stream fixes: network, optimizer and PPO. Plain values, without torch."""
+"""The settings of the learner that a stream fixes: network, optimizer and PPO. Torch is not imported."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def stream(self) -> str:
-        """The stream's folder name, ``permuted-digits-v1`` (with ``_key=value`` where settings differ)."""
+        """The stream's folder name, ``permuted-digits-v1`` (with ``_key=value`` if settings differ)."""
         return self.path.parent.name
 
     @property

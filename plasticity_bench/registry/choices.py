@@ -44,7 +44,7 @@ class Chosen(Generic[MethodOrStream]):
     cls: type[MethodOrStream]
     label: str  # for the user: the name, and the settings that differ from the defaults
     settings: Mapping[str, Any] = dataclass_field(hash=False)  # every setting
-    plugin: Plugin | None = None  # where a plug-in's class or function came from
+    plugin: Plugin | None = None  # the origin, if it is a plug-in
     parts: tuple[Chosen[Any], ...] = ()  # of a composition
 
     @property

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
     from plasticity_bench.tasks.base import Stream
 
-#: Messages of torch if memory is missing: on a CPU (where it raises a plain RuntimeError), and on a GPU.
+#: Messages of torch if there is too little memory: on a CPU (then it is a plain RuntimeError), and on a GPU.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
 
 

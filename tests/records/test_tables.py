@@ -1,4 +1,4 @@
-"""Tables have one form, and what is read is what was written."""
+"""Every table has one spelling, and reading it returns what was written."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_lines_must_be_even_where_strangers_write() -> None:
 
 
 def test_random_damage_is_refused_or_another_table() -> None:
-    """Whatever bytes change: what is accepted is, byte for byte, what would be written of its numbers."""
+    """If a changed table is accepted, its bytes are those that would be written for its numbers."""
     rng = np.random.default_rng(0)
     rows = [[float(i), *(rng.normal(size=2) * 10.0 ** rng.integers(-30, 30)).tolist()] for i in range(6)]
     rows[2][1] = math.nan

@@ -1,4 +1,4 @@
-"""Number types of products: what they change, and that they are recorded apart."""
+"""Number types of products: their effect, and that they are recorded in separate cells."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_bf16_trains_and_is_not_float32(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_products_in_bf16_are_within_their_rounding() -> None:
-    """Gradients of one batch from the same weights, with 8 bits of precision in place of 24."""
+    """Gradients of one batch with the same weights, with 8 bits of precision instead of 24."""
     exact = learner()
     rounded = learner(precision="bf16")
     for made in (exact, rounded):
@@ -145,7 +145,7 @@ def test_what_is_recorded_of_captured_steps() -> None:
 
 
 def test_committed_records_are_of_float32() -> None:
-    """Nothing in the repository was recorded under a name that this setting would give."""
+    """No record in the repository has a name that this setting would give."""
     paths = list((REPOSITORY / "leaderboard" / "submissions").glob("*/records/*"))
     assert paths
     assert not [path for path in paths if "precision" in path.name]
