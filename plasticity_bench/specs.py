@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 
-#: Activations with several outputs per unit, and how many.
+#: Activations with several outputs per unit -> the number of outputs.
 WIDENING = {"crelu": 2, "fourier": 2}
 
 #: Fields of specs that are newer than the first records: they are recorded only if they are set.
@@ -28,8 +28,8 @@ def is_measured(task: int, tasks: int) -> bool:
 
 
 def _recorded(spec: Any) -> dict[str, Any]:
-    """As config.json holds it. A newer field is left out at its default, so that a configuration that existed
-    before is recorded as it was then."""
+    """The spec as config.json holds it. Newer fields are left out if they have their default, so that older
+    configurations are recorded as before."""
     defaults = {f.name: f.default for f in fields(spec)}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
     return {k: v for k, v in plain.items() if k not in YOUNGER or v != defaults[k]}

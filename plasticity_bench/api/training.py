@@ -12,7 +12,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.registry.catalog import suite_streams
 from plasticity_bench.registry.choices import AnyMethod, Chosen, choose_method, choose_stream
-from plasticity_bench.registry.precision import DEFAULT, check_devices, of_settings, with_precision
+from plasticity_bench.registry.precision import DEFAULT, check_devices, precision_of, with_precision
 from plasticity_bench.registry.settings import setting_texts
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import open_cells
@@ -82,7 +82,7 @@ def run(
         raise InputError("settings and tuned both choose the settings: leave one out")
     texts = setting_texts(settings or {})
     methods = [choose_method(each, texts) for each in _listed(method)]
-    workers, devices = launch.workers(jobs, device)
+    workers, devices = launch.processes_and_devices(jobs, device)
     if stream is not None and suite is not None:
         raise InputError("stream and suite both choose the streams: leave one out")
     streams = choose_streams(_listed(stream or suite_streams(suite or "quick")), precision, devices)
@@ -100,7 +100,7 @@ def choose_streams(names: Sequence[str], precision: str, devices: Sequence[str])
     """
     streams = [choose_stream(text) for text in with_precision(names, precision)]
     for stream in streams:
-        check_devices(of_settings(stream.settings), devices)
+        check_devices(precision_of(stream.settings), devices)
     return streams
 
 

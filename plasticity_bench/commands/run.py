@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
-    from plasticity_bench.running.slurm.options import options
-    from plasticity_bench.running.slurm.slurm import need
+    from plasticity_bench.running.slurm.options import slurm_options
+    from plasticity_bench.running.slurm.slurm import require_command
     from plasticity_bench.tracking.tracker import open_sinks, tracked
 
-    cluster = options(args)
-    workers, devices = (0, []) if cluster else launch.workers(args.jobs, args.device)
+    cluster = slurm_options(args)
+    workers, devices = (0, []) if cluster else launch.processes_and_devices(args.jobs, args.device)
     streams = streams_in_precision(args, [cluster.device] if cluster else devices)
     settings = given_settings(args)
     methods = [choose_method(name, settings) for name in args.method]
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--track works only while this command runs: with --executor slurm give --wait too")
     sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
     if cluster:
-        need("sbatch")
+        require_command("sbatch")
     planned = open_cells(args.runs, plans, seeds)
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.catalog import METHODS, STREAMS, SUITES
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_names
+from plasticity_bench.registry.catalog import METHODS, STREAMS, SUITES, method_names
+from plasticity_bench.registry.choices import choose_method, choose_stream
 
 
 def describe_methods() -> list[dict[str, Any]]:
