@@ -90,7 +90,7 @@ def _examine(method: str, report: TextIO | None) -> list[Result]:
 
 
 def _shown(result: Result, before: list[Result]) -> str:
-    """The rest of a check's line, and below it what to do."""
+    """The rest of a check's line, and below it how to fix what was found."""
     state = SHOWN[result.state]
     if result.state in ("passed", "information"):
         return f"{state}{'  ' if state else ''}{result.detail}"

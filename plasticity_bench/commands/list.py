@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", choices=("methods", "streams", "suites"), help="default: all three"
     )
-    parser.add_argument("--json", action="store_true", help="print everything known of each, as JSON")
+    parser.add_argument("--json", action="store_true", help="print all details as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,9 +56,9 @@ def _methods() -> list[dict[str, Any]]:
     from plasticity_bench.registry.choices import choose_method, method_names
 
     entries: list[dict[str, Any]] = []
-    for name, where in method_names().items():
+    for name, origin in method_names().items():
         if name not in METHODS:  # a plug-in is imported only if it is chosen
-            entries.append({"name": name, "summary": f"plug-in {where}"})
+            entries.append({"name": name, "summary": f"plug-in {origin}"})
             continue
         try:
             chosen = choose_method(name)

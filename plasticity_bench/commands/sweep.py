@@ -24,7 +24,7 @@ SUMMARY = "tune methods: the same number of configurations for each, on separate
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="as for run"
+        "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="methods, as for run"
     )
     add_streams(parser)
     parser.add_argument(
@@ -38,13 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="number of the set of configurations: another number draws others (default: 0)",
+        help="seed of the random search: another number draws other configurations (default: 0)",
     )
     add_devices(parser)
     add_executor(parser)
     add_precision(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder of the sweeps"
+        "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder to write (default: sweeps)"
     )
     parser.add_argument("--json", action="store_true", help="print the tables as JSON")
 

@@ -1,4 +1,4 @@
-"""The file that a newcomer's method begins with."""
+"""The file that ``plasticity_bench new`` writes: a working method to start from."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def class_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError if a method cannot have this name."""
+    """Raises InputError if a new method cannot have this name."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name, re.ASCII) or len(name) > LONGEST:
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
         better = "-".join(words).lower()[:LONGEST].strip("-").lstrip("0123456789-") or "my-method"
@@ -79,17 +79,21 @@ def check_name(name: str) -> None:
         raise InputError(f'"{name}" is a method already (plasticity_bench list methods): choose another name')
     if class_name(name) in TAKEN:
         raise InputError(
-            f'"{name}" would make a class {class_name(name)}, which there is: choose another name'
+            f'"{name}" would make a class {class_name(name)}, a name that is taken: choose another name'
         )
 
 
 def source(name: str, path: Path) -> str:
-    """The file's text. Raises InputError for a bad name, and for a file that is there or hides a module."""
+    """The text of a new method's file.
+
+    Raises:
+        InputError: if the name cannot be used, if the file exists, or if it would hide a module.
+    """
     check_name(name)
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise InputError(f"--out {path}: write the path of a Python file, such as {class_file(name)}")
     if path.is_symlink() or path.exists():
-        raise InputError(f"{path} is there already and stays as it is: choose another name, or another --out")
+        raise InputError(f"{path} exists and is not overwritten: choose another name, or another --out")
     if _hides_a_module(path) or keyword.iskeyword(path.stem):
         raise InputError(
             f"{path} would hide the module {path.stem} from Python: choose another name, or another --out"
@@ -103,7 +107,7 @@ def class_file(name: str) -> str:
 
 
 def _hides_a_module(path: Path) -> bool:
-    """``python -m`` looks into the working directory first."""
+    """Whether a module has the file's name: ``python -m`` looks into the working directory first."""
     if path.stem in sys.stdlib_module_names:
         return True
     try:

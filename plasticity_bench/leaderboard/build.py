@@ -25,7 +25,7 @@ from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import measure_cells, of_streams, place_of, score_measured
 from plasticity_bench.scoring.suites import suite_scores
 from plasticity_bench.storage.files import write_text
-from plasticity_bench.submissions.model import Submission, in_own_words
+from plasticity_bench.submissions.model import Submission, with_current_descriptions
 
 #: Ends of the column names of a point estimate and of its interval's bounds.
 BOUND_SUFFIXES = ("", "_low", "_high")
@@ -57,7 +57,9 @@ def records_of_submissions(
     """
     read = [evidence.measured for each in submissions for evidence in each.streams.values()]
     kept = {cell.path for cell in of_streams([entry.cell for entry in read], streams)}
-    measured = [entry.with_cell(in_own_words(entry.cell)) for entry in read if entry.cell.path in kept]
+    measured = [
+        entry.with_cell(with_current_descriptions(entry.cell)) for entry in read if entry.cell.path in kept
+    ]
     return Records(folder, sorted(measured, key=lambda entry: place_of(entry.cell)), submissions)
 
 

@@ -77,7 +77,7 @@ def test_new_writes_where_it_is_told_and_overwrites_nothing(
     capsys.readouterr()
     for out in ("some/where.py", "link.py"):
         assert main(["new", "mine", "--out", out]) == 2
-        expect_one_line(capsys.readouterr().err, out, "is there already")
+        expect_one_line(capsys.readouterr().err, out, "exists and is not overwritten")
     assert (folder / "some" / "where.py").read_text() == "kept"
     assert not (folder / "nowhere").exists()
 

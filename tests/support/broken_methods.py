@@ -85,7 +85,10 @@ DEFINITION = {
         "definition", GOOD, ('"strength = 0.001" has no type', "strength: float"), settings="strength = 1e-3"
     ),
     "whole default": Case(
-        "definition", GOOD, ("of another kind", "strength: float = 1.0"), settings="strength: float = 1"
+        "definition",
+        GOOD,
+        ("another type than the annotation", "strength: float = 1.0"),
+        settings="strength: float = 1",
     ),
     "unknown in space": Case(
         "definition",

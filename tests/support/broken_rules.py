@@ -55,7 +55,7 @@ def base(hook: Hook) -> str:
 
 #: What a hook must not return, by what it returns.
 WRONG_RESULTS = {
-    "nothing": ("5", "returns a int, which nobody reads"),
+    "nothing": ("5", "returns a int, which is not used"),
     "network": ("{}", "network() returned dict, not a NetworkSpec"),
     "loss term": ("1.0", "returns a float"),
     "layers": ("{}", "returns a dict that is no list of layers"),
@@ -152,7 +152,7 @@ _COUNTED = (
     "def after_update(self, layers, optimizer):\n"
     "    self.count += 1\n    layers[0].weight.mul_(1 - 1e-5 * self.count)\n"
 )
-_OTHER_NUMBERS = "resumed from its checkpoint ends with other numbers"
+_DIFFERENT_RESULTS = "resumed from its checkpoint gives different results"
 #: Hook -> what comes before it, its lines, and what is said: state that does not travel through a checkpoint.
 LOST_STATE = {
     "setup": (
@@ -160,13 +160,21 @@ LOST_STATE = {
         ["self.draws = {'own': [np.random.default_rng(0)]}"],
         "self.draws (dict with a list with a",
     ),
-    "penalty": (_COUNTS, ["return self.count() * layers[0].weight.square().sum((-2, -1))"], _OTHER_NUMBERS),
-    "feature_penalty": (_COUNTS, ["return self.count() * features.square().sum((-2, -1))"], _OTHER_NUMBERS),
-    "before_update": (_COUNTS, ["layers[0].weight.grad.add_(self.count())"], _OTHER_NUMBERS),
-    "after_update": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _OTHER_NUMBERS),
-    "on_task_end": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _OTHER_NUMBERS),
-    "state_dict": (_COUNTED, ["return {}"], _OTHER_NUMBERS),
-    "load_state_dict": (_COUNTED, ["pass"], _OTHER_NUMBERS),
+    "penalty": (
+        _COUNTS,
+        ["return self.count() * layers[0].weight.square().sum((-2, -1))"],
+        _DIFFERENT_RESULTS,
+    ),
+    "feature_penalty": (
+        _COUNTS,
+        ["return self.count() * features.square().sum((-2, -1))"],
+        _DIFFERENT_RESULTS,
+    ),
+    "before_update": (_COUNTS, ["layers[0].weight.grad.add_(self.count())"], _DIFFERENT_RESULTS),
+    "after_update": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _DIFFERENT_RESULTS),
+    "on_task_end": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _DIFFERENT_RESULTS),
+    "state_dict": (_COUNTED, ["return {}"], _DIFFERENT_RESULTS),
+    "load_state_dict": (_COUNTED, ["pass"], _DIFFERENT_RESULTS),
 }
 
 #: Hook -> lines that put another tensor in a parameter's place.
@@ -221,7 +229,7 @@ def broken(hook: Hook, rule: str) -> Case:
         case "draws":
             lines, says = ["torch.rand(())", base(hook)], f"{name} draws from torch's global generator"
         case "repeat":
-            lines, says = UNSEEDED[name], "the same seeds trained twice give other numbers"
+            lines, says = UNSEEDED[name], "the same seeds trained twice give different results"
         case "finite":
             lines, says = NOT_FINITE[name]
         case "stack":
@@ -231,7 +239,7 @@ def broken(hook: Hook, rule: str) -> Case:
         case "checkpoint":
             before, lines, says = LOST_STATE[name]
         case "optimizer":
-            lines, says = REPLACED[name], "is no longer the tensor that the optimizer moves"
+            lines, says = REPLACED[name], "is no longer the tensor that the optimizer updates"
         case "torch":
             lines, says = STACKS_ONLY[name], "attached to a torch network"
         case _:
