@@ -180,7 +180,7 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     from plasticity_bench.submissions.replay import TOLERANCE, draw_pairs, replay
 
     if args.replay < 1 or args.seed < 0:
-        raise InputError("--replay and --seed: at least one seed, and a --seed of at least 0")
+        raise InputError("--replay is at least 1, and --seed at least 0")
     names = [*args.stream, *(suite_streams(args.suite) if args.suite else ())]
     streams = [stream_folder(choose_stream(name)) for name in names] if names else None
     workers, devices = launch.workers(args.jobs, args.device)

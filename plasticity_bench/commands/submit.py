@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> str:
-    """The given options that select what to train and where to write, as text."""
+    """The given options that select streams, seeds and folders, as text."""
     words: list[object] = []
     for option, default in (("stream", None), ("suite", None), ("seeds", None), ("runs", RUNS)):
         value = getattr(args, option)

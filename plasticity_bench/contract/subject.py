@@ -137,7 +137,7 @@ class Subject:
         return (frames[-1].line or "") if frames else ""
 
     def place(self, hook: str) -> str:
-        """file:line where a hook begins; ``hook`` is ``Call.name``."""
+        """file:line of a hook's first line; ``hook`` is ``Call.name``."""
         name, _, last = hook.rpartition(" ")
         for part in self.parts:
             if not name or part.cls.info.name == name:
@@ -169,7 +169,7 @@ def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def definition(function: Any) -> str:
-    """file:line where a function begins."""
+    """file:line of a function's first line."""
     code = inspect.unwrap(function).__code__
     return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
 

@@ -33,7 +33,7 @@ BOUND_SUFFIXES = ("", "_low", "_high")
 
 @dataclass(frozen=True)
 class Records:
-    """What a leaderboard is made of: cells that were read, by stream, and where they are."""
+    """The input of a leaderboard: cells that were read, ordered by stream, and their folder."""
 
     folder: Path
     measured: Iterable[MeasuredCell]
@@ -41,9 +41,10 @@ class Records:
 
 
 def records_of_runs(runs: Path, streams: Sequence[str], workers: Workers) -> Records:
-    """The records in a folder of runs, or of these ``streams``; ``workers`` begin to read them.
+    """The records of these ``streams`` (all if empty) in a folder of runs; ``workers`` begin to read them.
 
-    Raises InputError if there are none.
+    Raises:
+        InputError: if there are none.
     """
     return Records(runs, measure_cells(of_streams(find_cells(runs), streams), workers))
 
@@ -51,9 +52,10 @@ def records_of_runs(runs: Path, streams: Sequence[str], workers: Workers) -> Rec
 def records_of_submissions(
     folder: Path, submissions: Sequence[Submission], streams: Sequence[str]
 ) -> Records:
-    """The records of submissions that were read and verified, with this version's texts on what is built in.
+    """The records of verified submissions, with this version's descriptions of built-in streams and methods.
 
-    Raises InputError if they hold none of these ``streams``.
+    Raises:
+        InputError: if they hold none of these ``streams``.
     """
     read = [evidence.measured for each in submissions for evidence in each.streams.values()]
     kept = {cell.path for cell in of_streams([entry.cell for entry in read], streams)}
@@ -70,10 +72,20 @@ def build(
     on_line: Callable[[str], None] = lambda text: None,
     workers: Workers | None = None,
 ) -> list[Path]:
-    """Writes the leaderboard of ``records``, which are of these ``streams`` (all if empty), to ``out``.
+    """Writes the leaderboard of ``records`` to ``out``.
 
-    ``workers``: processes that share the work. ``on_line`` receives a line for every step that is done.
-    Returns the files written. Raises InputError if a record is damaged, or ``out`` cannot be written.
+    Args:
+        records: what to show.
+        out: folder to write.
+        streams: the streams to which the records were limited, for the command in README.md; all if empty.
+        on_line: is called with a line for every finished step.
+        workers: processes that share the work.
+
+    Returns:
+        The written files.
+
+    Raises:
+        InputError: if a record is damaged, or if ``out`` cannot be written.
     """
     workers = workers or Workers(1)
     get_ready()  # while the workers read

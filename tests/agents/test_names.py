@@ -31,15 +31,14 @@ def test_no_public_name_has_two_meanings() -> None:
     modules = defaultdict(set)
     for folder in ("agents", "envs", "tasks", "plasticity_bench"):
         for path in (REPOSITORY / folder).rglob("*.py"):
-            where = path.relative_to(REPOSITORY).as_posix()
-            if where.startswith(tuple(f"plasticity_bench/{own}/" for own in OWN[:3])):
+            module = path.relative_to(REPOSITORY).as_posix()
+            if module.startswith(tuple(f"plasticity_bench/{own}/" for own in OWN[:3])):
                 continue  # a link to a folder of the root
             for name in public_names(path):
-                modules[name].add(where)
+                modules[name].add(module)
     twice = {
-        name: sorted(where)
-        for name, where in modules.items()
-        if len(where) > 1 and any(path.startswith(tuple(f"{own}/" for own in OWN)) for path in where)
+        name: sorted(places)
+        for name, places in modules.items()
+        if len(places) > 1 and any(place.startswith(tuple(f"{own}/" for own in OWN)) for place in places)
     }
-    twice.pop("SOURCE", None)  # of contract/template.py and submissions/model.py
     assert set(twice) == SHARED, twice

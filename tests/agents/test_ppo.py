@@ -1,4 +1,4 @@
-"""Our PPO against stable-baselines3's, against autograd, and against itself: stacks, resume, every method."""
+"""Our PPO compared with stable-baselines3's, with autograd, and with itself: stacks, resume, every method."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
 
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("normalize", [False, True])
-def test_a_resumed_run_ends_with_the_same_bits(kind: str, normalize: bool) -> None:
+def test_a_resumed_run_is_bit_identical(kind: str, normalize: bool) -> None:
     spec = PPOSpec(
         rollout=32,
         epochs=2,
@@ -161,7 +161,7 @@ def test_every_method_trains_both_networks(method: str, kind: str) -> None:
     assert same(after, weights(twice))
 
 
-def test_reset_starts_policy_value_and_exploration_anew() -> None:
+def test_reset_restores_policy_value_and_exploration() -> None:
     made = agent("reset", (0,), PendulumStream(tasks=2, rollouts=1))
     log_std = made.actor.layers[-1].log_std
     assert log_std is not None

@@ -1,4 +1,4 @@
-"""Every check of the contract against methods that break it: what it says, and where."""
+"""Every check of the contract against methods that break it: the message and the line that it names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def result_of(name: str, subject: Subject) -> Result:
 
 
 def marked(path: Path) -> list[str]:
-    """The lines that a result is to name."""
+    """The lines that a result must name."""
     lines = path.read_text().splitlines()
     return [f"tried.py:{i}" for i, line in enumerate(lines, 1) if "# here" in line]
 
 
 @pytest.fixture
 def purposes() -> Iterator[None]:
-    """What a case spoils is mended."""
+    """Restores what a case changes."""
     kept = dict(seeding.PURPOSES)
     yield
     seeding.PURPOSES.update(kept)

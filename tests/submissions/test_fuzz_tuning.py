@@ -35,7 +35,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_measurements(table: dict[str, Any]) -> dict[str, Any]:
-    """A sweep's table without what only training gives; of a plug-in also without what only its code gives."""
+    """A sweep's table without measurements; of a plug-in also without what only its code gives."""
     rows = [{key: row[key] for key in ("settings", "label", "cell")} for row in table["configurations"]]
     if table["method"] == "noise":
         for row in rows:

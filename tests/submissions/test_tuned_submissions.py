@@ -116,7 +116,7 @@ def test_a_sweep_of_other_code_than_is_submitted(copy: Path) -> None:
 
 def test_a_sweeps_table_next_to_untuned_records(copy: Path) -> None:
     tune_untuned(copy / "l2", copy / "l2-tuned")
-    assert any("belongs into" in line and "-tuned" in line for line in problems(copy / "l2"))
+    assert any("belongs in" in line and "-tuned" in line for line in problems(copy / "l2"))
 
 
 def test_the_label_of_a_sweeps_choice_cannot_be_taken(copy: Path) -> None:

@@ -180,7 +180,7 @@ TRAINING = {
     ),
 }
 
-#: Mistakes that show in other networks, and where others train.
+#: Mistakes that show in other networks or in other trainers.
 ELSEWHERE = {
     "counts from the front": Case(
         "plain",

@@ -35,11 +35,11 @@ def before_update(self, layers, optimizer):
 
 
 class Case(NamedTuple):
-    """A mutation. ``# here`` marks the line that the result is to name."""
+    """A change of ``GOOD``. ``# here`` marks the line that the result must name."""
 
     check: str
     body: str
-    says: tuple[str, ...]  # in detail or mend
+    says: tuple[str, ...]  # in detail or fix
     state: str = Verdict.FAILED
     info: str = INFO
     settings: str = "strength: float = 1e-3"
@@ -47,7 +47,7 @@ class Case(NamedTuple):
 
 
 def each(lines: str, hook: str = "before_update") -> str:
-    """A hook that does this with every parameter p."""
+    """A hook that runs this line for every parameter p."""
     inner = textwrap.indent(lines, 8 * " ")
     return f"def {hook}(self, layers, optimizer):\n    for p in parameters(layers):\n{inner}\n"
 
@@ -78,7 +78,7 @@ def write(folder: Path, case: Case) -> Path:
     return path
 
 
-#: Mistakes in what a method says of itself.
+#: Mistakes in what a method declares.
 DEFINITION = {
     "no dataclass": Case("definition", GOOD, ('"strength"', "@dataclass"), decorator=""),
     "no type": Case(
@@ -120,7 +120,7 @@ DEFINITION = {
         "def penalty(self, layers, optimizer):  # here\n    return None\n",
         ("penalty is called with 1 arguments", "def penalty(self, layers)"),
     ),
-    "not told": Case(
+    "boundary hook without task_boundaries": Case(
         "definition",
         "def on_task_end(self, layers, optimizer):  # here\n    pass\n",
         ("on_task_end is never called", "task_boundaries=True"),
@@ -162,7 +162,7 @@ DEFINITION = {
         info(family='"optimizer"'),
     ),
     "no summary": Case("definition", GOOD, ("info.summary",), Verdict.WARNING, info(summary='"a\\nb"')),
-    "told of nothing": Case(
+    "task_boundaries without boundary hook": Case(
         "definition", GOOD, ("there is no on_task_end",), Verdict.WARNING, INFO + ", task_boundaries=True"
     ),
     "nothing to tune": Case(

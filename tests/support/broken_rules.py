@@ -42,7 +42,7 @@ def rules_of(hook: Hook) -> set[str]:
 
 
 def define(hook: Hook, lines: Sequence[str], name: str = "", parameters: str = "", before: str = "") -> str:
-    """The hook with these lines; the line that a result is to name is its first."""
+    """The hook with these lines; the result must name its first line."""
     given = parameters or ", ".join(hook.parameters)
     body = "".join(f"    {line}\n" for line in lines)
     return f"{before}def {name or hook.name}({given}):  # here\n{body}"
@@ -77,7 +77,7 @@ UNSEEDED = {
     "on_task_end": ["layers[0].weight.mul_(1 - 1e-3 * np.random.default_rng().random())"],
 }
 
-#: Hook -> lines after which a number is not finite, and what is said.
+#: Hook -> (lines after which a number is not finite, the message).
 NOT_FINITE = {
     "setup": (["layers[0].weight.fill_(float('nan'))"], "linear1.weight is not finite after 5 updates"),
     "penalty": (["return float('nan') * layers[0].weight.sum((-2, -1))"], "is not finite after 5 updates"),
@@ -90,7 +90,7 @@ NOT_FINITE = {
     ),
 }
 
-#: Hook -> lines that reduce over all seeds, and what is said.
+#: Hook -> (lines that reduce over all seeds, the message).
 ACROSS_SEEDS = {
     "setup": (["layers[0].weight.sub_(layers[0].weight.mean())"], "after setup linear1.weight of a seed"),
     "penalty": (["return 0.01 * layers[0].weight.norm()"], "after penalty its gradient for linear1.weight"),
@@ -112,7 +112,7 @@ ACROSS_SEEDS = {
     ),
 }
 
-#: Hook -> lines that count dimensions from the front, and what is said.
+#: Hook -> (lines that count dimensions from the front, the message).
 FROM_THE_FRONT = {
     "setup": (
         ["layers[0].weight.sub_(layers[0].weight.mean(1, keepdim=True))"],
@@ -140,7 +140,7 @@ FROM_THE_FRONT = {
     ),
 }
 
-#: Counts its calls where no checkpoint finds them.
+#: Counts its calls in a place that no checkpoint saves.
 _COUNTS = (
     "counts: ClassVar[dict] = {}\n"
     "def setup(self, layers, rng):\n    self.counts[id(self)] = 0\n"
@@ -153,7 +153,7 @@ _COUNTED = (
     "    self.count += 1\n    layers[0].weight.mul_(1 - 1e-5 * self.count)\n"
 )
 _DIFFERENT_RESULTS = "resumed from its checkpoint gives different results"
-#: Hook -> what comes before it, its lines, and what is said: state that does not travel through a checkpoint.
+#: Hook -> (code before it, its lines, the message): state that a checkpoint does not save.
 LOST_STATE = {
     "setup": (
         "",
@@ -187,7 +187,7 @@ REPLACED = {
     "on_task_end": ["layers[1].bias.data = layers[1].bias.data.clone()"],
 }
 
-#: Hook -> lines that do something in a stack alone, and nothing in a torch loop.
+#: Hook -> lines that act only in a stack, not in a torch loop.
 STACKS_ONLY = {
     "setup": ["if layers[0].weight.dim() == 3: layers[0].weight.mul_(0.5)"],
     "penalty": ["return layers[0].weight.square().sum((1, 2)) if layers[0].weight.dim() == 3 else None"],

@@ -1,4 +1,4 @@
-"""Methods that change the network, where the agent acts."""
+"""Methods that change the network, in PPO."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_seed_does_not_depend_on_its_stack(method: str, kind: str) -> None:
 
 @KINDS
 @pytest.mark.parametrize("method", METHODS)
-def test_a_resumed_run_ends_with_the_same_bits(method: str, kind: str) -> None:
+def test_a_resumed_run_is_bit_identical(method: str, kind: str) -> None:
     stream = STREAMS[kind](tasks=3, rollouts=2, spec=SPEC, hidden=(16, 16))
     whole, states = agent(method, (0, 3), stream), []
     while not whole.finished:
@@ -112,7 +112,7 @@ def test_the_kept_policy_of_an_injected_network_acts_as_it_did() -> None:
 
 
 def test_the_hare_acts_and_returns_to_the_tortoise() -> None:
-    """Without returns the run is that of none: what acts and is recorded is what is trained."""
+    """Without returns to the tortoise the run equals that of none: the trained network acts."""
     plain = finish(agent("none", (0, 1), GymStream(spec=SPEC)))
     apart = finish(agent("hare-tortoise:decay=0.9,period=0", (0, 1), GymStream(spec=SPEC)))
     assert same(weights(plain), weights(apart))
