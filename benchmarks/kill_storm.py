@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from kill_and_resume import differences, leftovers, tables
 from rich.console import Console
 
 from plasticity_bench.errors import RunFailed
@@ -159,17 +160,6 @@ def train(runs: Path, jobs: Sequence[CellPlan], workers: int, storm: Storm | Non
     )
 
 
-def tables(runs: Path) -> dict[str, bytes]:
-    """Relative path -> content of every table in ``runs``."""
-    return {str(path.relative_to(runs)): path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))}
-
-
-def left_behind(runs: Path) -> list[str]:
-    """Checkpoints, temporary files and errors that a finished run must not leave."""
-    patterns = ("*/*/checkpoint-*", "*/*/.*.tmp", "*/*/error.txt")
-    return sorted(str(path.relative_to(runs)) for pattern in patterns for path in runs.glob(pattern))
-
-
 def main() -> int:
     """The script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -187,8 +177,8 @@ def main() -> int:
     storm = Storm(args.every, random.Random(args.seed))
     stormy = train(folder / "storm", jobs, args.workers, storm)
     found = tables(folder / "storm")
-    differing = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
-    left = left_behind(folder / "storm")
+    differing = differences(found, wanted)
+    left = leftovers(folder / "storm")
     print(
         f"storm: {stormy.kills} workers killed, {stormy.retried} of them at a job that was tried again, "
         f"{stormy.given_up} jobs given up after three; {stormy.passes} passes, {stormy.seconds:.0f} s\n"

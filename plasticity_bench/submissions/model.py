@@ -41,7 +41,7 @@ METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "sour
 #: The references are submissions of their own, under these names.
 REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.
-SCORE_DIGITS = 9
+SUBMITTED_DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,4 +222,4 @@ def _metric(scores: CellScores, metric: str) -> MetricScores:
 
 
 def _rounded(value: float) -> float | None:
-    return float(f"{value:.{SCORE_DIGITS}g}") if math.isfinite(value) else None
+    return float(f"{value:.{SUBMITTED_DIGITS}g}") if math.isfinite(value) else None

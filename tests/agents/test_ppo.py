@@ -13,24 +13,14 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.normalize import Normalizer
 from plasticity_bench.agents.policies import Categorical, Gaussian, Minibatch
-from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.specs import PPOSpec
-from tests.support.control_bench import GymStream, PendulumStream, agent, finish
+from tests.support.control_bench import GymStream, PendulumStream, agent, finish, same, weights
 
 STREAMS = {"choices": GymStream, "vectors": PendulumStream}
-
-
-def weights(made: PPOLearner, seed: int = 0) -> list[torch.Tensor]:
-    return [p.detach()[seed].clone() for part in made.parts for p in trainable(part.layers)]
-
-
-def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -33,7 +33,7 @@ def test_a_small_storm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert storm.kills >= 2
     assert storm.twice == 0
     assert tool.tables(tmp_path / "storm") == wanted
-    assert tool.left_behind(tmp_path / "storm") == []
+    assert tool.leftovers(tmp_path / "storm") == []
 
 
 def test_a_replaced_record_is_noticed(tmp_path: Path) -> None:

@@ -10,18 +10,13 @@ import pytest
 
 from plasticity_bench import seeding
 from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError
-from tests.support.broken_hooks import ELSEWHERE, TRAINING
-from tests.support.broken_methods import DEFINITION, GOOD, Case, write
+from tests.support.broken_hooks import OTHER_TRAINERS, TRAINING
+from tests.support.broken_methods import DEFINITION, GOOD, Case, result_of, write
 
-CASES = {**DEFINITION, **TRAINING, **ELSEWHERE}
-
-
-def result_of(name: str, subject: Subject) -> Result:
-    (check,) = [check for check in CHECKS if check.name == name]
-    return examine(check, subject)
+CASES = {**DEFINITION, **TRAINING, **OTHER_TRAINERS}
 
 
 def marked(path: Path) -> list[str]:

@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 
 from plasticity_bench.agents.methods.base import CLASS_VARIABLES, HOOKS, Hook
-from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError, RunFailed
-from tests.support.broken_methods import GOOD, Case, each, write
+from tests.support.broken_methods import GOOD, Case, each, result_of, write
 from tests.support.broken_rules import CHECK_OF, broken, rules_of
 
 PAIRS = [(hook, rule) for hook in HOOKS for rule in CHECK_OF if rule in rules_of(hook)]
-
-
-def result_of(name: str, subject: Subject) -> Result:
-    (check,) = [check for check in CHECKS if check.name == name]
-    return examine(check, subject)
 
 
 @pytest.mark.parametrize(("hook", "rule"), PAIRS, ids=[f"{hook.name}-{rule}" for hook, rule in PAIRS])

@@ -32,13 +32,6 @@ def scores() -> Scores:
     return fake_scores(methods=9, streams=3)
 
 
-@pytest.fixture(scope="module")
-def page_file(scores: Scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    write_page(page_data(scores, path.parent), path)
-    return path
-
-
 def labels(seen: Visit) -> list[str]:
     return seen.texts(f"{ROWS} .method")
 

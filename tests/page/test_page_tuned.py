@@ -30,13 +30,6 @@ def scores() -> Scores:
     return Scores(streams, *aggregate_streams(streams))
 
 
-@pytest.fixture(scope="module")
-def page_file(scores: Scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    write_page(page_data(scores, path.parent), path)
-    return path
-
-
 def methods(seen: Visit) -> list[str]:
     found: list[str] = seen.page.locator(ROWS).evaluate_all("all => all.map((row) => row.dataset.method)")
     return found

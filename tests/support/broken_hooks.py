@@ -181,7 +181,7 @@ TRAINING = {
 }
 
 #: Mistakes that show in other networks or in other trainers.
-ELSEWHERE = {
+OTHER_TRAINERS = {
     "counts from the front": Case(
         "plain",
         "def after_update(self, layers, optimizer):\n"

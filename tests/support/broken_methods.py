@@ -6,7 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from plasticity_bench.contract.results import Verdict
+from plasticity_bench.contract.checks import CHECKS, examine
+from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.subject import Subject
 
 HEAD = """import random
 from dataclasses import dataclass, replace
@@ -169,3 +171,9 @@ DEFINITION = {
         "definition", GOOD, ("search_space is empty",), Verdict.WARNING, info(search_space="{}")
     ),
 }
+
+
+def result_of(name: str, subject: Subject) -> Result:
+    """The result of the check of this name."""
+    (check,) = [check for check in CHECKS if check.name == name]
+    return examine(check, subject)

@@ -1,4 +1,4 @@
-"""Small streams of Gymnasium's own environments, for tests of the agent that acts."""
+"""Small control streams of Gymnasium's environments, for tests of PPO."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+import torch
 
+from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
@@ -126,3 +128,13 @@ def finish(made: PPOLearner) -> PPOLearner:
     while not made.finished:
         made.advance()
     return made
+
+
+def weights(made: PPOLearner, index: int = 0) -> list[torch.Tensor]:
+    """The parameters of actor and critic of the ``index``-th seed of the stack."""
+    return [p.detach()[index].clone() for part in made.parts for p in trainable(part.layers)]
+
+
+def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
+    """Whether two lists of tensors are equal."""
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))

@@ -21,7 +21,7 @@ SUBMIT += ["--stream", STREAM, "--no-references"]
 
 
 def tables(runs: Path) -> list[bytes]:
-    """Path -> content of every table."""
+    """The content of every table, ordered by path."""
     return [path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))]
 
 

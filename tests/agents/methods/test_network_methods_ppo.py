@@ -12,7 +12,6 @@ import torch
 
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.networks import StackedNetwork
-from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
@@ -21,7 +20,7 @@ from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.specs import PPOSpec
-from tests.support.control_bench import GymStream, PendulumStream, agent, finish
+from tests.support.control_bench import GymStream, PendulumStream, agent, finish, same, weights
 
 SPEC = PPOSpec(rollout=32, epochs=2, batch=16, environments=2)
 STREAMS = {"choices": GymStream, "vectors": PendulumStream}
@@ -32,14 +31,6 @@ METHODS = (
     "layer-norm+hare-tortoise:decay=0.9,period=5",
 )
 KINDS = pytest.mark.parametrize("kind", STREAMS)
-
-
-def weights(made: PPOLearner, index: int = 0) -> list[torch.Tensor]:
-    return [p.detach()[index].clone() for part in made.parts for p in trainable(part.layers)]
-
-
-def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 @KINDS
