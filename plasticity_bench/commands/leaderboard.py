@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plasticity_bench.processes.workers import Workers
+    from plasticity_bench.submissions.replay import Outcome
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
@@ -190,6 +191,17 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
         submissions = _checked(paths, readers).submissions
     pairs = draw_pairs(submissions, args.replay, args.seed, streams)
     outcomes = replay(pairs, workers, devices, Console(stderr=True), args.trust)
+    _print_outcomes(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {len(outcomes)} score differently by more than {TOLERANCE:.0%} "
+            "on the same versions and hardware"
+        )
+    return 0
+
+
+def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         submission, stream, seed = outcome.pair
         name = f"{submission.name}, {stream}, seed {seed}"
@@ -206,10 +218,3 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     equal = sum(outcome.same_training for outcome in outcomes)
     count = f"{equal} of {len(outcomes)}"
     print(f"{count} bit-identical in performance and loss, {same} in all columns")
-    failed = [outcome for outcome in outcomes if outcome.failed]
-    if failed:
-        raise RunFailed(
-            f"{len(failed)} of {len(outcomes)} score differently by more than {TOLERANCE:.0%} "
-            "on the same versions and hardware"
-        )
-    return 0

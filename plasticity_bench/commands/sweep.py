@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from plasticity_bench.records.documents import SweepTable
 
 from plasticity_bench.commands.next_steps import print_next_steps
 from plasticity_bench.commands.options import (
@@ -17,6 +15,13 @@ from plasticity_bench.commands.options import (
     add_streams,
     streams_in_precision,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from plasticity_bench.records.documents import SweepTable
+    from plasticity_bench.running.slurm.options import Options
+    from plasticity_bench.tuning.sweep import SweepPlan
 
 SUMMARY = "tune methods: the same number of configurations for each, on separate seeds"
 
@@ -58,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
-    from plasticity_bench.running.slurm import submit as submitted
     from plasticity_bench.running.slurm.options import options
-    from plasticity_bench.running.slurm.slurm import need
     from plasticity_bench.terminal import make_console
     from plasticity_bench.tuning import sweep
 
@@ -74,17 +77,9 @@ def run(args: argparse.Namespace) -> int:
         for method in map(choose_method, args.method)
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
-    if cluster:  # all methods at once, so that nothing is left to train below
-        need("sbatch")
-        everything = [
-            item
-            for of_method in plans
-            for plan in of_method
-            for item in open_cells(args.out, plan.cells(), seeds)
-        ]
-        if not submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
-            submitted.say_next(args.out, messages)
-            return 0
+    # With --executor slurm, jobs train all methods at once, so that nothing is left to train below.
+    if cluster and not _trained_by_jobs(args, plans, seeds, cluster, messages):
+        return 0
     for index, of_method in enumerate(plans, start=1):
         method = of_method[0].method.label
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
@@ -102,6 +97,31 @@ def run(args: argparse.Namespace) -> int:
         methods = " ".join(args.method)
         print_next_steps(f"run --method {methods} --tuned {args.out}")
     return 0
+
+
+def _trained_by_jobs(
+    args: argparse.Namespace,
+    plans: Sequence[Sequence[SweepPlan]],
+    seeds: Sequence[int],
+    cluster: Options,
+    messages: Console,
+) -> bool:
+    """Submits everything that is missing as Slurm jobs; returns whether all of it is trained."""
+    from plasticity_bench.running.plan import open_cells
+    from plasticity_bench.running.slurm import submit as submitted
+    from plasticity_bench.running.slurm.slurm import need
+
+    need("sbatch")
+    everything = [
+        item
+        for of_method in plans
+        for plan in of_method
+        for item in open_cells(args.out, plan.cells(), seeds)
+    ]
+    if submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
+        return True
+    submitted.say_next(args.out, messages)
+    return False
 
 
 def _print(found: SweepTable, path: Path, console: Any) -> None:
