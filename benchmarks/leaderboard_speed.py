@@ -30,7 +30,7 @@ from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.storage.files import sha256
 from tests.support.documents import made_config, made_origin
 
-#: Diagnostics are measured at every so many tasks, as real runs do.
+#: Diagnostics are measured at every sixth task; real runs skip tasks too.
 EVERY = 6
 FEW, MANY = 100, 300
 

@@ -41,15 +41,15 @@ class CLASS(Method):
     )
     strength: float = 1e-3  # a hyperparameter: a field with a type and a default
 
-    # Weights are (..., out, in), in convolutions (..., out, in, kh, kw), biases (..., out). The seeds that
-    # train side by side are in front: name the last dimensions to reduce over, never reduce over everything.
+    # Weights are (..., out, in), in convolutions (..., out, in, kh, kw), biases (..., out). The dimension of
+    # the stacked seeds comes first: reduce over the last dimensions by number, never over all dimensions.
 
     def setup(self, layers: Sequence[Any], rng: Any) -> None:
-        """Once, before training. Attributes are the state: checkpoints hold them."""
+        """Is called once, before training. Attributes are the method's state: checkpoints save them."""
         self.start = [self._lengths(layer).detach() for layer in layers]
 
     def penalty(self, layers: Sequence[Any]) -> Any:
-        """Added to the loss, with a gradient: one value per seed."""
+        """A term that is added to the loss, with a gradient: one value per seed."""
         pairs = zip(layers, self.start, strict=True)
         terms = [(self._lengths(layer) - start).square().sum(-1) for layer, start in pairs]
         return self.strength / 2 * sum(terms)
@@ -57,7 +57,7 @@ class CLASS(Method):
     # Other hooks: network, before_update, after_update, on_task_end (docs/your-own-method.md).
 
     def _lengths(self, layer: Any) -> Any:
-        """Of every unit's incoming weights: (..., out), for linear layers and convolutions alike."""
+        """The norm of every unit's incoming weights, (..., out), for linear layers and convolutions."""
         return layer.weight.flatten(layer.bias.dim()).norm(dim=-1)
 '''
 

@@ -1,4 +1,4 @@
-"""Observes the calls of a method's hooks, so that a check can say which hook is at fault."""
+"""Observes the calls of a method's hooks, so that a check can name the hook that causes a failure."""
 
 from __future__ import annotations
 
