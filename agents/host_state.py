@@ -1,4 +1,4 @@
-"""What a captured update depends on besides the contents of tensors, and what it must not do."""
+"""Python-side state on which a captured update depends, and what such an update must not do."""
 
 from __future__ import annotations
 

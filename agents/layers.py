@@ -208,7 +208,7 @@ def feature_gradient(method: Method, layer: Layer, features: torch.Tensor) -> to
 def _orthogonal(layer: Layer, rng: SeedRng) -> torch.Tensor:
     """As torch.nn.init.orthogonal_ with gain 1: rows or columns, whichever are fewer, are orthonormal."""
     weight = layer.weight
-    # On the CPU, where the numbers are drawn: the QR of another device may differ in the last digits.
+    # On the CPU, like the draws: the QR of another device may differ in the last digits.
     numbers = rng.normal(torch.empty(weight.shape, dtype=weight.dtype))
     matrix = numbers.flatten(layer.bias.dim())
     wide = matrix.shape[-2] < matrix.shape[-1]

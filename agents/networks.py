@@ -109,7 +109,7 @@ class StackedNetwork:
         return made
 
     def extras(self, rows: slice = slice(None)) -> dict[str, Any]:
-        """The network's state besides ``flat``, for the seeds in ``rows``: running statistics and frozen
+        """The network's state apart from ``flat``, for the seeds in ``rows``: running statistics and frozen
         branches. Plain values, and tensors on the CPU; empty if there are none."""
 
         def kept(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:

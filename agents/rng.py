@@ -53,7 +53,7 @@ class PolicyRng:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where ``state_dict`` was taken."""
+        """Continues from the state in which ``state_dict`` was taken."""
         for noise, saved in zip(self.noise, state["noise"], strict=True):
             noise.set_state(saved.cpu())
         for order, (kind, keys, *rest) in zip(self.order, state["order"], strict=True):
@@ -134,7 +134,7 @@ class SeedRng:
         return [dict(g.bit_generator.state) for g in self.generators]
 
     def load_state_dict(self, state: Sequence[dict[str, Any]]) -> None:
-        """Continues where ``state_dict`` was taken."""
+        """Continues from the state in which ``state_dict`` was taken."""
         for g, saved in zip(self.generators, state, strict=True):
             g.bit_generator.state = saved
 

@@ -1,1 +1,1 @@
-"""How fast the product is, and against what: ``python -m benchmarks``."""
+"""Measures the package's speed and compares it with other implementations: ``python -m benchmarks``."""

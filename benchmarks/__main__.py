@@ -1,11 +1,11 @@
-"""Measures the product's speed, section by section, and writes docs/performance.md.
+"""Measures the package's speed, section by section, and writes docs/performance.md.
 
     python -m benchmarks [SECTION ...] [--quick] [--clone PATH]
 
-Every section runs in a process of its own. What it printed and measured is kept as JSON beside the document,
-so that one section can be measured again; sections that do not run now keep their last result.
+Every section runs in its own process. Its output and its numbers are kept in docs/data/performance.json, so
+that one section can be measured again. Sections that do not run keep their last result.
 
-Exit code 1: a section failed, or found that its contestants did not do the same.
+Exit code 1: a section failed, or found that its contestants did not compute the same.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any
 from benchmarks.sections import SECTIONS, Section
 from plasticity_bench.storage.files import write_text
 
-#: Stands for the folder of the clone in what is published.
+#: Replaces the clone's folder in the published command.
 CLONE = "PATH_TO_A_CLONE"
 
 
 def measure(section: Section, quick: bool, clone: Path | None) -> dict[str, Any]:
-    """Runs the section, printing what it prints."""
+    """Runs the section, shows its output, and returns the results to keep."""
     given = section.quick if quick else section.full
     shown = [f"benchmarks.{section.module}", *([CLONE] if section.needs_clone else []), *given]
     command = [sys.executable, "-u", "-m", *shown]
@@ -48,11 +48,11 @@ def measure(section: Section, quick: bool, clone: Path | None) -> dict[str, Any]
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                if not line.startswith(("argv[0]", "pybullet build time")):  # PyBullet's own
+                if not line.startswith(("argv[0]", "pybullet build time")):  # printed by PyBullet
                     print(line, end="", flush=True)
                     lines.append(line)
         saved = json.loads(numbers.read_text()) if numbers.exists() else {}
-    saved.pop("settings", None)  # they may hold paths of this machine; the command says them
+    saved.pop("settings", None)  # they may hold paths of this machine, and the command shows them
     return {
         "command": "python -m " + shlex.join(shown),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -65,20 +65,15 @@ def measure(section: Section, quick: bool, clone: Path | None) -> dict[str, Any]
 
 
 def document(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """docs/performance.md, from the sections' results."""
+    """The text of docs/performance.md, from the sections' results."""
     lines = ["# Performance", "", "Written by `python -m benchmarks`; do not edit.", ""]
     lines += [
-        "Contestants take turns within every repeat, each repeat beginning with another, in one process "
-        "with one "
-        "thread unless a section says otherwise; a first round is not counted. Ratios are taken within a "
-        "repeat: "
-        "median (smallest to largest). `core used` is processor time over wall time: below 99 % another "
-        "process "
-        "took the core. A load before of 1 or more means that the machine was busy: ratios of processor "
-        "time hold "
-        "roughly even then, wall times do not. [benchmarks/README.md](../benchmarks/README.md) says more "
-        "of each "
-        "script.",
+        "Unless a section says otherwise, contestants run in one process with one thread. In every repeat "
+        "each of them runs once, and each repeat begins with another one; a first round is not counted. "
+        "Ratios are taken within a repeat: median (smallest to largest). `core used` is processor time over "
+        "wall time; below 99 % another process used the core. A load of 1 or more before the start means "
+        "that the machine was busy: ratios of processor time are still roughly right then, wall times are "
+        "not. [benchmarks/README.md](../benchmarks/README.md) describes each script.",
         "",
     ]
     bars = [
@@ -111,11 +106,17 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
         description=(__doc__ or "").partition("\n")[0],
         epilog="sections: " + "; ".join(f"{section.name}: {section.title}" for section in SECTIONS),
     )
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help="which (all): " + ", ".join(names))
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all; " + ", ".join(names))
     parser.add_argument("--quick", action="store_true", help="a short pass: few repeats, small sizes")
-    parser.add_argument("--clone", type=Path, help="clone of shibhansh/loss-of-plasticity, for public")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance.md"), help="(docs/performance.md)")
-    parser.add_argument("--results", type=Path, help="where results are kept (data/performance.json beside)")
+    parser.add_argument(
+        "--clone", type=Path, help="clone of shibhansh/loss-of-plasticity, for the section public"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/performance.md"), help="default: docs/performance.md"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="file of the results (default: data/performance.json next to --out)"
+    )
     parser.add_argument("--write-only", action="store_true", help="measure nothing, write the document again")
     args = parser.parse_args(given)
     if unknown := set(args.sections) - set(names):
@@ -127,7 +128,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Measures what was asked for, keeps every result at once, writes the document."""
+    """Measures the chosen sections, keeps each result as soon as it is known, and writes the document."""
     args = arguments(given)
     results: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() else {}
     failed = []

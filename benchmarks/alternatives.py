@@ -1,9 +1,10 @@
-"""Ways of computing the same that were tried for training: what is in use beside what is not.
+"""Compares the operations that training uses with alternatives that were tried.
 
     python -m benchmarks.alternatives [--repeats 9] [--compile]
 
-Processor time on one core, in turns; a ratio above 1 says how many times as long the alternative takes.
-"Same bits" says whether its results are those of what is in use: recorded results forbid the others.
+Processor time on one core, measured in turns; a ratio above 1 says how many times as long the alternative
+takes. "bit-identical" says whether it gives the same results as the operation in use. Recorded results rule
+out any other alternative.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.specs import OptimizerSpec
 
 Work = Callable[[], torch.Tensor | list[torch.Tensor]]
-#: Calls of what is timed, so that a stretch is long beside the clock's resolution.
+#: Calls per timed stretch: enough to be long compared with the clock's resolution.
 CALLS = 10
 
 
 def pooling(seeds: int) -> dict[str, Work]:
-    """Forward and backward of 2x2 pooling behind the first convolution of permuted-mnist."""
+    """Forward and backward of 2x2 pooling after the first convolution of permuted-mnist."""
     x = torch.rand(64, 8 * seeds, 24, 24, generator=torch.Generator().manual_seed(0)).requires_grad_()
     upstream = torch.ones(64, 8 * seeds, 12, 12)
 
@@ -176,7 +177,7 @@ def ranks() -> dict[str, Work]:
 
 
 def results(work: Work) -> list[torch.Tensor]:
-    """Of a later call: an optimizer's first step shows no difference in rounding."""
+    """The results of a later call: an optimizer's first step shows no difference in rounding."""
     for _ in range(CALLS - 1):
         work()
     found = work()
@@ -184,7 +185,7 @@ def results(work: Work) -> list[torch.Tensor]:
 
 
 def compare(ways: dict[str, Work], repeats: int) -> dict[str, dict[str, Any]]:
-    """Microseconds and ratios to the first way, and whether the results are the same to the last bit."""
+    """Microseconds, ratios to the first alternative, and whether the results are bit-identical to its."""
     kept = {name: results(work) for name, work in ways.items()}
     base = next(iter(ways))
 
@@ -224,7 +225,7 @@ def main(given: list[str] | None = None) -> int:
         "permuting pixels": gathering(),
         "spectra of permuted-digits, 16 seeds": ranks(),
     }
-    print("\n| what | how | µs | times as long | same bits |\n|---|---|---:|---:|---|")
+    print("\n| what | how | µs | times as long | bit-identical |\n|---|---|---:|---:|---|")
     rows: dict[str, Any] = {}
     for what, ways in contests.items():
         rows[what] = compare(ways, args.repeats)

@@ -1,10 +1,10 @@
-"""What diagnostics cost: a run with them beside the same run without, and what their parts take.
+"""The cost of diagnostics: a run with them compared with the same run without, and the time of their parts.
 
     python -m benchmarks.diagnostics_cost [--streams permuted-digits permuted-mnist:architecture=mlp]
 
-Training goes on task by task; the time of every measurement of diagnostics is taken apart from the rest. A
-run measures at about 50 of its tasks, so the cost of a run follows from one measurement, one task without,
-and the stream's number of tasks. Time is the processor's.
+Every measurement of diagnostics is timed separately from training. A run measures at about 50 of its tasks,
+so its cost follows from one measurement, one task without, and the stream's number of tasks. All times are
+processor times.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.specs import is_measured
 
-#: Stream -> sizes of the stack that are measured by default.
+#: Stream -> stack sizes that are measured by default.
 STACKS = {"permuted-digits": (16, 1), "permuted-mnist:architecture=mlp": (1,), "permuted-mnist": (1,)}
 
 
 def measured_tasks(tasks: int) -> int:
-    """Of a run: how often diagnostics are taken."""
+    """Number of tasks of a run at which diagnostics are measured."""
     return sum(is_measured(task, tasks) for task in range(tasks))
 
 
 def task_seconds(learner: SupervisedLearner, full: int) -> float:
-    """Processor seconds of the learner's next task without diagnostics, with ``full`` steps. Its steps may
-    be fewer: then its end counts whole and its steps as often as ``full`` holds them."""
+    """Processor seconds of the learner's next task without diagnostics, for a task of ``full`` steps.
+
+    If the task has fewer steps, their time is scaled to ``full`` steps; the time of its end is not.
+    """
     ends = 0.0
     end: Callable[[list[torch.Tensor]], None] = learner._end_task
 
@@ -63,7 +65,7 @@ def task_seconds(learner: SupervisedLearner, full: int) -> float:
 
 @torch.no_grad()
 def diagnostics_seconds(learner: SupervisedLearner) -> float:
-    """Processor seconds of one measurement, with the copy of the weights that it begins with."""
+    """Processor seconds of one measurement, including the copy of the weights before it."""
 
     def measure() -> None:
         before = [p.detach().clone() for p in trainable(learner.layers)]
@@ -75,7 +77,7 @@ def diagnostics_seconds(learner: SupervisedLearner) -> float:
 
 @torch.no_grad()
 def parts(learner: SupervisedLearner, repeats: int) -> dict[str, float]:
-    """Median milliseconds of the expensive parts, each by itself."""
+    """Median milliseconds of each expensive part, measured separately."""
     x, y = learner.current.probe()
     target = learner._target(y, x.dtype)
     learner.trained.predictor.forward(x)
@@ -97,7 +99,7 @@ def parts(learner: SupervisedLearner, repeats: int) -> dict[str, float]:
 
 
 def measure(name: str, seeds: int, repeats: int) -> dict[str, Any]:
-    """One stream's numbers."""
+    """The numbers of one stream."""
     full, stream = chosen(name, 32)
     learner = learner_of(stream, seeds)
     steps = full.steps if stream is not full else stream.steps

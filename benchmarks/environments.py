@@ -1,12 +1,12 @@
 """Environment steps per second on one core: ours, the published environments, and the physics alone.
 
-All take the same random actions from the same seeds through the same episodes, with their resets; they are
+All take the same random actions, from the same seeds, through the same episodes, resets included. They are
 made by ``gymnasium.make`` without the checks that are on by default. "Physics only" repeats our rollout with
-nothing but the calls that set the torques and step PyBullet; "with queries" also makes those that read what
-observations and rewards depend on, and drops what they return. The contestants take turns within every
-repeat, and ratios are taken within a repeat, so that a machine that slows down slows all of them.
+only the calls that set the torques and step PyBullet. "With queries" also makes the calls that read what
+observations and rewards depend on, and ignores their results. The contestants take turns within every repeat,
+and ratios are taken within a repeat: a machine that becomes slower slows all of them.
 
-Exit code 1: the environments did not give the same rewards, so that comparing speeds would mean nothing.
+Exit code 1: the environments did not give the same rewards, so their speeds cannot be compared.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Episode = tuple[list[float], list[list[float]]]
 
 @dataclass
 class Rollout:
-    """One contestant's way through all steps of a repeat."""
+    """One contestant's run through all steps of a repeat."""
 
     rate: float  # steps per second
-    core: float  # processor time over wall time; less than 1 where another process used the core
+    core: float  # processor time over wall time; less than 1 if another process used the core
     rewards: float = 0.0  # their sum
 
 
@@ -64,7 +64,7 @@ class Contest:
         self.actions = np.random.default_rng(0).uniform(-1, 1, (self.steps, *space.shape)).astype(np.float32)
         self.rollouts = {who: [] for who in (OURS, PUBLISHED, PHYSICS, QUERIES)}
         for env in self.envs.values():
-            env.reset()  # loads the world, and makes every later first episode alike
+            env.reset()  # loads the world, so that all contestants start equal
 
     def record(self) -> list[Episode]:
         """Our rollout."""

@@ -1,9 +1,8 @@
-"""Whether our robots are the published ones: every bit that a learner sees, over whole runs of many seeds.
+"""Checks that our robots are bit-identical to the published ones, over whole runs of many seeds.
 
-Both environments get the same seed and the same actions, from the seed's reset over episodes that end by a
-fall or the time limit (and resets that are given no seed) to the last step. Compared are the bytes and types
-of observations, and rewards, ends and infos. At the end, more environments are opened and closed than
-PyBullet has clients.
+Both environments get the same seed and the same actions. Episodes end by a fall or the time limit, and later
+resets are given no seed. Bytes and types of observations, rewards, ends and infos are compared. At the end,
+more environments are opened and closed than PyBullet has clients.
 
 Exit code 1: something differed.
 """
@@ -34,7 +33,7 @@ def random(seed: int, observations: int, actions: int) -> Policy:
 
 
 def gait(seed: int, observations: int, actions: int) -> Policy:
-    """Sines of one pace with linear feedback from the observation, another gait for every seed."""
+    """Sines of one frequency with linear feedback from the observation; every seed has its own gait."""
     rng = np.random.default_rng(seed)
     phase, pace = rng.uniform(0, 2 * np.pi, actions), rng.uniform(0.05, 0.4)
     feedback = rng.normal(0, 0.1, (actions, observations))
@@ -45,19 +44,19 @@ def gait(seed: int, observations: int, actions: int) -> Policy:
     return policy
 
 
-def bits(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What reset or step returned, with the observation as type and bytes and the reward's type."""
+def exact(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What reset or step returned; the observation as type and bytes, the reward with its type."""
     observation, *rest = values
     return observation.dtype, observation.tobytes(), [(type(value), value) for value in rest]
 
 
 def compare(name: str, seed: int, steps: int, policy: Policy) -> tuple[int, str]:
-    """The number of episodes that ended, and where the two environments part: "" if they do not."""
+    """(number of episodes that ended, the first difference; "" if there is none)."""
     theirs, ours = gymnasium.make(f"{name}BulletEnv-v0"), gymnasium.make(f"plasticity_bench/{name}-v0")
     expected: tuple[Any, ...] = theirs.reset(seed=seed)
     found: tuple[Any, ...] = ours.reset(seed=seed)
     episodes = step = 0
-    while bits(expected) == bits(found) and step < steps:
+    while exact(expected) == exact(found) and step < steps:
         action = policy(step, expected[0])
         ended = len(expected) == 5 and (expected[2] or expected[3])
         if ended:
@@ -68,12 +67,12 @@ def compare(name: str, seed: int, steps: int, policy: Policy) -> tuple[int, str]
             expected, found = theirs.step(action), ours.step(action)
     theirs.close()
     ours.close()
-    parted = "" if bits(expected) == bits(found) else f"step {step}: {expected} is not {found}"
-    return episodes, parted
+    differing = "" if exact(expected) == exact(found) else f"step {step}: {expected} is not {found}"
+    return episodes, differing
 
 
 def spaces(name: str) -> tuple[Any, Any]:
-    """Of observations and actions; compares them, too."""
+    """The spaces of observations and actions; also checks that both environments have the same ones."""
     theirs, ours = gymnasium.make(f"{name}BulletEnv-v0"), gymnasium.make(f"plasticity_bench/{name}-v0")
     if (theirs.observation_space, theirs.action_space) != (ours.observation_space, ours.action_space):
         raise SystemExit(f"environments_exact: {name} has other spaces")
@@ -81,13 +80,13 @@ def spaces(name: str) -> tuple[Any, Any]:
 
 
 def memory() -> float:
-    """MB in use by this process; 0 where there is no /proc."""
+    """MB in use by this process; 0 if there is no /proc."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * 4096 / 1e6 if path.exists() else 0.0
 
 
 def open_and_close(times: int) -> str:
-    """What their memory grew by after the first tenth of them."""
+    """Opens and closes environments; the growth of memory after the first tenth of them, as text."""
     before = 0.0
     for i in range(times):
         env = gymnasium.make("plasticity_bench/Hopper-v0")
@@ -112,14 +111,14 @@ def main() -> int:
     for name in args.robots:
         sizes = [space.shape[0] for space in spaces(name)]
         for kind in (random, gait):
-            ended, parted = 0, []
+            ended, differing = 0, []
             for seed in range(args.seeds):
-                episodes, where = compare(name, seed, args.steps, kind(seed, *sizes))
+                episodes, difference = compare(name, seed, args.steps, kind(seed, *sizes))
                 ended += episodes
-                parted += [f"{name}, {kind.__name__}, seed {seed}, {where}"] if where else []
+                differing += [f"{name}, {kind.__name__}, seed {seed}, {difference}"] if difference else []
             row = f"| {name} | {kind.__name__} | {args.seeds} | {args.seeds * args.steps:,} | {ended:,} |"
-            print(row, f"{len(parted)} |", flush=True)
-            differences += parted
+            print(row, f"{len(differing)} |", flush=True)
+            differences += differing
     for difference in differences:
         print(f"environments_exact: {difference}", file=sys.stderr)
     print(f"\n{args.opened} environments opened and closed: {open_and_close(args.opened)}")

@@ -1,9 +1,9 @@
 """The tables and the figure of docs/findings.md, from the leaderboard's submissions and docs/data.
 
     python benchmarks/findings.py            # writes them
-    python benchmarks/findings.py --check    # exits with 1 where they differ from what is written
+    python benchmarks/findings.py --check    # exits with 1 if the committed files differ
 
-Only what stands between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced: the words around it are people's.
+Only the text between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced. The rest is written by hand.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FIGURE = ROOT / "docs/figures/syre-controls.png"
 
 
 def loss(results: Results) -> str:
-    """What `none` loses, by stream."""
+    """The plasticity loss of `none`, by stream."""
     rows = []
     for stream in results.scores.streams:
         none = stream.row("none")
@@ -47,8 +47,7 @@ def loss(results: Results) -> str:
 
 
 def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = False) -> str:
-    """Differences between two methods by stream. Each pair is a question by itself: Holm-corrected over the
-    streams."""
+    """Differences between two methods by stream. Each pair is Holm-corrected over the streams by itself."""
     mark = TUNED_MARK if tuned else ""
     found = [
         (a, b, stream, paired(results.retained[stream, a + mark], results.retained[stream, b + mark]))
@@ -72,7 +71,7 @@ def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = Fals
 
 
 def weakest(results: Results) -> str:
-    """Every method's lowest stream with default settings, and what it scores on the others."""
+    """Every method's lowest stream with default settings, and its scores on the others."""
     found: list[tuple[float, list[str]]] = []
     for method in sorted({method for _, method in results.retained if not method.endswith(TUNED_MARK)}):
         own = {
@@ -91,7 +90,7 @@ def weakest(results: Results) -> str:
 
 
 def tuning(results: Results) -> str:
-    """What tuning changes, by method and stream."""
+    """The effect of tuning, by method and stream."""
     found = []
     for (stream, method), values in sorted(results.retained.items()):
         if method.endswith(TUNED_MARK):
@@ -147,7 +146,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
 
 
 def filled(text: str, results: Results) -> str:
-    """The page with its tables made anew."""
+    """The page with new tables."""
 
     def block(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{TABLES[match[1]](results)}<!-- end -->"
@@ -157,7 +156,7 @@ def filled(text: str, results: Results) -> str:
 
 
 def main() -> int:
-    """Writes or checks."""
+    """Writes or checks the page and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md on syre beside its controls, from what syre_controls.py wrote."""
+"""The tables of docs/findings.md that compare syre with its controls, from the file of syre_controls.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plasticity_bench.terminal import interval_text, p_text
 
 
 def strengths(results: Results) -> str:
-    """Syre, L2 and L2-init at the same strengths, and at all of them: every seed's mean over strengths."""
+    """Syre, L2 and L2-init at the same strengths, and averaged over strengths seed by seed."""
     rows, tested = [], []
     for stream in sorted({key[0] for key in results.controls}):
         own = {key[1:]: values for key, values in results.controls.items() if key[0] == stream}
@@ -64,7 +64,7 @@ def _mean(runs: Sequence[Seeds]) -> dict[int, float]:
 
 
 def sigmas(results: Results) -> str:
-    """Syre with offsets of several sizes against none at all, at two strengths and at both together."""
+    """Syre with offsets of several sizes compared with no offset, at two strengths and at both together."""
     rows, tested = [], []
     for stream in sorted({key[0] for key in results.controls}):
         own = {key[2:]: v for key, v in results.controls.items() if key[:2] == (stream, "syre")}

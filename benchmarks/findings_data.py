@@ -1,4 +1,4 @@
-"""What the tables of docs/findings.md are made of: see findings.py."""
+"""The data of the tables in docs/findings.md: see findings.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paired(a: Seeds, b: Seeds) -> Paired:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the tables are made of."""
+    """All data of the tables."""
 
     scores: Scores
     controls: Controls  # at the stream's learning rate
@@ -46,7 +46,7 @@ class Results:
 
     @cached_property
     def retained(self) -> dict[tuple[str, str], Seeds]:
-        """(stream, built-in method) -> the leaderboard's values, where `none` starts above chance."""
+        """(stream, built-in method) -> the leaderboard's values, on streams with `none` above chance."""
         return {
             (stream.name, row.method): values
             for stream in self.scores.streams
@@ -62,7 +62,7 @@ class Results:
 
 
 def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], dict[int, float]], ...]:
-    """What `syre_controls.py` wrote: ``Results.controls`` and ``Results.crossed``."""
+    """Reads the file of ``syre_controls.py``: ``Results.controls`` and ``Results.crossed``."""
     controls: dict[tuple[str, str, str, str], dict[int, float]] = {}
     crossed: dict[tuple[str, str, str, str], dict[int, float]] = {}
     with path.open() as file:

@@ -32,7 +32,7 @@ def _figure(controls: Controls) -> Any:
         for strength, style in zip(
             sorted({k[1] for k in own if k[2] == "1.0"}, key=float), ("-", "--"), strict=True
         ):
-            # Zero has no place on a logarithmic axis; a third of the least is where it is drawn.
+            # A logarithmic axis has no zero: it is drawn at a third of the smallest value.
             points = {float(k[2]) or 0.003: v for k, v in own.items() if k[:2] == ("syre", strength)}
             _line(right, points, colors["syre"], style, f"strength {float(strength):g}")
         left.set(xscale="log", xlabel="strength of the decay", ylabel="retained plasticity")

@@ -1,10 +1,10 @@
 """Training steps per second on a GPU: stacked seeds, captured and not, a plain loop, one process per seed.
 
-A step is one update of one seed's network, so 64 stacked seeds do 64 at a time. Stretches hold everything
-that ``run`` pays for: draws, gathering, metrics, diagnostics, evaluation. The plain loop is PyTorch as its
-tutorials write it, one seed, its batches on the device; one process per seed runs it in several processes at
-once. The share of the peak is that of multiplications and additions of weights, forward and backward, beside
-the rate of a large matrix product in the same precision, measured here.
+A step is one update of one seed's network, so 64 stacked seeds do 64 at a time. Our time includes everything
+that ``run`` does: draws, gathering, metrics, diagnostics, evaluation. The plain loop is PyTorch as its
+tutorials write it: one seed, with its batches on the device. "One process per seed" runs it in several
+processes at once. The share of the peak is the rate of multiplications and additions with weights, forward
+and backward, divided by the rate of a large matrix product in the same precision, which is measured too.
 
 Exit code 1: the device's learning differs from the CPU's. Exit code 2: there is no such device.
 """
@@ -37,7 +37,7 @@ from plasticity_bench.specs import NetworkSpec, layer_shapes
 from plasticity_bench.tasks.base import SupervisedStream
 
 #: Largest difference between the device's and the CPU's mean performance on the first task: rounding differs,
-#: and training makes more of it.
+#: and training amplifies the difference.
 FIRST_TASK = 0.01
 #: Side of the matrices that the peak is measured with.
 SIDE = {"cuda": 8192, "cpu": 1024}
@@ -62,8 +62,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def counted(once: Callable[[], int], device: torch.device, seconds: float) -> tuple[float, int]:
-    """(steps per second, steps) of ``once``, which returns how many it did, over about ``seconds`` or to its
-    end."""
+    """(steps per second, steps) of ``once``, called for about ``seconds`` or until it returns 0 steps."""
     once()  # what is set up at the first call
     synchronise(device)
     start, done = time.perf_counter(), 0
@@ -95,7 +94,7 @@ def operations(stream: SupervisedStream) -> float:
 
 
 def ways(device: torch.device) -> dict[str, Callable[[TrainedNetwork], Updater]]:
-    """How our learner makes its steps."""
+    """How our learner runs its steps: step by step or as captured graphs."""
     found: dict[str, Callable[[TrainedNetwork], Updater]] = {"eager": EagerUpdater}
     if device.type == "cuda":
         for lengths in ((1,), LENGTHS):
@@ -163,7 +162,7 @@ class PlainLoop:
 
 
 def plain_network(spec: NetworkSpec) -> nn.Sequential:
-    """As a user would write it."""
+    """The network as a user would write it."""
     layers: list[nn.Module] = []
     for shape in layer_shapes(spec):
         out, inputs = shape.weight[:2]
@@ -177,7 +176,7 @@ def plain_network(spec: NetworkSpec) -> nn.Sequential:
 
 
 def plain_process(text: str, seed: int, device: str, seconds: float, start: Any, answers: Any) -> None:
-    """Runs the plain loop in a process of its own, once all are ready."""
+    """Runs the plain loop in its own process, after all processes are ready."""
     torch.set_num_threads(1)
     try:
         loop = PlainLoop(text, seed, torch.device(device))
@@ -190,7 +189,7 @@ def plain_process(text: str, seed: int, device: str, seconds: float, start: Any,
 
 
 def processes(text: str, count: int, args: argparse.Namespace) -> Row:
-    """One row: one process per seed, all on the one device."""
+    """One row: one process per seed, all on the same device."""
     context = multiprocessing.get_context("spawn")
     start, answers = context.Barrier(count), context.Queue()
     given = (str(args.device), args.seconds, start, answers)
@@ -289,7 +288,7 @@ def main() -> int:
         facts = {"device": name, "torch": torch.__version__, "peak": top, "precision": args.precision}
         args.json.write_text(json.dumps({**facts, "rows": every}, indent=1) + "\n")
     for text in wrong:
-        print(f"gpu_speed: {text}: the first task is learned otherwise than on the CPU", file=sys.stderr)
+        print(f"gpu_speed: {text}: the first task is not learned as on the CPU", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.growth [--seeds 1 4 16 64] [--widths 50 100 200 400] [--tasks 120]
 
-Memory is the largest resident one of a fresh process that trains a stack and loads nothing else (Linux only).
-Time is the processor's, of one thread.
+Memory is the peak resident memory of a fresh process that trains a stack and loads nothing else (Linux only).
+Times are processor times of one thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from plasticity_bench.specs import layer_shapes, parameter_count
 from plasticity_bench.tasks.digits import PermutedDigits
 
 DIGITS, PERCEPTRON, CONVOLUTIONS = "permuted-digits", "permuted-mnist:architecture=mlp", "permuted-mnist"
-#: Steps of a task, where it can be shortened.
+#: Steps of a task, if it can be shortened.
 STEPS = 32
 
 
@@ -48,7 +48,7 @@ def train_once(stream: str, seeds: int) -> float:
 
 
 def memory(stream: str, seeds: int) -> float:
-    """``train_once`` in a fresh process. Raises CalledProcessError where that fails."""
+    """``train_once`` in a fresh process. Raises CalledProcessError if that fails."""
     code = f"from benchmarks.growth import train_once; print(train_once({stream!r}, {seeds}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
@@ -109,7 +109,7 @@ def widths_table(widths: Sequence[int], repeats: int) -> dict[str, Any]:
 
 
 def tasks_table(tasks: int, methods: Sequence[str]) -> dict[str, Any]:
-    """Prints the time of a step early and late in a run of 16 seeds: they should be the same."""
+    """Prints the time of a step early and late in a run of 16 seeds; they should be equal."""
     early, late = range(1, tasks // 6), range(tasks - tasks // 6, tasks)
     print(f"\n| {tasks} tasks, 16 seeds | first sixth, µs | last sixth, µs | late against early |")
     print("|---|---:|---:|---:|")

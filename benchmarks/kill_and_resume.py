@@ -2,8 +2,8 @@
 
     python benchmarks/kill_and_resume.py --kills 50
 
-A run that reaches its end is compared, and the kills go on with a new one. Exit code 1 where a table differs,
-a worker outlives its run, or a resumed run fails. ``tests/running/test_resume.py`` uses the same functions.
+A run that reaches its end is compared; then a new run is started and killed. Exit code 1: a table differs, a
+worker outlives its run, or a resumed run fails. ``tests/running/test_resume.py`` uses the same functions.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-#: Stateful methods among them: they perturb at an interval, or draw at every update.
+#: Some have a state: they perturb at an interval, or draw at every update.
 METHODS = ("syre", "shrink-perturb:interval=7", "syre-redrawn")
 STREAM = "permuted-digits:tasks=40"
 #: The moments of a kill: importing and planning; training; in the middle of a write; recording.
 MOMENTS = ("start", "checkpoint", "write", "record")
 #: Seconds between two checkpoints, so that a short run has many.
 CHECKPOINT_SECONDS = 0.1
-#: Seconds after which a run that shows no sign of the awaited moment is given up.
+#: Seconds to wait for a moment before a run is given up.
 PATIENCE = 300.0
 
 
 def run_command(
     runs: Path, methods: Sequence[str] = METHODS, stream: str = STREAM, seeds: str = "3"
 ) -> list[str]:
-    """The command line of a run in two processes, without references."""
+    """The command of a run in two processes, without references."""
     start = [
         sys.executable,
         "-m",
@@ -53,7 +53,7 @@ def run_command(
 def start_run(
     command: Sequence[str], checkpoint_seconds: float = CHECKPOINT_SECONDS
 ) -> subprocess.Popen[str]:
-    """Starts a run as the head of its own process group, so that its processes can be told from others."""
+    """Starts a run as the leader of its own process group, so that its processes can be identified."""
     environment = {**os.environ, "PLASTICITY_BENCH_CHECKPOINT_SECONDS": str(checkpoint_seconds)}
     return subprocess.Popen(
         command,
@@ -62,7 +62,7 @@ def start_run(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+        # A shell starts background processes with SIGINT ignored, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -78,7 +78,7 @@ def finish_run(command: Sequence[str]) -> tuple[int, str]:
 
 
 def living(group: int) -> list[int]:
-    """The processes of a process group, without those that are dead and not yet collected."""
+    """The processes of a process group, without zombies."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
     )
@@ -87,8 +87,10 @@ def living(group: int) -> list[int]:
 
 
 def survivors(group: int, seconds: float = 10.0) -> list[int]:
-    """Processes of the group that are still there after ``seconds``: on a busy machine the exit itself of a
-    process that holds torch takes over two."""
+    """Processes of the group that are alive after ``seconds``.
+
+    On a busy machine, a process that has imported torch takes over two seconds to exit.
+    """
     deadline = time.monotonic() + seconds
     while (found := living(group)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -102,12 +104,12 @@ def end(group: int) -> None:
 
 
 def tables(runs: Path) -> dict[str, bytes]:
-    """Every table under ``runs`` by its path there."""
+    """Relative path -> content of every table in ``runs``."""
     return {str(path.relative_to(runs)): path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))}
 
 
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
-    """Names of tables that differ, are missing, or are too many."""
+    """Names of tables that differ, are missing, or should not exist."""
     return sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
 
 
@@ -118,7 +120,7 @@ def leftovers(runs: Path) -> list[str]:
 
 
 def wait_for(sign: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Waits for ``sign``; False where the process ended before it."""
+    """Waits until ``sign`` is true; False if the process ends before."""
     deadline = time.monotonic() + PATIENCE
     while not sign():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -128,7 +130,7 @@ def wait_for(sign: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
 
 
 def wait_for_moment(moment: str, runs: Path, process: subprocess.Popen[str], rng: random.Random) -> bool:
-    """Waits for a random moment of that kind; False where the run ended before it."""
+    """Waits for a random moment of that kind; False if the run ends before it."""
 
     def newest(pattern: str) -> int:
         times = [0]
@@ -161,7 +163,7 @@ def wait_for_moment(moment: str, runs: Path, process: subprocess.Popen[str], rng
 def kill_at(moment: str, runs: Path, command: Sequence[str], rng: random.Random) -> tuple[bool, float, str]:
     """Starts the run and kills its main process at such a moment.
 
-    Returns (whether it was killed rather than at its end, seconds it ran, what is wrong or nothing).
+    Returns (whether it was killed before its end, seconds it ran, the problem or "").
     """
     started = time.monotonic()
     process = start_run(command)

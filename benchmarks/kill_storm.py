@@ -1,11 +1,11 @@
-"""Trains many short jobs through the launcher while its workers are killed (SIGKILL) at random moments, and
-compares what is recorded with an undisturbed pass.
+"""Trains many short jobs through the launcher while its workers are killed (SIGKILL) at random moments.
 
     python benchmarks/kill_storm.py --jobs 1000 --every 4
 
-Exit code 1 where a table differs or is missing, a seed was recorded twice, or something is left behind. A job
-that is given up because it was killed at every try is trained by the next pass of the same command, as a user
-would. ``tests/benchmarks/test_kill_storm.py`` uses the same functions.
+The records are compared with those of an undisturbed pass. Exit code 1: a table differs or is missing, a seed
+was recorded twice, or a file is left behind. If a job is given up because every try was killed, the next pass
+of the same command trains it, as a user would do. ``tests/benchmarks/test_kill_storm.py`` uses the same
+functions.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from kill_and_resume import differences, leftovers, tables
 from rich.console import Console
 
 from plasticity_bench.errors import RunFailed
@@ -34,16 +35,16 @@ from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import CHECKPOINT_SECONDS, open_cells
 
-#: Stateful methods among them: they perturb at an interval, or draw at every update.
+#: Some have a state: they perturb at an interval, or draw at every update.
 METHODS = ("none", "l2", "shrink-perturb:interval=7", "syre-redrawn")
 STREAM = "bit-flip:tasks=2"
 SEEDS = (0, 1)
-#: Seconds between two looks at what is recorded.
+#: Seconds between two looks at the records.
 GLANCE = 0.2
 
 
 def plans(jobs: int, stream: str = STREAM) -> list[CellPlan]:
-    """So many cells, told apart by the learning rate; each is one job, a stack of SEEDS."""
+    """Cells that differ in the learning rate; each is one job, a stack of SEEDS."""
     return [
         plan_cell(stream, METHODS[i % len(METHODS)], {"lr": repr(round(1e-3 * (1 + i / jobs), 9))})
         for i in range(jobs)
@@ -61,7 +62,7 @@ def workers_of(parent: int) -> list[int]:
 
 @dataclass
 class Storm:
-    """Within, workers of this process are killed, ``every`` so many seconds on average, ``most`` in all."""
+    """In its block, at most ``most`` workers are killed, one every ``every`` seconds on average."""
 
     every: float
     rng: random.Random
@@ -71,7 +72,7 @@ class Storm:
 
     def __enter__(self) -> Storm:
         self._stop.clear()
-        self._thread = threading.Thread(target=self._rage, daemon=True)
+        self._thread = threading.Thread(target=self._kill_workers, daemon=True)
         self._thread.start()
         return self
 
@@ -79,7 +80,7 @@ class Storm:
         self._stop.set()
         self._thread.join()
 
-    def _rage(self) -> None:
+    def _kill_workers(self) -> None:
         while self.kills < self.most and not self._stop.wait(self.rng.expovariate(1 / self.every)):
             if found := workers_of(os.getpid()):
                 with suppress(ProcessLookupError):
@@ -87,8 +88,8 @@ class Storm:
                     self.kills += 1
 
 
-class Witness:
-    """Within, sees every record as it comes, and whether one is ever replaced by another."""
+class RecordWatch:
+    """In its block, follows the records and notices if one is replaced by another."""
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
@@ -96,7 +97,7 @@ class Witness:
         self.twice: set[Path] = set()
         self._stop = threading.Event()
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> RecordWatch:
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
         return self
@@ -121,7 +122,7 @@ class Witness:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pass, or several until all is recorded, came to."""
+    """The result of one or more passes, until everything is recorded."""
 
     passes: int
     seconds: float
@@ -133,11 +134,11 @@ class Outcome:
 
 
 def train(runs: Path, jobs: Sequence[CellPlan], workers: int, storm: Storm | None) -> Outcome:
-    """Trains until all is recorded, or something else than a killed worker ends it."""
+    """Trains until everything is recorded, or until an error other than a killed worker ends it."""
     began, passes, given_up, said = time.monotonic(), 0, 0, StringIO()
     errors: tuple[str, ...] = ()
     console = Console(file=said, width=1000)
-    with Witness(runs) as witness:
+    with RecordWatch(runs) as watch:
         while not errors:
             passes += 1
             try:
@@ -154,20 +155,9 @@ def train(runs: Path, jobs: Sequence[CellPlan], workers: int, storm: Storm | Non
         storm.kills if storm else 0,
         said.getvalue().count("it is tried again"),
         given_up,
-        len(witness.twice),
+        len(watch.twice),
         errors,
     )
-
-
-def tables(runs: Path) -> dict[str, bytes]:
-    """Every table under ``runs`` by its path there."""
-    return {str(path.relative_to(runs)): path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))}
-
-
-def left_behind(runs: Path) -> list[str]:
-    """Checkpoints, temporary files and errors that a finished run must not leave."""
-    patterns = ("*/*/checkpoint-*", "*/*/.*.tmp", "*/*/error.txt")
-    return sorted(str(path.relative_to(runs)) for pattern in patterns for path in runs.glob(pattern))
 
 
 def main() -> int:
@@ -187,8 +177,8 @@ def main() -> int:
     storm = Storm(args.every, random.Random(args.seed))
     stormy = train(folder / "storm", jobs, args.workers, storm)
     found = tables(folder / "storm")
-    differing = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
-    left = left_behind(folder / "storm")
+    differing = differences(found, wanted)
+    left = leftovers(folder / "storm")
     print(
         f"storm: {stormy.kills} workers killed, {stormy.retried} of them at a job that was tried again, "
         f"{stormy.given_up} jobs given up after three; {stormy.passes} passes, {stormy.seconds:.0f} s\n"

@@ -1,7 +1,8 @@
-"""How long the leaderboard of many records takes, and whether it is the same twice.
+"""Measures how long the leaderboard of many records takes, and checks that two calls give the same files.
 
 Makes synthetic records in a temporary folder, runs ``leaderboard --runs`` on them twice and compares every
-file. Parts are the times between the lines that the command prints. Exit code 1: it failed, or they differ.
+file. Parts are the times between the lines that the command prints. Exit code 1: the command failed, or files
+differ.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.storage.files import sha256
 from tests.support.documents import made_config, made_origin
 
-#: Diagnostics are measured at every so many tasks, as real runs do.
+#: Diagnostics are measured at every sixth task; real runs skip tasks too.
 EVERY = 6
 FEW, MANY = 100, 300
 
 
 @dataclass(frozen=True)
 class Fake:
-    """A cell to make up."""
+    """A synthetic cell to write."""
 
     stream: int
     method: int
@@ -120,7 +121,7 @@ def _write(job: tuple[Path, str, Fake]) -> int:
 
 
 def make(runs: Path, methods: int, streams: int, seeds: int, workers: Workers) -> tuple[int, int]:
-    """Records of all; returns the number of tables and their bytes."""
+    """Writes the records of all cells; returns the number of tables and their bytes."""
     tasks = np.linspace(FEW, MANY, streams).astype(int).tolist()
     names = labels(methods)
     jobs = [
@@ -132,7 +133,7 @@ def make(runs: Path, methods: int, streams: int, seeds: int, workers: Workers) -
 
 
 def leaderboard(runs: Path, out: Path) -> Timing:
-    """Runs the command. Raises CalledProcessError where it fails."""
+    """Runs the command. Raises CalledProcessError if it fails."""
     command = [
         sys.executable,
         "-m",
@@ -162,7 +163,7 @@ def leaderboard(runs: Path, out: Path) -> Timing:
 
 
 def part_of(line: str) -> str:
-    """What the command had been doing before it printed ``line``."""
+    """The part of the work that is finished when the command prints ``line``."""
     if line.startswith("read "):
         return "reading tables"
     if line.startswith("scored "):
@@ -201,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{platform.machine()}, usable cores {usable_cores()}{load}, Python {platform.python_version()}\n"
         )
-        # The same name, which the README tells, in two folders.
+        # The folder's name is in the README, so both calls use the same name in two folders.
         outs = [Path(folder) / str(i) / "board" for i in range(2)]
         print("| call | wall s | processor s | reading tables | scoring | figures | page | text | end |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")

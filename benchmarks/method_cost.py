@@ -1,11 +1,11 @@
-"""What methods cost: time of a training step beside that of ``none``, for a stack of seeds and for one seed.
+"""The cost of methods: time of a training step relative to ``none``, for a stack of seeds and for one seed.
 
     python benchmarks/method_cost.py [METHOD ...]
 
-All methods train side by side in one process on one core, task by task in turn. A repeat is several tasks,
-so that what a method does once in a while (``redo`` every 1,000 updates, others at every task) is in it; its
-ratio is the method's time over that of ``none`` in the same repeat. Time is the processor's: what other
-processes take of the core does not count, though they do slow the caches that all share.
+All methods train in one process on one core, in turn, task by task. A repeat is several tasks long, so that
+it includes what a method does rarely (``redo`` every 1,000 updates, others at every task). Its ratio is the
+method's time over that of ``none`` in the same repeat. Times are processor times: time that other processes
+use does not count, though they slow down the shared caches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from plasticity_bench.registry.create import create_stream
 from plasticity_bench.tasks.base import SupervisedStream
 
 BASE = "none"
-#: Where a method's default is to act at task boundaries only: its form that acts at every update.
+#: For methods that by default act only at task boundaries: their variant that acts at every update.
 EVERY_UPDATE = ("shrink-perturb:interval=1,shrink=1e-4,noise=1e-4",)
 
 
@@ -44,7 +44,7 @@ class Contestant:
     seconds: list[float] = field(default_factory=list)
 
     def train_task(self) -> float:
-        """Trains one task; seconds of processor time, with all that ``run`` pays for."""
+        """Trains one task; seconds of processor time, including everything that ``run`` does."""
         task = self.learner.task
         start = time.process_time()
         while self.learner.task == task:
@@ -55,7 +55,7 @@ class Contestant:
 def measure(
     stream: SupervisedStream, methods: Sequence[str], seeds: int, repeats: int, tasks: int
 ) -> dict[str, Contestant]:
-    """Every method and ``none``, ``repeats`` times ``tasks`` tasks after one that is not counted."""
+    """Times every method and ``none``: ``repeats`` times ``tasks`` tasks, after one that is not counted."""
     names = [BASE, *(name for name in methods if name != BASE)]
     chosen = {name: choose_method(name) for name in names}
     found = {
@@ -65,7 +65,7 @@ def measure(
     for contestant in found.values():
         contestant.train_task()
     gc.collect()
-    gc.disable()  # so that nobody pays for another's garbage
+    gc.disable()  # so that no contestant pays for the garbage of another
     for _ in range(repeats):
         totals = dict.fromkeys(names, 0.0)
         for task in range(tasks):

@@ -1,4 +1,4 @@
-"""How large the web page of a large leaderboard is, and how fast a browser shows it.
+"""Measures the size of a large leaderboard's web page, and how fast a browser shows it.
 
     python benchmarks/page_load.py [--methods 40] [--streams 12] [--seeds 50] [--tasks 300] [--loads 7]
 

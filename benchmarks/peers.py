@@ -1,7 +1,7 @@
-"""The streams' training as one would write it without the product: a plain PyTorch loop, and Avalanche.
+"""Training of the streams without this package: a plain PyTorch loop, and Avalanche.
 
-Both train one seed after the other from our initial weights on our batches, with the same Adam, record the
-online accuracy, and at a task's end the accuracy on its test images where the stream has any.
+Both train one seed after the other, from our initial weights, on our batches, with the same Adam. They record
+the online accuracy and, if the stream has test images, the accuracy on them at a task's end.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from plasticity_bench.tasks.base import SupervisedStream
 
 @dataclass(frozen=True)
 class Trained:
-    """One stretch of training."""
+    """The results of one stretch of training."""
 
     steps: int  # updates, summed over the seeds
     total: Spent
     ends: Spent  # the part of it that came after the tasks' last steps: evaluation, diagnostics, next draws
     accuracy: list[list[float]]  # online accuracy, [seed][task]
     final: list[list[float]]  # accuracy on test images, [seed][task]; empty without
-    full: int  # steps of a task in the stream, where the stretch had shorter ones
+    full: int  # steps of a task in the stream; the stretch may have shorter tasks
 
     @property
     def per_step(self) -> float:
-        """Processor seconds per update of one seed. A task's end is spread over the steps of a full task,
-        however few were trained."""
+        """Processor seconds per update of one seed.
+
+        The time of a task's end is divided by the steps of a full task, even if fewer were trained.
+        """
         tasks = sum(map(len, self.accuracy))
         return (self.total - self.ends).cpu / self.steps + self.ends.cpu / (tasks * self.full)
 
@@ -53,7 +55,7 @@ class SeedTask:
 
 @dataclass(frozen=True)
 class SeedData:
-    """What a one-by-one loop trains one seed on: our initial weights, our tasks, our batches."""
+    """What a loop needs to train one seed: our initial weights, our tasks, our batches."""
 
     weights: list[torch.Tensor]  # weight and bias of every layer
     tasks: list[SeedTask]
@@ -79,15 +81,15 @@ class SeedData:
         return model
 
     def adam(self, model: torch.nn.Module, fused: bool = False) -> torch.optim.Optimizer:
-        """The stream's. Raises ValueError where that is none."""
+        """The stream's Adam. Raises ValueError if the stream has another optimizer."""
         if self.optimizer.name != "adam":
-            raise ValueError("the peers know Adam alone")
+            raise ValueError("the peers support only Adam")
         return torch.optim.Adam(model.parameters(), lr=self.optimizer.lr, fused=fused or None)
 
 
 @dataclass
 class Ends:
-    """Adds up what the ends of tasks take."""
+    """Adds up the time of the ends of tasks."""
 
     spent: Spent = field(default_factory=lambda: Spent(0.0, 0.0))
 
@@ -121,7 +123,7 @@ def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> li
         own = []
         for (x, y), pieces in zip(batches, tests, strict=True):
             in_order, labels = x[:, s].flatten(0, 1), y[:, s].flatten()
-            # A user's data lie in no order of training: the loop gathers each batch by its indices.
+            # A user's data are not in the order of training: the loop gathers each batch by its indices.
             order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(s))
             images, targets = torch.empty_like(in_order), torch.empty_like(labels)
             images[order], targets[order] = in_order, labels
@@ -131,7 +133,7 @@ def seed_data(stream: SupervisedStream, full: int, seeds: int, tasks: int) -> li
 
 
 def ours(stream: SupervisedStream, full: int, seeds: int, tasks: int, method: str = "none") -> Trained:
-    """Our learner with everything that ``run`` pays for: draws, gathering, metrics, diagnostics."""
+    """Our learner with everything that ``run`` does: draws, gathering, metrics, diagnostics."""
     learner, ends = learner_of(stream, seeds, method), Ends()
     learner._end_task = ends.timing(learner._end_task)  # type: ignore[method-assign]
 
@@ -148,7 +150,7 @@ def ours(stream: SupervisedStream, full: int, seeds: int, tasks: int, method: st
 
 
 def plain(data: list[SeedData], fused: bool = False) -> Trained:
-    """Seed by seed, as PyTorch's tutorials write it; the accuracy adds up on the device."""
+    """Seed by seed, as PyTorch's tutorials write it; the accuracy is summed on the device."""
     models, ends = [seed.network() for seed in data], Ends()
 
     @torch.no_grad()
@@ -181,8 +183,10 @@ def plain(data: list[SeedData], fused: bool = False) -> Trained:
 
 
 def avalanche(data: list[SeedData]) -> Trained:
-    """Avalanche's Naive, seed by seed: no loggers, its epoch accuracy the only metric of training, and
-    ``eval`` with the same metric at a task's end where there are test images."""
+    """Avalanche's Naive, seed by seed, without loggers and with epoch accuracy as its only metric.
+
+    If there are test images, ``eval`` uses the same metric at a task's end.
+    """
     from avalanche.benchmarks import benchmark_from_datasets
     from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
     from avalanche.evaluation.metrics import accuracy_metrics
@@ -227,7 +231,7 @@ def avalanche(data: list[SeedData]) -> Trained:
     def train_one(strategy: Any, experiences: list[Any], tests: list[Any]) -> tuple[list[float], list[float]]:
         online, final = [], []
         for i, experience in enumerate(experiences):
-            # The data lie in our order already.
+            # The data are already in our order.
             found = strategy.train(experience, num_workers=0, shuffle=False)
             online.append(next(v for k, v in found.items() if k.startswith("Top1_Acc_Epoch")))
             if tests:

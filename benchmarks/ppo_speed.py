@@ -2,14 +2,14 @@
 
     python -m benchmarks.ppo_speed
 
-A step is one of the environment, with all that it costs: acting, the simulation, and its share of the update
-that follows every 2,048 of them. All have the same networks, hyperparameters, initial weights and generators.
-The contestants take turns within every repeat, each from the start of training, and ratios are taken within a
-repeat: a machine that slows down slows all of them.
+A step is one environment step with all its cost: acting, the simulation, and its share of the update after
+every 2,048 steps. All have the same networks, hyperparameters, initial weights and generators. The
+contestants take turns within every repeat, each from the start of training, and ratios are taken within a
+repeat: a machine that becomes slower slows all of them.
 
-Exit code 1: after some rollouts our weights were not, to the last bit, those of stable-baselines3 on the
-published environment (our Adam unfused for this, as stable-baselines3's is), or an environment changed what
-stable-baselines3 learned; speeds would then mean nothing.
+Exit code 1: after some rollouts our weights were not bit-identical to those of stable-baselines3 on the
+published environment (with an unfused Adam, as in stable-baselines3), or stable-baselines3 learned other
+weights on our environment. Speeds cannot be compared then.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def stream() -> ControlStream:
 
 @dataclass
 class Clock:
-    """Where the time goes: seconds under each name; what is nested counts under both."""
+    """Seconds spent under each name; nested calls count under both names."""
 
     spent: dict[str, float] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ class Stretch:
 
     steps: int
     wall: float  # seconds
-    cpu: float  # seconds of processor time; less than wall where another process used the core
+    cpu: float  # seconds of processor time; less than wall if another process used the core
     spent: Mapping[str, float]  # seconds of the physics, all of the environment, and learning
     weights: list[torch.Tensor]  # at the end
 
@@ -111,7 +111,7 @@ def learner_of(method: str = "none", *, fused: bool = True) -> PPOLearner:
 
 
 def weights_of(learner: PPOLearner) -> list[torch.Tensor]:
-    """Ours: weight and bias of every layer, then the log deviations."""
+    """Our weights: weight and bias of every layer, then the log standard deviations."""
     layers = (*learner.actor.layers, *learner.critic.layers)
     found = [p.detach()[0] for layer in layers for p in layer.parameters()]
     log_std = learner.actor.layers[-1].log_std
@@ -120,7 +120,7 @@ def weights_of(learner: PPOLearner) -> list[torch.Tensor]:
 
 
 def weights_of_peer(model: PPO) -> list[torch.Tensor]:
-    """The same of stable-baselines3."""
+    """The weights of stable-baselines3, in the same order."""
     policy = model.policy
     modules: list[Any] = [*policy.mlp_extractor.policy_net[::2], policy.action_net]
     modules += [*policy.mlp_extractor.value_net[::2], policy.value_net]
@@ -129,8 +129,7 @@ def weights_of_peer(model: PPO) -> list[torch.Tensor]:
 
 
 def peer_of(environment: str, learner: PPOLearner) -> PPO:
-    """stable-baselines3 with our settings and initial weights, beginning as seed 0 of our stream begins;
-    the learner gets its generators."""
+    """stable-baselines3 with our settings, initial weights and generators, starting like our seed 0."""
     spec, optimizer, network = learner.spec, learner.stream.optimizer, learner.stream.network
     model = PPO(
         "MlpPolicy",
@@ -163,14 +162,14 @@ def peer_of(environment: str, learner: PPOLearner) -> PPO:
 
 
 def ours(method: str, rollouts: int, *, fused: bool = True) -> Stretch:
-    """Our learner from the start, with everything that ``run`` pays for."""
+    """Our learner from the start, with everything that ``run`` does."""
     learner, clock = learner_of(method, fused=fused), Clock()
     worlds: Any = learner.worlds
     peer_of(ENVIRONMENTS[PEER], learner).get_env().close()  # type: ignore[union-attr]  # generators alone
     clock.watch(worlds.ants[0]._world, "step", "physics")
     clock.watch(worlds, "step", "environment")
     clock.watch(learner, "_learn", "learning")
-    gc.collect()  # so that nobody pays for another's garbage
+    gc.collect()  # so that no contestant pays for the garbage of another
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(rollouts):
         learner.advance()
@@ -180,7 +179,7 @@ def ours(method: str, rollouts: int, *, fused: bool = True) -> Stretch:
 
 
 class Started(BaseCallback):
-    """Starts the clocks when the environment was reset for the first time, as ours was before."""
+    """Starts the clocks after the first reset of the environment; ours is reset before its clock starts."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -243,7 +242,7 @@ def print_table(results: Mapping[str, list[Stretch]]) -> dict[str, Any]:
 
 
 def differences(results: Mapping[str, list[Stretch]], rollouts: int) -> list[str]:
-    """What keeps the contestants' speeds from being comparable."""
+    """Reasons why the contestants' speeds cannot be compared."""
 
     def same(left: Stretch, right: Stretch) -> bool:
         return all(torch.equal(a, b) for a, b in zip(left.weights, right.weights, strict=True))
@@ -258,7 +257,7 @@ def differences(results: Mapping[str, list[Stretch]], rollouts: int) -> list[str
 
 
 def memory(rollouts: int) -> float:
-    """The largest resident memory of a fresh process that trains one seed and loads nothing else, in MB."""
+    """Peak resident memory, in MB, of a fresh process that trains one seed and loads nothing else."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(rollouts)], capture_output=True, text=True, check=True
     )

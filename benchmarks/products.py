@@ -1,4 +1,4 @@
-"""The physical limit of training on a core: the network's matrix products, and nothing else."""
+"""The limit of training speed on a core: the network's matrix products and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from benchmarks.timing import Spent, timed
 from plasticity_bench.specs import NetworkSpec, layer_shapes
 
-#: Side of the square product that shows what the core can do at best.
+#: Side of the square product whose rate is the core's peak.
 SQUARE = 1024
 
 
@@ -31,9 +31,11 @@ class Product:
 
 
 def products(spec: NetworkSpec, batch: int, training: bool = True) -> list[Product]:
-    """The products of one step at ``batch`` examples: forward, backward to the weights, and backward to the
-    inputs of all layers but the first; ``training=False``: forward alone. A convolution is that of its
-    unfolded inputs: every position of every example is a row."""
+    """The products of one step with ``batch`` examples.
+
+    They are forward, backward to the weights, and backward to the inputs of all layers but the first;
+    ``training=False``: only forward. A convolution is the product of its unfolded inputs: every position of
+    every example is a row."""
     found = []
     for i, (_, weight, positions, _, _) in enumerate(layer_shapes(spec)):
         rows, inner, columns = batch * positions, math.prod(weight[1:]), weight[0]
@@ -46,12 +48,12 @@ def products(spec: NetworkSpec, batch: int, training: bool = True) -> list[Produ
 
 
 def operations(wanted: list[Product]) -> int:
-    """Of all, for one seed."""
+    """Multiplications and additions of all products, for one seed."""
     return sum(product.operations for product in wanted)
 
 
 class Limit:
-    """The products with their operands and results in memory that is reused."""
+    """Computes the products; their operands and results are in memory that is reused."""
 
     def __init__(self, wanted: list[Product], seeds: int, batched: bool) -> None:
         rng = torch.Generator().manual_seed(0)
@@ -72,7 +74,7 @@ class Limit:
 
     @torch.no_grad()
     def __call__(self, steps: int) -> Spent:
-        """Time of ``steps`` steps of all seeds, after one that fills the caches."""
+        """Time of ``steps`` steps of all seeds, after one step that fills the caches."""
 
         def run(steps: int) -> None:
             for _ in range(steps):

@@ -1,14 +1,14 @@
-"""Our online permuted MNIST beside the training loop that Dohare et al. published, on one core.
+"""Compares our online permuted MNIST with the training loop that Dohare et al. published, on one core.
 
     python -m benchmarks.public_loop PATH_TO_A_CLONE [--batch 16] [--width 100] [--tasks 2]
 
-The clone is that of https://github.com/shibhansh/loss-of-plasticity (MIT licence); nothing of it is part of
-this repository. Its ``lop.permuted_mnist.online_expr`` runs as it is, in a process of its own, one thread:
-agent ``bp``, SGD with the same step size, three hidden layers, and its settings at their defaults otherwise.
-Both train the same number of examples of MNIST, a new permutation every 60,000, from initial weights of the
-same distribution; permutations and weights are drawn by each for itself. Its time holds reading the images,
-which takes some tenths of a second, and the ranks of 2,000 images' features at every task's start; ours holds
-all that ``run`` does. Ratios are of processor time, and taken within a repeat.
+The clone is that of https://github.com/shibhansh/loss-of-plasticity (MIT licence); this repository contains
+nothing of it. Its ``lop.permuted_mnist.online_expr`` runs unchanged, in its own process with one thread:
+agent ``bp``, SGD with the same step size, three hidden layers, and defaults for all other settings. Both
+train on the same number of MNIST examples, with a new permutation every 60,000, from initial weights of one
+distribution; each draws its own permutations and weights. Its time includes reading the images, which takes
+some tenths of a second, and the ranks of 2,000 images' features at every task's start. Ours includes
+everything that ``run`` does. Ratios are of processor time, taken within a repeat.
 
 Exit code 1: the clone's loop failed, or the two did not reach the same online accuracy.
 """
@@ -33,9 +33,9 @@ from benchmarks.timing import Spent, core_used, interleave, machine, one_thread,
 from plasticity_bench.errors import InputError
 from plasticity_bench.tasks.mnist import OnlinePermutedMnist
 
-#: Largest difference in mean online accuracy: seeds differ by less than half of it.
+#: Largest accepted difference in mean online accuracy; seeds differ by less than half of it.
 ALIKE = 0.02
-#: The child: its arguments are the clone and the settings. The last line it prints is ours to read.
+#: The child process: its arguments are the clone and the settings. The last line of its output is the result.
 CHILD = """
 import contextlib, io, json, os, pickle, sys, time
 import torch
@@ -56,7 +56,7 @@ print(json.dumps([wall, cpu, accuracy]))
 
 @dataclass(frozen=True)
 class Stretch:
-    """One training from the start."""
+    """The results of one training from the start."""
 
     spent: Spent
     updates: int  # summed over the seeds
@@ -69,7 +69,7 @@ class Stretch:
 
 
 def write_images(folder: Path) -> None:
-    """MNIST as the clone reads it: a pickle of images in [0, 1] and labels."""
+    """Writes MNIST in the clone's format: a pickle of images in [0, 1] and labels."""
     import torch
 
     from plasticity_bench.tasks.mnist_data import load_mnist
@@ -83,7 +83,7 @@ def write_images(folder: Path) -> None:
 
 
 def theirs(clone: Path, folder: Path, stream: OnlinePermutedMnist) -> Stretch:
-    """The clone's loop, one seed. Raises CalledProcessError where it fails."""
+    """Runs the clone's loop with one seed. Raises CalledProcessError if it fails."""
     params: dict[str, Any] = {
         "agent": "bp",
         "opt": "sgd",
@@ -101,7 +101,7 @@ def theirs(clone: Path, folder: Path, stream: OnlinePermutedMnist) -> Stretch:
 
 
 def ours(stream: OnlinePermutedMnist, seeds: int) -> Stretch:
-    """Our learner with everything that ``run`` pays for."""
+    """Our learner with everything that ``run`` does."""
     learner = learner_of(stream, seeds)
 
     def train() -> None:

@@ -1,9 +1,8 @@
-"""What a random policy earns on the streams where the agent acts: their chance level.
+"""Measures the return of a random policy on the control streams: their chance level.
 
     python -m benchmarks.random_policy [STREAM ...]
 
-Actions are uniform, over the tasks of 32 seeds. Prints the mean return of episodes, and how far the mean of
-another such sample may lie from it.
+Actions are uniform, over the tasks of 32 seeds. Prints the mean return of episodes and its uncertainty.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def returns(stream: ControlStream, seeds: int, tasks: int, episodes: int) -> np.
                 step = worlds.step(rng.uniform(-1, 1, (*shape, outputs)).astype(np.float32))
             running += step.rewards
             done = step.terminated | step.truncated
-            # No more than the first episodes of each, or short ones would count more.
+            # Only the first episodes of each environment, or short episodes would count more.
             counted = done & (ended < episodes)
             total += (running * counted).sum(1)
             number += counted.sum(1)

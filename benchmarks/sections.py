@@ -1,4 +1,4 @@
-"""The parts of the performance report: what each runs, what it compares, and which bars it has to clear."""
+"""The sections of the performance report: what each runs and compares, and the goals it has to reach."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Bar:
 
     @property
     def goal(self) -> str:
-        """In words."""
+        """The goal as text."""
         return f"{'at least' if self.at_least else 'at most'} {self.form.format(self.limit)}"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One script with its arguments, run in a process of its own."""
+    """One script with its arguments. It runs in its own process."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ class Section:
 
 
 def _against(peer: str, *stacks: str) -> Callable[[dict[str, Any], str], float]:
-    """Median ratio to a peer of the stack that is best at it."""
+    """The best stack's median ratio to a peer."""
     return lambda numbers, _: max(
         statistics.median(row["against"][peer])
         for name, row in numbers["stacks"].items()
@@ -85,14 +85,11 @@ def _gap(numbers: dict[str, Any], _: str) -> float:
 
 _MNIST = ("--tasks", "1", "--peer-seeds", "1")
 _OF_TRAINING = (
-    "A step is an update of one seed's network. Ours pays for everything that `run` pays for: draws, "
-    "gathering, "
-    "metrics, diagnostics{end}. The peers train one seed after the other from the same weights on the "
-    "same batches "
-    "and record the same accuracies, without diagnostics. The limit is the network's matrix products alone, "
-    "with operands and results in memory that is reused: stacked as ours (one batched product for all "
-    "seeds), "
-    "and seed by seed.{more}"
+    "A step is an update of one seed's network. Our time includes everything that `run` does: draws, "
+    "gathering, metrics, diagnostics{end}. The peers train one seed after the other from the same weights on "
+    "the same batches and record the same accuracies, without diagnostics. The limit is the time of the "
+    "network's matrix products alone, with operands and results in memory that is reused: stacked like ours "
+    "(one batched product for all seeds), and seed by seed.{more}"
 )
 _TESTED = ", the prediction of 10,000 test images at a task's end"
 
@@ -128,9 +125,9 @@ SECTIONS = (
         "Training: permuted-mnist, two 5x5 convolutions of 8 and 16 channels, batch 64",
         _OF_TRAINING.format(
             end=_TESTED,
-            more=" For convolutions it is that of unfolded inputs, a product of few columns that the core "
-            "does far below its peak: no bound in the strict sense. 64 seeds are left out, they take "
-            "minutes.",
+            more=" For a convolution the limit is the product of its unfolded inputs. This product has few "
+            "columns, so it runs far below the core's peak and is no strict bound. 64 seeds are left out "
+            "because they take minutes.",
         ),
         "training_speed",
         ("--stream", CONVOLUTIONS, *_MNIST, "--repeats", "3", "--seeds", "1", "4", "16", "--steps", "24"),
@@ -138,19 +135,18 @@ SECTIONS = (
     ),
     Section(
         "alternatives",
-        "Other ways of computing the same",
-        "What was tried for training on a core, beside what is in use. Recorded results have to stay as they "
-        "are to the last bit, so a faster way with other bits is not taken.",
+        "Alternatives that were tried",
+        "The operations that training on a core uses, and alternatives to them. Results must stay "
+        "bit-identical to the recorded ones, so a faster alternative that is not bit-identical is not used.",
         "alternatives",
         ("--repeats", "7"),
         ("--repeats", "2"),
     ),
     Section(
         "diagnostics",
-        "What diagnostics cost",
-        "Share of a run's processor time: one measurement of diagnostics, as often as a run takes it, "
-        "beside the "
-        "run's tasks without. The parts are measured by themselves.",
+        "The cost of diagnostics",
+        "Share of a run's processor time: the time of one measurement of diagnostics times the number of "
+        "measurements in a run, relative to the run's tasks without them. The parts are measured separately.",
         "diagnostics_cost",
         ("--repeats", "7"),
         ("--repeats", "2", "--streams", DIGITS),
@@ -166,10 +162,9 @@ SECTIONS = (
     ),
     Section(
         "public",
-        "Online permuted MNIST beside the published loop",
-        "The training loop of Dohare et al. (doi:10.1038/s41586-024-07711-7) at the same network, batch "
-        "and number "
-        "of examples, as it is, from a clone of its repository.",
+        "Online permuted MNIST compared with the published loop",
+        "The unchanged training loop of Dohare et al. (doi:10.1038/s41586-024-07711-7), from a clone of its "
+        "repository, with the same network, batch size and number of examples.",
         "public_loop",
         ("--repeats", "3"),
         ("--repeats", "1", "--seeds", "1", "--tasks", "1"),
@@ -177,9 +172,8 @@ SECTIONS = (
     ),
     Section(
         "environments",
-        "Environments: beside the published robots",
-        "The same random actions in the same episodes; sums of rewards have to be the same. Physics only: "
-        "the "
+        "Environments compared with the published robots",
+        "The same random actions in the same episodes; sums of rewards must be equal. Physics only: the "
         "PyBullet calls that no environment can leave out.",
         "environments",
         ("--repeats", "5"),
@@ -187,18 +181,17 @@ SECTIONS = (
     ),
     Section(
         "ppo",
-        "PPO on Ant: beside stable-baselines3",
-        "A whole training, from the same weights with the same generators; unfused, the weights "
-        "afterwards have to "
-        "be the same to the last bit.",
+        "PPO on Ant compared with stable-baselines3",
+        "Training from the same weights with the same generators. With an unfused Adam the trained weights "
+        "must be bit-identical.",
         "ppo_speed",
         ("--repeats", "3"),
         ("--repeats", "1", "--rollouts", "1", "--methods"),
     ),
     Section(
         "methods",
-        "Methods: a training step beside that of none",
-        "16 stacked seeds of permuted-digits, nine tasks a repeat, side by side in one process.",
+        "Methods: time of a training step relative to none",
+        "16 stacked seeds of permuted-digits, nine tasks a repeat, all methods in one process.",
         "method_cost",
         ("--repeats", "3", "--seeds", "16"),
         ("l2", "syre", "--repeats", "1", "--seeds", "16", "--tasks", "3"),
@@ -206,8 +199,8 @@ SECTIONS = (
     Section(
         "start",
         "Start-up and the main job",
-        "From start to exit of a process. The main job is `run --method syre`: the suite `quick` with both "
-        "references on every core.",
+        "Wall time from the start to the exit of a process. The main job is `run --method syre`: the suite "
+        "`quick` with both references on every core.",
         "wall_times",
         ("--repeats", "5"),
         ("--repeats", "3", "--main-job", "0"),
@@ -227,7 +220,7 @@ SECTIONS = (
     Section(
         "growth",
         "Memory, and how cost grows with seeds, width and tasks",
-        "Memory is the largest resident one of a fresh process that trains one task with its diagnostics.",
+        "Memory is the peak resident memory of a fresh process that trains one task with its diagnostics.",
         "growth",
         ("--repeats", "5"),
         (
@@ -244,7 +237,7 @@ SECTIONS = (
             "--streams",
             DIGITS,
         ),
-        (Bar("a step late in a run against one early", 1.1, _gap, at_least=False),),
+        (Bar("time of a step late in a run against one early", 1.1, _gap, at_least=False),),
     ),
     Section(
         "records",

@@ -1,11 +1,11 @@
-"""What a sweep costs beside a run: processor time of the stacks that `sweep` and `run` train, step for step.
+"""The cost of a sweep relative to a run: processor time of the stacks that `sweep` and `run` train, per step.
 
     OMP_NUM_THREADS=1 python benchmarks/sweep_cost.py [--methods none l2 syre cbp] [--repeats 5]
 
-A sweep of 12 configurations on 4 tuning seeds trains 48 seeds, a run 16. The table says how many runs a sweep
-costs: with its configurations one after the other (stacks of 4 seeds), and side by side as `sweep` plans it,
-in one process and in four (in brackets the stacks and their seeds). In four processes a run is four stacks of
-4 seeds. One thread, as in a worker: numpy's threads would wait for each other at the processor's cost.
+A sweep of 12 configurations on 4 tuning seeds trains 48 seeds, a run 16. The table shows how many runs a
+sweep costs: with its configurations one after the other (stacks of 4 seeds), and stacked as `sweep` plans it,
+in one process and in four (with the stacks and their seeds in brackets). In four processes a run is four
+stacks of 4 seeds. One thread, as in a worker: waiting threads of numpy would use processor time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BUDGET, TUNING, RUN, PROCESSES = 12, 4, 16, 4
 
 
 def learner_of(job: Job) -> StackLearner:
-    """As a worker makes it."""
+    """The learner as a worker makes it."""
     (stream, *_), methods = zip(*map(stream_and_method, job.members), strict=True)
     assert isinstance(stream, SupervisedStream)
     made = [(method.make(), with_learning_rate(stream, method)) for method in methods]
@@ -55,7 +55,7 @@ def microseconds(learners: Sequence[StackLearner], tasks: int) -> float:
 
 
 def plans(stream: str, method: str, folder: Path) -> dict[str, list[Job]]:
-    """What is compared: run and sweep, in one process and in four."""
+    """The plans to compare: run and sweep, in one process and in four."""
     sweep = open_cells(
         folder, plan_sweep(choose_stream(stream), choose_method(method), BUDGET).cells(), tuning_seeds(TUNING)
     )

@@ -1,12 +1,13 @@
-"""Syre beside its controls: decay to zero, to the initial weights and to syre's offset at the same strengths,
-syre with offsets of other sizes, 0 included (which is L2), and all
-of them with the settings that a sweep chose for one.
+"""Trains syre and its controls.
+
+They are: decay to zero, to the initial weights and to syre's offset at the same strengths; syre with offsets
+of other sizes, including 0, which is L2; and all of them with the settings that a sweep chose for one.
 
     python benchmarks/syre_controls.py [--runs runs/syre-controls] [--out docs/data/syre-controls.csv]
 
-Trains what is missing (all of it in about 20 minutes on 4 quiet cores) and writes every seed's scores;
-`benchmarks/findings.py` makes the tables of docs/findings.md from them. The same file at every run on
-the same versions and kind of processor.
+Trains what is missing (everything takes about 20 minutes on 4 idle cores) and writes every seed's scores;
+`benchmarks/findings.py` makes the tables of docs/findings.md from them. With the same versions and processor
+type, every run writes the same file.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ COLUMNS = ("retained_plasticity", "average_performance", "dormant_fraction", "ef
 
 
 def plans() -> list[CellPlan]:
-    """Every configuration once; the defaults are among them."""
+    """Every configuration once, including the defaults."""
     settings = [(method, {"strength": strength}) for method in DECAYS for strength in STRENGTHS]
     settings += [("syre", {"strength": strength, "sigma": sigma}) for strength in VARIED for sigma in SIGMAS]
     found = [plan_cell(stream, method) for stream in STREAMS for method in ("none", "reset")]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: contestants that take turns on one core, and words for what was measured."""
+"""Functions that the benchmarks share: timing contestants in turn on one core, and formatting results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Spent:
     """Seconds of one stretch of work."""
 
     wall: float
-    cpu: float  # of the processor; less than wall where another process used the core
+    cpu: float  # of the processor; less than wall if another process used the core
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(self.wall + other.wall, self.cpu + other.cpu)
@@ -33,20 +33,20 @@ class Spent:
 
 
 def now() -> Spent:
-    """What the clocks show."""
+    """The time that the clocks show."""
     return Spent(time.perf_counter(), time.process_time())
 
 
 def timed(work: Callable[[], T]) -> tuple[Spent, T]:
     """Time and result of ``work``."""
-    gc.collect()  # so that nobody pays for another's garbage
+    gc.collect()  # so that no contestant pays for the garbage of another
     start = now()
     result = work()
     return now() - start, result
 
 
 def interleave(contestants: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Every contestant once per repeat, each repeat beginning with another; a first round is not counted."""
+    """Runs every contestant once per repeat, each repeat in another order; a first round is not counted."""
     names = list(contestants)
     results: dict[str, list[T]] = {name: [] for name in names}
     for repeat in range(-1, repeats):
@@ -63,17 +63,17 @@ def spread(values: Sequence[float], form: str = "{:.2f}x") -> str:
 
 
 def core_used(stretches: Sequence[Spent]) -> float:
-    """Share of the wall time in which the core worked for us."""
+    """Processor time over wall time, summed over stretches."""
     return sum(s.cpu for s in stretches) / sum(s.wall for s in stretches)
 
 
 def load() -> float:
-    """Of the machine over the last minute; nan where the system does not tell."""
+    """The machine's load over the last minute; nan if the system does not report it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 
 def one_thread() -> None:
-    """One core, one thread, denormal numbers flushed: as the product's worker processes on a CPU."""
+    """Sets one core, one thread and flushed denormal numbers, as in the worker processes on a CPU."""
     import torch
 
     if hasattr(os, "sched_setaffinity"):
@@ -83,7 +83,7 @@ def one_thread() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """The machine and versions that the numbers depend on."""
     import torch
 
     cpu = platform.processor() or platform.machine()
@@ -99,8 +99,10 @@ def machine() -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """MB that this process held at most, by VmHWM: getrusage's would begin at the parent's. nan where the
-    system does not tell (Linux only)."""
+    """Peak resident memory of this process in MB (VmHWM); nan if the system does not report it (Linux only).
+
+    The value of getrusage would start with the parent's memory.
+    """
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")

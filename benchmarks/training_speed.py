@@ -2,12 +2,12 @@
 
     python -m benchmarks.training_speed [--stream permuted-digits] [--seeds 1 4 16 64]
 
-All train the same stream from the same initial weights on the same batches with the same Adam, record the
-online accuracy, and at a task's end the accuracy on its test images where the stream has any. A step is one
+All train the same stream from the same initial weights on the same batches with the same Adam. They record
+the online accuracy and, if the stream has test images, the accuracy on them at a task's end. A step is one
 update of one seed's network. The contestants take turns within every repeat; ratios are of processor time
-and taken within a repeat, so that a machine that slows down slows all of them.
+and taken within a repeat, so that a machine that becomes slower slows all of them.
 
-Exit code 1: the contestants did not learn the same, so that comparing their speeds would mean nothing.
+Exit code 1: the contestants did not learn the same, so their speeds cannot be compared.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tasks.mnist import PermutedMnist
 
 PLAIN, FUSED, AVALANCHE = "plain loop", "plain loop, fused Adam", "Avalanche Naive"
-#: Largest difference in a seed's online accuracy on the first task: one image of 1,792 is 0.0006.
+#: Largest accepted difference in a seed's online accuracy on the first task: one image of 1,792 is 0.0006.
 FIRST_TASK = 1e-3
-#: Largest difference in mean online accuracy over all measured tasks, where rounding has had time to grow.
+#: Largest accepted difference in mean online accuracy over all measured tasks: rounding differences grow.
 ALL_TASKS = 1e-2
 #: Images of a test set that are predicted at once.
 PREDICTED = 1000
@@ -43,13 +43,16 @@ LIMIT_STEPS = 256
 
 
 def name_of(seeds: int) -> str:
-    """Of our contestant."""
+    """The name of our contestant with this many seeds."""
     return f"{seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def chosen(name: str, steps: int) -> tuple[SupervisedStream, SupervisedStream]:
-    """The stream, and the same with tasks of about ``steps`` steps where it can be shortened. Raises
-    InputError where it is none that the peers can train."""
+    """The stream, and a copy with tasks of about ``steps`` steps if its tasks can be shortened.
+
+    Raises:
+        InputError: if the peers cannot train the stream.
+    """
     full = create_stream(name)
     if not isinstance(full, SupervisedStream) or full.info.loss != "cross-entropy":
         raise InputError(f"{name}: choose a stream of classes")
@@ -68,14 +71,14 @@ class Contest:
         self.seeds, self.tasks = seeds, tasks
         spec, batch = self.full.network, self.full.batch
         self.step = products(spec, batch)
-        #: Share of a task's predicted test images that a step bears, in pieces of ``PREDICTED``.
+        #: A step's share of the predictions of a task's test images, in pieces of ``PREDICTED``.
         self.tested = 10_000 / PREDICTED / self.full.steps if isinstance(self.full, PermutedMnist) else 0.0
         self.prediction = products(spec, PREDICTED, training=False) if self.tested else []
         self.data = seed_data(self.stream, self.full.steps, peer_seeds, tasks)
         self.results: dict[str, list[Any]] = {}
 
     def run(self, repeats: int) -> None:
-        """Everyone, ``repeats`` times."""
+        """Runs all contestants ``repeats`` times."""
         contestants: dict[str, Callable[[], Any]] = {
             name_of(n): partial(ours, self.stream, self.full.steps, n, self.tasks) for n in self.seeds
         }
@@ -103,7 +106,7 @@ class Contest:
         return measure
 
     def operations(self) -> float:
-        """Of a step of one seed, with the test images' share."""
+        """Multiplications and additions of a step of one seed, with the test images' share."""
         return operations(self.step) + self.tested * operations(self.prediction)
 
     def stack_rows(self) -> dict[str, dict[str, Any]]:
@@ -161,10 +164,10 @@ def print_tables(contest: Contest, stacks: Mapping[str, Any], peers: Mapping[str
 
 
 def differences(own: Trained, peers: Mapping[str, Trained]) -> list[str]:
-    """What keeps the contestants' speeds from being comparable; empty where they learned the same."""
+    """Reasons why the contestants' speeds cannot be compared; empty if they learned the same."""
     found = []
     for name, peer in peers.items():
-        # A peer may have trained fewer seeds and tasks than we: the first of them.
+        # A peer may have trained only the first seeds and tasks.
         pairs = [list(zip(*seed, strict=False)) for seed in zip(own.accuracy, peer.accuracy, strict=False)]
         first = max(abs(mine - theirs) for (mine, theirs), *_ in pairs)
         allowed = FIRST_TASK + 1 / (16 * own.steps / len(own.accuracy))
@@ -177,7 +180,7 @@ def differences(own: Trained, peers: Mapping[str, Trained]) -> list[str]:
 
 
 def check(contest: Contest) -> list[str]:
-    """``differences`` of all that trained, and of the plain loop with as many seeds as our largest stack."""
+    """``differences`` of all contestants, and of the plain loop with as many seeds as our largest stack."""
     largest = max(contest.seeds)
     own = contest.results[name_of(largest)][0]
     learned = {name: contest.results[name][0] for name in (PLAIN, FUSED, AVALANCHE)}

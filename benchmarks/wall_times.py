@@ -1,7 +1,7 @@
-"""Wall times of what a user waits for: help, listing, the main job, and its rerun when all is recorded.
+"""Wall times of what a user waits for: help, listing, the main job, and its rerun with everything recorded.
 
-The main job is ``run --method syre``: the suite ``quick`` with both references, on every core. Limits are
-those of the project's goals; "over" is information and no failure. Exit code 1: a command failed.
+The main job is ``run --method syre``: the suite ``quick`` with both references, on every core. The limits are
+the project's goals; "over" is not a failure. Exit code 1: a command failed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Timing:
 
 
 def seconds_of(*arguments: str) -> float:
-    """Runs one command of the product in a process of its own. Raises CalledProcessError where it fails."""
+    """Runs one command in its own process. Raises CalledProcessError if it fails."""
     command = [sys.executable, "-m", "plasticity_bench", *arguments]
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -46,7 +46,7 @@ def seconds_of(*arguments: str) -> float:
 
 
 def quick(limit: float, repeats: int, *arguments: str) -> Timing:
-    """A command that takes no time worth showing; the first call, which fills caches, is not counted."""
+    """Times a short command; the first call, which fills caches, is not counted."""
     seconds_of(*arguments)
     return Timing(f"`{' '.join(arguments)}`", [seconds_of(*arguments) for _ in range(repeats)], limit)
 

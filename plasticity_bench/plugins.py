@@ -199,7 +199,9 @@ def _text_of(cls: type) -> str:
     # that the cell's functions were compiled with.
     for value in vars(cls).values():
         code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
-        text = "".join(linecache.getlines(code.co_filename)) if isinstance(code, CodeType) else ""
+        if not isinstance(code, CodeType):
+            continue
+        text = "".join(linecache.getlines(code.co_filename))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])

@@ -106,8 +106,10 @@ class Benchmark:
             except InputError:
                 raise
             except Exception as error:  # urllib, torchvision, Avalanche and users raise what they like
-                where = f"; its data belongs in {root} or is downloaded" if root else ""
-                raise InputError(f"avalanche:{self.name} cannot be made: {one_line(error)}{where}") from error
+                advice = f"; its data belongs in {root} or is downloaded" if root else ""
+                raise InputError(
+                    f"avalanche:{self.name} cannot be made: {one_line(error)}{advice}"
+                ) from error
         if not train or len(test) not in (0, len(train)):
             raise InputError(f"avalanche:{self.name} has {len(train)} training, {len(test)} test experiences")
         if tasks is not None and len(train) != tasks:

@@ -46,12 +46,12 @@ class MnistData:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """Where a data set is. ``state``: "cached" (ready), "packed" (.gz at hand), "missing" or "damaged"."""
+    """Folder and state of a data set: "cached" (ready), "packed" (.gz found), "missing" or "damaged"."""
 
     state: str
     where: Path
     problem: str = ""
-    """for "missing" and "damaged": what, naming the files"""
+    """for "missing" and "damaged": the reason, with the names of the files"""
 
 
 class _Damaged(Exception):

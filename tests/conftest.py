@@ -1,5 +1,8 @@
-"""Shared set-up: where MNIST is, one thread as in the worker processes, seeded random numbers, a temporary
-folder that goes with the tests, and failures told when they happen."""
+"""Shared set-up of all tests.
+
+It sets the data folder of MNIST, one thread as in worker processes, seeded random numbers and a temporary
+folder that is removed at the end. Failures are printed as soon as they happen.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ TEMPORARY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What libraries leave in the temporary folder (stable-baselines3 and wandb do) is removed at the end;
-    pytest keeps its own folders where it always does. Workers of xdist inherit both."""
+    """Files that libraries leave in the temporary folder (as stable-baselines3 and wandb do) are removed.
+
+    pytest's own folders stay in their usual place. Workers of xdist inherit both.
+    """
     if hasattr(config, "workerinput"):
         return
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
@@ -40,14 +45,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """A failure is told at once: where the tests are ended from outside there is no summary."""
+    """Prints a failure at once: if the tests are killed there is no summary."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         print(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext[-4000:]}", flush=True)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread_and_seed() -> None:
-    """A test's random numbers are the same on every run and machine, whichever tests ran before it."""
+    """A test's random numbers are the same on every run, whatever tests ran before it."""
     import sys
 
     if "torch" in sys.modules:

@@ -191,8 +191,7 @@ class _Analysis:
         return "" if read == units else f"{units} units become {read} {between}"
 
     def _paths(self, start: fx.Node) -> list[_Path]:
-        """The paths from ``start`` to layers and to the output; a node where branches meet is visited
-        once."""
+        """The paths from ``start`` to layers and to the output; nodes that join branches are visited once."""
         found: list[_Path] = []
         seen: set[fx.Node] = set()
 

@@ -116,7 +116,7 @@ class ArchitecturePolicy(ActorCriticPolicy):
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()
         extractor, distribution = self.mlp_extractor, self.action_dist
-        # A list where there are several discrete actions.
+        # A list if there are several discrete actions.
         actions: Any = getattr(distribution, "action_dims", None) or getattr(distribution, "action_dim", 1)
         outputs = sum(actions) if isinstance(actions, list) else int(actions)
         extractor.policy_net, extractor.latent_dim_pi = self._changed(extractor.policy_net, outputs)

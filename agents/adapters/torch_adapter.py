@@ -184,8 +184,10 @@ class _Part:
         self._clear()
 
     def hooks(self) -> Iterator[Any]:
-        """Registers module hooks that record every layer's features, and add the gradient of a feature
-        penalty, where the next layer reads them; yields their handles."""
+        """Registers module hooks on the modules that read each layer's features; yields their handles.
+
+        The hooks record the features, and add the gradient of a feature penalty.
+        """
         for layer, reader in zip(self.layers, self.made.modules[1:], strict=False):
             if self.method.needs_features:
                 yield reader.register_forward_pre_hook(partial(record_features, layer))

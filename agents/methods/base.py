@@ -128,7 +128,7 @@ class Method:
 
         Args:
             layers: The network's layers, the output layer last. Weights may be changed in place, but then
-                the method does not start where plain training starts.
+                the method does not start with the weights of plain training.
             rng: The only source of random numbers; keep it (``self.rng = rng``) to draw later.
         """
 

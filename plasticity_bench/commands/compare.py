@@ -18,15 +18,19 @@ SUMMARY = "show the paired differences between two methods"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
     parser.add_argument(
-        "a", metavar="A", help='a method as `score` shows it ("l2:strength=0.01"), or a cell folder'
+        "a", metavar="A", help='a method as `score` shows it ("l2:strength=0.01"), or a cell\'s folder'
     )
-    parser.add_argument("b", metavar="B", help="what to compare it with")
+    parser.add_argument("b", metavar="B", help="the method to compare it with, in the same form")
     add_selection(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints A - B on common seeds. Raises InputError if A or B is unknown, or they share no stream."""
+    """Prints A - B on common seeds.
+
+    Raises:
+        InputError: if A or B is unknown, or if they share no stream.
+    """
     import json
 
     from plasticity_bench.errors import InputError
@@ -125,8 +129,7 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
         console.print(table)
         console.print()
     about = (
-        "tied: the paired interval includes 0; unknown: no interval; p: of equal means, by flipping signs of"
+        "tied: the paired interval includes 0; unknown: no interval; p: sign-flip permutation test of equal\n"
+        "means, not corrected for the number of comparisons"
     )
-    console.print(
-        Text(f"{about}\nthe seeds' differences, not corrected for the number of comparisons", style="dim")
-    )
+    console.print(Text(about, style="dim"))

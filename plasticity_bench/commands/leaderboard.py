@@ -1,4 +1,4 @@
-"""``leaderboard``: ranked tables and figures of submissions or of own runs; checks of submissions."""
+"""``leaderboard``: ranked tables and figures of submissions or of your own runs; checks of submissions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plasticity_bench.processes.workers import Workers
+    from plasticity_bench.submissions.replay import Outcome
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
@@ -34,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"folder of submissions (default: {SUBMISSIONS.as_posix()} if it exists, else --runs {RUNS})",
     )
-    source.add_argument("--runs", type=Path, metavar="DIR", help="a leaderboard of these records instead")
+    source.add_argument(
+        "--runs", type=Path, metavar="DIR", help="write a leaderboard of these records instead"
+    )
     add_stream_filter(parser)
     parser.add_argument("--suite", help="with --replay: only the streams of this suite")
     parser.add_argument(
@@ -44,19 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder to write (default: the one that holds the submissions)",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--verify", action="store_true", help="check submissions, as data from strangers")
+    what.add_argument("--verify", action="store_true", help="check submissions; none of their code is run")
     what.add_argument(
         "--replay",
         type=int,
         metavar="N",
-        help="train N seeds, drawn uniformly, again and compare the results",
+        help="train N randomly drawn seeds again and compare the results",
     )
     what.add_argument(
         "--rescore",
         action="store_true",
         help="write method.json and scores.json of submissions again from their tables",
     )
-    parser.add_argument("--seed", type=int, default=0, help="with --replay: of the draw (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="with --replay: seed of the draw (default: 0)")
     parser.add_argument(
         "--trust", action="store_true", help="with --replay: run submitted code, after you have read it"
     )
@@ -64,7 +67,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of the four. Raises InputError if there are no records, or damaged ones."""
+    """Builds the leaderboard, or verifies, replays or rescores submissions.
+
+    Raises:
+        InputError: if there are no records, or if records are damaged.
+    """
     from plasticity_bench.errors import InputError
 
     if args.verify or args.replay is not None or args.rescore:
@@ -171,10 +178,10 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     from plasticity_bench.registry.catalog import suite_streams
     from plasticity_bench.registry.choices import choose_stream
     from plasticity_bench.running import launch
-    from plasticity_bench.submissions.replay import TOLERANCE, draw, replay
+    from plasticity_bench.submissions.replay import TOLERANCE, draw_pairs, replay
 
     if args.replay < 1 or args.seed < 0:
-        raise InputError("--replay and --seed: at least one seed, and a --seed of at least 0")
+        raise InputError("--replay is at least 1, and --seed at least 0")
     names = [*args.stream, *(suite_streams(args.suite) if args.suite else ())]
     streams = [stream_folder(choose_stream(name)) for name in names] if names else None
     workers, devices = launch.processes_and_devices(args.jobs, args.device)
@@ -182,24 +189,9 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
 
     with Workers(usable_cores()) as readers:
         submissions = _checked(paths, readers).submissions
-    pairs = draw(submissions, args.replay, args.seed, streams)
+    pairs = draw_pairs(submissions, args.replay, args.seed, streams)
     outcomes = replay(pairs, workers, devices, Console(stderr=True), args.trust)
-    for outcome in outcomes:
-        submission, stream, seed = outcome.pair
-        where = f"{submission.name}, {stream}, seed {seed}"
-        if outcome.first_task is None:
-            print(f"{where}: bit-identical")
-            continue
-        how = "only in diagnostics" if outcome.trained_alike else f"score by {outcome.score:.2g}"
-        print(f"{where}: differs from task {outcome.first_task} on; {how}")
-        for name, value in outcome.largest.items():
-            print(f"  {name}: at most {value:.3g}")
-        for text in outcome.elsewhere:
-            print(f"  here {text}")
-    same = sum(outcome.first_task is None for outcome in outcomes)
-    equal = sum(outcome.trained_alike for outcome in outcomes)
-    count = f"{equal} of {len(outcomes)}"
-    print(f"{count} bit-identical in performance and loss, {same} in all columns")
+    _print_outcomes(outcomes)
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
         raise RunFailed(
@@ -207,3 +199,22 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
             "on the same versions and hardware"
         )
     return 0
+
+
+def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        submission, stream, seed = outcome.pair
+        name = f"{submission.name}, {stream}, seed {seed}"
+        if outcome.first_task is None:
+            print(f"{name}: bit-identical")
+            continue
+        how = "only in diagnostics" if outcome.same_training else f"score by {outcome.score:.2g}"
+        print(f"{name}: differs from task {outcome.first_task} on; {how}")
+        for column, value in outcome.largest.items():
+            print(f"  {column}: at most {value:.3g}")
+        for text in outcome.changed:
+            print(f"  here {text}")
+    same = sum(outcome.first_task is None for outcome in outcomes)
+    equal = sum(outcome.same_training for outcome in outcomes)
+    count = f"{equal} of {len(outcomes)}"
+    print(f"{count} bit-identical in performance and loss, {same} in all columns")

@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", choices=("methods", "streams", "suites"), help="default: all three"
     )
-    parser.add_argument("--json", action="store_true", help="print everything known of each, as JSON")
+    parser.add_argument("--json", action="store_true", help="print all details as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

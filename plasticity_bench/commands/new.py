@@ -7,13 +7,15 @@ from pathlib import Path
 
 from plasticity_bench.commands.next_steps import print_next_steps
 
-SUMMARY = "write a file with a working method, to start your own from"
+SUMMARY = "write a file with a working method as a starting point for your own"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("name", metavar="NAME", help="as the leaderboard will show it, such as my-method")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file (default: my_method.py)")
+    parser.add_argument("name", metavar="NAME", help="name on the leaderboard, such as my-method")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: NAME with underscores, .py)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they mean together."""
+"""Arguments that several commands share, and what they select."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RUNS, SUBMISSIONS = Path("runs"), Path("leaderboard/submissions")
 
 
 def add_runs(parser: argparse.ArgumentParser, holds: str = "the records") -> None:
-    """The option ``--runs``; ``holds``: what the folder holds."""
+    """Adds the option ``--runs``; ``holds`` says what the folder holds."""
     parser.add_argument(
         "--runs", type=Path, default=RUNS, metavar="DIR", help=f"folder of {holds} (default: {RUNS})"
     )
 
 
 def add_stream_filter(parser: argparse.ArgumentParser) -> None:
-    """The option ``--stream`` of commands that read records."""
+    """Adds the option ``--stream`` of commands that read records."""
     parser.add_argument(
         "--stream",
         action="extend",
@@ -35,20 +35,20 @@ def add_stream_filter(parser: argparse.ArgumentParser) -> None:
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that select records to read: ``--runs`` and ``--stream``."""
+    """Adds the options that select records to read: ``--runs`` and ``--stream``."""
     add_runs(parser)
     add_stream_filter(parser)
 
 
 def add_streams(parser: argparse.ArgumentParser) -> None:
-    """The options ``--stream`` and ``--suite``: the streams to train on."""
+    """Adds the options ``--stream`` and ``--suite``: the streams to train on."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--stream",
         action="extend",
         nargs="+",
         metavar="STREAM",
-        help="names, with settings as name:key=value",
+        help="streams, with settings as name:key=value",
     )
     what.add_argument("--suite", help="a named set of streams (default: quick)")
 
@@ -61,7 +61,7 @@ def chosen_streams(args: argparse.Namespace) -> list[str]:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The options ``--set`` and ``--tuned``: the methods' hyperparameters."""
+    """Adds the options ``--set`` and ``--tuned``: the methods' hyperparameters."""
     parser.add_argument(
         "--set",
         action="extend",
@@ -71,7 +71,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="settings of the methods, such as strength=1e-3",
     )
     parser.add_argument(
-        "--tuned", type=Path, metavar="DIR", help="with the settings that `sweep --out DIR` chose"
+        "--tuned", type=Path, metavar="DIR", help="use the settings that `sweep --out DIR` chose"
     )
 
 
@@ -87,7 +87,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
 
 
 def add_devices(parser: argparse.ArgumentParser, condition: str = "") -> None:
-    """The options ``--device`` and ``--jobs``; ``condition`` begins their help, such as "with --replay: "."""
+    """Adds the options ``--device`` and ``--jobs``; their help begins with ``condition``."""
     parser.add_argument(
         "--device", default="auto", help=f"{condition}auto, cpu, cuda or cuda:0 (default: auto)"
     )
@@ -101,14 +101,14 @@ def add_devices(parser: argparse.ArgumentParser, condition: str = "") -> None:
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """The option ``--precision``: the number format of matrix products."""
+    """Adds the option ``--precision``: the number format of matrix products."""
     from plasticity_bench.registry.precision import DEFAULT, PRECISIONS
 
     parser.add_argument(
         "--precision",
         choices=tuple(PRECISIONS),
         default=DEFAULT,
-        help="of matrix products; each precision is a separate variant of the stream, recorded apart "
+        help="number format of matrix products; each is a variant of the stream with its own records "
         f"(default: {DEFAULT})",
     )
 
@@ -116,7 +116,8 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 def streams_in_precision(args: argparse.Namespace, devices: Sequence[str]) -> list[Chosen[Stream]]:
     """The streams of ``--stream`` or ``--suite`` in ``--precision``.
 
-    Raises InputError for an unknown stream, and if one of the devices does not support the precision.
+    Raises:
+        InputError: if a stream is unknown, or if a device does not support the precision.
     """
     from plasticity_bench.api.training import choose_streams
 
@@ -124,7 +125,7 @@ def streams_in_precision(args: argparse.Namespace, devices: Sequence[str]) -> li
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
-    """The option ``--executor``, and those of Slurm jobs, which ``running.slurm.options.options`` reads."""
+    """Adds ``--executor`` and the options of Slurm jobs, which ``running.slurm.options.options`` reads."""
     from plasticity_bench.running.slurm.options import DEFAULT_PARALLEL, DEFAULT_TIME
 
     parser.add_argument(
@@ -139,7 +140,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
         (
             "--time",
             "TIME",
-            f"time limit of a job, as sbatch reads it; then another continues it (default: {DEFAULT_TIME})",
+            f"time limit of a job, as for sbatch; after it another job continues (default: {DEFAULT_TIME})",
         ),
         ("--mem", "SIZE", "memory of a job, such as 4G"),
         ("--account", "NAME", "account to charge"),
@@ -147,8 +148,8 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     ):
         slurm.add_argument(option, metavar=meta, help=text)
     for option, text in (
-        ("--gpus-per-job", "0 or 1 (default: 0)"),
-        ("--cpus-per-job", "cores of a job, which computes on one (default: 1)"),
+        ("--gpus-per-job", "GPUs of a job, 0 or 1 (default: 0)"),
+        ("--cpus-per-job", "cores reserved for a job, which uses one of them (default: 1)"),
         ("--max-parallel", f"jobs at a time (default: {DEFAULT_PARALLEL})"),
     ):
         slurm.add_argument(option, type=int, metavar="N", help=text)
@@ -159,11 +160,13 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any other option of sbatch, such as constraint=a100 or exclusive",
     )
-    slurm.add_argument("--wait", action="store_true", help="wait until the jobs are finished, then go on")
+    slurm.add_argument(
+        "--wait", action="store_true", help="wait until the jobs are finished, then show the results"
+    )
 
 
 def add_sinks(parser: argparse.ArgumentParser, option: str, meaning: str, required: bool = False) -> None:
-    """The option that names tracking tools."""
+    """Adds the option that names tracking tools; ``meaning`` begins its help."""
     from plasticity_bench.tracking.sinks import SINKS
 
     parser.add_argument(

@@ -20,7 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes every figure as PNG and SVG. Raises InputError if there are no records, or damaged ones."""
+    """Writes every figure as PNG and SVG.
+
+    Raises:
+        InputError: if there are no records, or if records are damaged.
+    """
     from plasticity_bench.processes.workers import Workers, one_thread_each, usable_cores
 
     with one_thread_each():

@@ -34,8 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the page.
 
-    Raises InputError if there are no records, damaged ones, or no finished seed; and if --out is a folder or
-    a file that is not such a page.
+    Raises:
+        InputError: if there are no records, no finished seed, or damaged records; or if --out is a folder or
+            a file that is not such a page.
     """
     from rich.console import Console
 

@@ -32,12 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="METHOD",
-        help="names, with settings as name:key=value,key=value; path/to/file.py, or path/to/file.py:Class; "
+        help="methods, with settings as name:key=value,key=value; path/to/file.py, or path/to/file.py:Class; "
         "+ combines several into one method (layer-norm+l2)",
     )
     add_streams(parser)
     add_settings(parser)
-    parser.add_argument("--seeds", help="how many (16), or which (0-3,8); default: the stream's own number")
+    parser.add_argument("--seeds", help="how many (16), or which (0-3,8); default: the stream's number")
     add_devices(parser)
     add_runs(parser)
     add_precision(parser)
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_executor(parser)
     add_sinks(parser, "--track", "show the run in these tools while it trains")
     parser.add_argument(
-        "--track-dir", type=Path, metavar="DIR", help="where --track writes (default: tracking, in --runs)"
+        "--track-dir", type=Path, metavar="DIR", help="folder for --track (default: tracking, in --runs)"
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
@@ -122,7 +122,7 @@ def _print(args: argparse.Namespace, planned: list) -> None:
 
 
 def _seeds(text: str | None) -> list[int] | None:
-    """``"4"`` -> 0..3, ``"0-2,8"`` -> 0, 1, 2, 8; None: the stream's own number."""
+    """``"4"`` -> 0..3, ``"0-2,8"`` -> 0, 1, 2, 8. None: each stream's number of seeds."""
     from plasticity_bench.errors import InputError
 
     if text is None:

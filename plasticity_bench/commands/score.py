@@ -16,7 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the scores. Raises InputError if there are no records, or damaged ones."""
+    """Prints the scores.
+
+    Raises:
+        InputError: if there are no records, or if records are damaged.
+    """
     import json
 
     from plasticity_bench.records.cells import find_cells

@@ -51,12 +51,12 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
     console.print(table)
     for cell in found:
         for note in cell.notes:
-            where = f"{cell.cell.stream} {cell.cell.method} {_seeds(note.seeds)}"
+            name = f"{cell.cell.stream} {cell.cell.method} {_seeds(note.seeds)}"
             share = f" {note.share:.0%}" if note.share and note.state != FAILED else ""
             job = f", job {note.job}" if note.job else ""
             reason = f": {note.reason}" if note.reason else ""
             log = f" ({note.log})" if note.log else ""
-            console.print(f"{where} {note.state}{share}{job}{reason}{log}", markup=False, soft_wrap=True)
+            console.print(f"{name} {note.state}{share}{job}{reason}{log}", markup=False, soft_wrap=True)
     total = [sum(cell.count(state) for cell in found) for state in STATES]
     console.print(
         ", ".join(f"{n} {state}" for n, state in zip(total, STATES, strict=True) if n or state == "done")

@@ -16,15 +16,15 @@ from plasticity_bench.commands.options import (
     given_settings,
 )
 
-SUMMARY = "train what is missing of a method and write its submission for the leaderboard"
+SUMMARY = "train a method's missing seeds and write its submission for the leaderboard"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("method", metavar="METHOD", help="as `run --method` takes it, with settings inline")
+    parser.add_argument("method", metavar="METHOD", help="as for `run --method`; settings as name:key=value")
     add_streams(parser)
     add_settings(parser)
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many (default: the stream's own number)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds (default: the stream's)")
     add_devices(parser)
     add_runs(parser)
     parser.add_argument(
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"folder of submissions (default: {SUBMISSIONS.as_posix()})",
     )
-    parser.add_argument("--name", help="of the submission (default: the method's name)")
+    parser.add_argument("--name", help="name of the submission (default: the method's name)")
     parser.add_argument("--by", default="", metavar="NAME", help="your name, as the leaderboard shows it")
     parser.add_argument(
         "--link", default="", metavar="URL", help="address of your paper or code, for the leaderboard"
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> str:
-    """The given options that select what to train and where to write, as text."""
+    """The given options that select streams, seeds and folders, as text."""
     words: list[object] = []
     for option, default in (("stream", None), ("suite", None), ("seeds", None), ("runs", RUNS)):
         value = getattr(args, option)
@@ -126,7 +126,8 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
     command = "python -m plasticity_bench"
     for reference in sorted(lacking):
         print(
-            f"note: scores are missing, as {folder.parent}/{reference} lacks some of these streams or seeds:"
+            f"note: scores are missing, because {folder.parent}/{reference} lacks some of these streams or "
+            "seeds:"
         )
         print(f"      {command} submit {reference}{_options(args)}, then this command again")
     print("next:")

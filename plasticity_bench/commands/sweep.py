@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from plasticity_bench.records.documents import SweepTable
 
 from plasticity_bench.commands.next_steps import print_next_steps
 from plasticity_bench.commands.options import (
@@ -18,13 +16,20 @@ from plasticity_bench.commands.options import (
     streams_in_precision,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from plasticity_bench.records.documents import SweepTable
+    from plasticity_bench.running.slurm.options import Options
+    from plasticity_bench.tuning.sweep import SweepPlan
+
 SUMMARY = "tune methods: the same number of configurations for each, on separate seeds"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="as for run"
+        "--method", action="extend", nargs="+", required=True, metavar="METHOD", help="methods, as for run"
     )
     add_streams(parser)
     parser.add_argument(
@@ -38,13 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="number of the set of configurations: another number draws others (default: 0)",
+        help="seed of the random search: another number draws other configurations (default: 0)",
     )
     add_devices(parser)
     add_executor(parser)
     add_precision(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder of the sweeps"
+        "--out", type=Path, default=Path("sweeps"), metavar="DIR", help="folder to write (default: sweeps)"
     )
     parser.add_argument("--json", action="store_true", help="print the tables as JSON")
 
@@ -58,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
-    from plasticity_bench.running.slurm import submit as submitted
     from plasticity_bench.running.slurm.options import slurm_options
-    from plasticity_bench.running.slurm.slurm import require_command
     from plasticity_bench.terminal import make_console
     from plasticity_bench.tuning import sweep
 
@@ -74,17 +77,9 @@ def run(args: argparse.Namespace) -> int:
         for method in map(choose_method, args.method)
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
-    if cluster:  # all methods at once, so that nothing is left to train below
-        require_command("sbatch")
-        everything = [
-            item
-            for of_method in plans
-            for plan in of_method
-            for item in open_cells(args.out, plan.cells(), seeds)
-        ]
-        if not submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
-            submitted.say_next(args.out, messages)
-            return 0
+    # With --executor slurm, jobs train all methods at once, so that nothing is left to train below.
+    if cluster and not _trained_by_jobs(args, plans, seeds, cluster, messages):
+        return 0
     for index, of_method in enumerate(plans, start=1):
         method = of_method[0].method.label
         messages.print(f"[{index}/{len(plans)}] {method}", markup=False, highlight=False)
@@ -102,6 +97,31 @@ def run(args: argparse.Namespace) -> int:
         methods = " ".join(args.method)
         print_next_steps(f"run --method {methods} --tuned {args.out}")
     return 0
+
+
+def _trained_by_jobs(
+    args: argparse.Namespace,
+    plans: Sequence[Sequence[SweepPlan]],
+    seeds: Sequence[int],
+    cluster: Options,
+    messages: Console,
+) -> bool:
+    """Submits everything that is missing as Slurm jobs; returns whether all of it is trained."""
+    from plasticity_bench.running.plan import open_cells
+    from plasticity_bench.running.slurm import submit as submitted
+    from plasticity_bench.running.slurm.slurm import require_command
+
+    require_command("sbatch")
+    everything = [
+        item
+        for of_method in plans
+        for plan in of_method
+        for item in open_cells(args.out, plan.cells(), seeds)
+    ]
+    if submitted.submit_missing(args.out, everything, cluster, args.wait, messages):
+        return True
+    submitted.say_next(args.out, messages)
+    return False
 
 
 def _print(found: SweepTable, path: Path, console: Any) -> None:

@@ -13,16 +13,18 @@ SUMMARY = "show recorded runs in TensorBoard or Weights & Biases"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("runs", type=Path, metavar="RUNS", help="folder of the records")
-    add_sinks(parser, "--to", "the tools", required=True)
+    add_sinks(parser, "--to", "tracking tools", required=True)
     add_stream_filter(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: tracking, in RUNS)")
     parser.add_argument(
-        "--follow", action="store_true", help="continue with what other processes train, until Ctrl-C"
+        "--out", type=Path, metavar="DIR", help="folder to write (default: tracking, in RUNS)"
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="keep following runs that are training, until Ctrl-C"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Shows in the tools what they do not show yet."""
+    """Sends to the tools what they have not got yet."""
     import time
     from contextlib import suppress
 
@@ -41,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
             cells = unique(of_streams(find_cells(args.runs), args.stream))
     tracker.complete(cells)
     if failed := [channel.sink.title for channel in tracker.channels if channel.failed]:
-        raise RunFailed(f"not all is tracked with {' and '.join(failed)}; run the same command again")
+        raise RunFailed(f"some seeds are not tracked with {' and '.join(failed)}; run the same command again")
     return 0

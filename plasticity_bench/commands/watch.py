@@ -11,11 +11,15 @@ SUMMARY = "record an episode of a trained agent as an animated GIF"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("cell", type=Path, metavar="RUN", help="folder of a cell: runs/STREAM/METHOD")
-    parser.add_argument("--seed", type=int, help="default: the first one recorded")
-    parser.add_argument("--task", type=int, help="default: the last one")
-    parser.add_argument("--steps", type=int, default=300, metavar="N", help="at most (default: 300)")
+    parser.add_argument("--seed", type=int, help="seed of the run (default: the first recorded one)")
+    parser.add_argument("--task", type=int, help="task to play (default: the last one)")
+    parser.add_argument("--steps", type=int, default=300, metavar="N", help="most steps (default: 300)")
     parser.add_argument(
-        "--out", type=Path, default=Path("watch.gif"), metavar="FILE", help="default: watch.gif"
+        "--out",
+        type=Path,
+        default=Path("watch.gif"),
+        metavar="FILE",
+        help="file to write (default: watch.gif)",
     )
 
 

@@ -1,6 +1,8 @@
-"""What every method must fulfil: the checks of ``plasticity_bench check``, which the tests run for all
-methods."""
+"""What every method must fulfil: the checks of ``plasticity_bench check``.
 
-#: What the checks train on: embedded data, three tasks of 112 updates; all diagnostics are measured, and two
-#: boundaries passed.
+The tests run them for all built-in methods.
+"""
+
+#: The stream of the checks. Its data come with the package. It has three tasks of 112 updates, so all
+#: diagnostics are measured and two task boundaries are passed.
 STREAM = "permuted-digits:tasks=3"

@@ -1,4 +1,4 @@
-"""The contract of a method: all checks in order, and how one is run."""
+"""The contract of a method: the checks in order, and how one is run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from plasticity_bench.contract import definition, elsewhere, hooks, networks, random_numbers, training
+from plasticity_bench.contract import definition, hooks, networks, other_trainers, random_numbers, training
 from plasticity_bench.contract.results import NotPassed, Result, Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError
@@ -37,14 +37,14 @@ CHECKS = (
     Check("optimizer", "all parameters stay in the optimizer", training.keeps_parameters),
     Check("plain", "serves a network without a seed dimension", networks.serves_a_plain_network),
     Check("convolution", "serves convolutions", networks.serves_convolutions),
-    Check("ppo", "works in PPO", elsewhere.serves_ppo),
-    Check("torch", "works in a torch loop", elsewhere.serves_torch),
-    Check("sb3", "works in stable-baselines3", elsewhere.serves_sb3),
-    Check("cost", "time per update, relative to none", elsewhere.costs),
+    Check("ppo", "works in PPO", other_trainers.serves_ppo),
+    Check("torch", "works in a torch loop", other_trainers.serves_torch),
+    Check("sb3", "works in stable-baselines3", other_trainers.serves_sb3),
+    Check("cost", "time per update, relative to none", other_trainers.costs),
 )
 
 
-#: What torch raises if shapes do not fit.
+#: Exceptions that torch raises if shapes do not fit.
 SHAPE_ERRORS = (RuntimeError, IndexError, ValueError)
 
 
@@ -68,7 +68,7 @@ def examine(check: Check, subject: Subject) -> Result:
 
 
 def examine_all(subject: Subject) -> Iterator[Result]:
-    """Runs all checks; yields each result when it is there."""
+    """Runs all checks and yields each result as soon as it is known."""
     for check in CHECKS:
         yield examine(check, subject)
 
@@ -91,11 +91,11 @@ def _hint(subject: Subject, error: BaseException) -> str:
     if "features" in line and not subject.make().needs_features:
         return "layer.features is filled only if the class says needs_features: ClassVar[bool] = True"
     if "optimizer" in line:
-        return "of the optimizer there are lr, moments(parameter) and reset()"
+        return "the optimizer has only lr, moments(parameter) and reset()"
     if not line:
-        return "the method's own code is not in the traceback: look at what its hooks return and leave behind"
+        return "the method's own code is not in the traceback: look at what its hooks return and change"
     shapes = (
-        " (weights are (..., out, in) or (..., out, in, kh, kw), biases (..., out); gradients lie in "
+        " (weights are (..., out, in) or (..., out, in, kh, kw), biases (..., out); gradients are in "
         "parameter.grad)"
     )
     return f"in this line: {line.strip()}{shapes if isinstance(error, SHAPE_ERRORS) else ''}"

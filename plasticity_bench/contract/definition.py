@@ -21,7 +21,7 @@ SETTING_TYPES = {"bool": bool, "int": int, "float": float, "str": str}
 
 
 def is_defined(subject: Subject) -> str:
-    """Hyperparameters, search space, hooks and info are complete and agree."""
+    """Checks that hyperparameters, search space, hooks and info are complete and agree."""
     doubts: list[tuple[str, str]] = []
     for part in subject.parts:
         _class_variables(part.cls)
@@ -39,7 +39,7 @@ def is_defined(subject: Subject) -> str:
 
 
 def _class_variables(cls: Any) -> None:
-    """The class variables of ``Method`` are class variables here too, of their type."""
+    """Checks that the class variables of ``Method`` are class variables here too, of the right type."""
     for name in CLASS_VARIABLES:
         value, default = vars(cls).get(name), getattr(Method, name, None)
         kind = str(Method.__annotations__[name]).removeprefix("ClassVar[").removesuffix("]")
@@ -51,7 +51,7 @@ def _class_variables(cls: Any) -> None:
 
 
 def _example(value: Any, default: Any) -> str:
-    """How a class variable is written: as it was meant, if that can be seen."""
+    """How to write a class variable, with the value that was meant if that can be guessed."""
     if isinstance(default, tuple):
         meant = (value,) if isinstance(value, str) else value
         return repr(tuple(meant) if isinstance(meant, (list, tuple)) else ("updates",))
@@ -86,8 +86,8 @@ def _settings(cls: Any) -> None:
         declared = SETTING_TYPES.get(annotation)
         if declared is not None and type(f.default) is not declared:
             raise Broken(
-                f'"{name}: {annotation} = {f.default}": the default is of another kind than the type, '
-                "and settings are read as the default's kind",
+                f'"{name}: {annotation} = {f.default}": the default has another type than the annotation, '
+                "and settings are read with the default's type",
                 f"write {name}: {annotation} = {_as(declared, f.default)}",
             )
 
@@ -97,7 +97,7 @@ def _hooks(cls: Any) -> None:
     for name, value in vars(cls).items():
         if name.startswith("_") or not inspect.isfunction(value):
             continue
-        where = definition(value)
+        location = definition(value)
         if name not in known:
             near = difflib.get_close_matches(
                 name, [hook for hook in known if hook not in vars(cls)], cutoff=TYPO
@@ -106,7 +106,7 @@ def _hooks(cls: Any) -> None:
                 raise Broken(
                     f"nothing calls {name}: it is the name of no hook",
                     f"did you mean {near[0]}? A helper's name begins with an underscore",
-                    where,
+                    location,
                 )
             continue
         parameters = known[name]
@@ -116,7 +116,7 @@ def _hooks(cls: Any) -> None:
             raise Broken(
                 f"{name} is called with {len(parameters) - 1} arguments and takes others",
                 f"write def {name}({', '.join(parameters)})",
-                where,
+                location,
             ) from None
 
 

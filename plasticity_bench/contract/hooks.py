@@ -1,4 +1,4 @@
-"""That every hook changes in place, and returns, only what it may."""
+"""Checks that every hook changes and returns only what it may."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from plasticity_bench.specs import NetworkSpec
 
 
 def behave(subject: Subject) -> str:
-    """Trains one task and passes its end; looks at what every hook changes and returns."""
-    judge = _Judge(subject)
-    made = subject.learner(method=watched(subject.make(), judge))
+    """Trains one task, passes its end, and checks what every hook changes and returns."""
+    checker = _HookChecker(subject)
+    made = subject.learner(method=watched(subject.make(), checker))
     while made.task == 0:
         made.advance()
     call_remaining_hooks(made)
-    count = len(judge.called)
-    return f"{count} hook{'' if count == 1 else 's'} called: {', '.join(sorted(judge.called)) or 'none'}"
+    count = len(checker.called)
+    return f"{count} hook{'' if count == 1 else 's'} called: {', '.join(sorted(checker.called)) or 'none'}"
 
 
 @torch.no_grad()
 def call_remaining_hooks(made: SupervisedLearner) -> None:
-    """Calls the hooks that training on a CPU without checkpoints does not call. The learner must not be
-    trained after this."""
+    """Calls the hooks that training on a CPU without checkpoints does not call.
+
+    The learner must not be trained after this.
+    """
     method = made.trained.method
     for hook in HOOKS:
         method.uses(hook.name)
@@ -39,7 +41,7 @@ def call_remaining_hooks(made: SupervisedLearner) -> None:
     method.load_state_dict(method.state_dict())
 
 
-class _Judge:
+class _HookChecker:
     """Observer: raises Broken for the first hook that changes or returns what it must not."""
 
     def __init__(self, subject: Subject) -> None:
@@ -64,7 +66,7 @@ class _Judge:
 
 
 def _protected(call: Call) -> dict[str, torch.Tensor]:
-    """What the hook must not change: name -> tensor."""
+    """The tensors that the hook must not change: name -> tensor."""
     kinds = [kind for kind in ("weights", "gradients") if kind not in call.hook.may_change]
     found = weights_and_gradients(call.layers, kinds)
     if call.hook.name == "feature_penalty":
@@ -79,12 +81,12 @@ def _allowed(kind: str) -> str:
 
 
 def _returned(call: Call) -> tuple[str, str] | None:
-    """What is wrong with what a hook returned, and how to fix it."""
+    """(problem, fix) of what a hook returned; None if it is right."""
     result, kind = call.result, type(call.result).__name__
     match call.hook.returns:
         case "nothing" if result is not None:
             return (
-                f"{call.name} returns a {kind}, which nobody reads",
+                f"{call.name} returns a {kind}, which is not used",
                 "change weights and gradients in place",
             )
         case "loss term" if result is not None:
@@ -93,13 +95,13 @@ def _returned(call: Call) -> tuple[str, str] | None:
             return f"{call.name} returns a {kind}, not a NetworkSpec", "return dataclasses.replace(spec, ...)"
         case "layers" if result is not None and not _fits(result, call.layers):
             return (
-                f"{call.name} returns a {kind} that is no list of layers like those that setup was given",
+                f"{call.name} returns a {kind} that is no list of layers like those given to setup",
                 "return layers made by agents.layers.copies(layers) in setup, or None",
             )
         case "count" if type(result) is not int or result < 0:
             return f"{call.name} returns {result!r}", "return how many updates, a whole number of at least 0"
         case "truth" if not isinstance(result, bool):
-            return f"{call.name} returns a {kind}", "return True or False: whether the hook does anything"
+            return f"{call.name} returns a {kind}", "return True or False: whether the hook does something"
         case "state" if not (isinstance(result, dict) and all(isinstance(key, str) for key in result)):
             return f"{call.name} returns a {kind}", "return a dict with names of attributes as its keys"
     return None
@@ -118,7 +120,7 @@ def _loss_term(call: Call) -> tuple[str, str] | None:
 
 
 def _fits(result: Any, layers: Sequence[Layer]) -> bool:
-    """Whether these are layers with parameters of the shapes of the layers that the method has seen."""
+    """Whether these are layers whose parameters have the shapes of those that the method was given."""
     if not isinstance(result, (list, tuple)) or not all(isinstance(layer, Layer) for layer in result):
         return False
     shapes = [[p.shape for p in trainable(found)] for found in (result, layers)]

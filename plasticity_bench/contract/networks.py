@@ -1,4 +1,4 @@
-"""That a method works on a plain network without a seed dimension, and on convolutions."""
+"""Checks that a method works on networks without a seed dimension, and on convolutions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BATCH = 16
 CPU = torch.device("cpu")
 FROM_THE_END = (
     "count dimensions from the end (-1: inputs, -2: units; in kernels -4: units): a plain network has no "
-    "dimension in front, a stack has one"
+    "leading seed dimension, a stack has one"
 )
 
 
 def serves_a_plain_network(subject: Subject) -> str:
-    """On a network without a seed dimension the hooks do what they do on the same network in a stack."""
+    """On a network without a seed dimension the hooks have the same effect as on that network in a stack."""
     _compare_with_slice(subject, subject.stream.network)
     return "weights (out, in) as well as (seeds, out, in)"
 
@@ -53,7 +53,7 @@ def serves_convolutions(subject: Subject) -> str:
 
 
 def _train(subject: Subject, seeds: tuple[int, ...]) -> list[Layer]:
-    """A few updates on random images, a boundary, and a few more; in double precision."""
+    """Trains on random images in double precision: two tasks of five updates."""
     method = subject.make()
     init = SeedRng(seeds, "init")
     trained = TrainedNetwork(CONVOLUTION, OptimizerSpec("adam", 1e-3), method, init, CPU, torch.float64)
@@ -74,7 +74,11 @@ def _train(subject: Subject, seeds: tuple[int, ...]) -> list[Layer]:
 
 @torch.no_grad()
 def _compare_with_slice(subject: Subject, plain_spec: NetworkSpec) -> None:
-    """Gives a stack of two, and a plain copy of its first network, the same gradients and activations."""
+    """Compares a stack of two with a plain copy of its first network, given equal gradients and activations.
+
+    Raises:
+        Broken: if the plain copy ends with other weights, or if a feature penalty differs.
+    """
     method, alone = subject.make(), subject.make()
     spec = method.network(plain_spec)
     stack = StackedNetwork(spec, SeedRng([3, 4], "init"), CPU, torch.float64)
@@ -115,7 +119,7 @@ def _compare_with_slice(subject: Subject, plain_spec: NetworkSpec) -> None:
 def _compare_feature_penalties(
     method: Method, stack: list[Layer], alone: Method, layers: list[Layer]
 ) -> None:
-    """The gradients of ``feature_penalty`` for the features, layer by layer."""
+    """Compares the gradients of ``feature_penalty`` for the features, layer by layer."""
     for mine, layer in zip(layers, stack, strict=True) if method.uses("feature_penalty") else ():
         if mine.features is None or layer.features is None:
             continue
@@ -137,7 +141,7 @@ def _update(method: Method, layers: list[Layer], optimizer: FlatOptimizer) -> No
 
 
 def _activations(spec: NetworkSpec) -> list[tuple[int, ...]]:
-    """Shapes of every hidden layer's activations of one network."""
+    """Shape of each hidden layer's activations in one network: (batch, features, ...)."""
     wider = WIDENING.get(spec.activation, 1)
     found: list[tuple[int, ...]] = []
     for shape in layer_shapes(spec):
@@ -149,7 +153,7 @@ def _activations(spec: NetworkSpec) -> list[tuple[int, ...]]:
 
 
 def _plain_copy(layers: list[Layer], seed: int) -> tuple[list[Layer], torch.Tensor, torch.Tensor]:
-    """One network of a stack as a network of its own, on flat parameters and gradients."""
+    """One network of a stack as a separate network: (layers, flat parameters, flat gradients)."""
     sizes = [p[seed].numel() for p in trainable(layers)]
     flat = torch.cat([p.detach()[seed].flatten() for p in trainable(layers)])
     gradient = torch.zeros_like(flat)

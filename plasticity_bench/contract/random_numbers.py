@@ -1,4 +1,4 @@
-"""That a method draws from no generator which others share."""
+"""Checks that a method draws from no global random generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GLOBAL_GENERATORS = {
 
 
 def draws_its_own(subject: Subject) -> str:
-    """torch's, numpy's and Python's global generators are as they were after every hook."""
+    """No hook changes the state of torch's, numpy's or Python's global generator."""
     try:
         call_remaining_hooks(subject.trained())
     except Exception:

@@ -1,4 +1,4 @@
-"""How a check ends: it returns what it found, or raises a ``NotPassed``."""
+"""The result of a check. A check that passes returns a text; every other one raises ``NotPassed``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Result:
 
 
 class NotPassed(Exception):
-    """A check that did not pass: what was found, how to fix it, and where it is."""
+    """A check did not pass: what was found, how to fix it, and at which line."""
 
     state: ClassVar[Verdict]
 
@@ -55,18 +55,18 @@ class Broken(NotPassed):
 
 
 class Doubtful(NotPassed):
-    """Allowed, and rarely what is meant."""
+    """What was found is allowed, but probably a mistake."""
 
     state = Verdict.WARNING
 
 
 class DoesNotApply(NotPassed):
-    """There is nothing to check, and the method says why."""
+    """The check does not apply to this method; the detail says why."""
 
     state = Verdict.INAPPLICABLE
 
 
 class Information(NotPassed):
-    """Worth knowing; neither right nor wrong."""
+    """A measurement to report; it cannot be wrong."""
 
     state = Verdict.INFORMATION

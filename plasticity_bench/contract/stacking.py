@@ -28,8 +28,11 @@ FIX_ROUNDING = (
 
 
 def explain(subject: Subject, seeds: Sequence[int], index: int) -> NoReturn:
-    """Trains the stack and the seed at ``index`` alone, hook by hook; raises Broken for the first
-    difference."""
+    """Trains the stack, and the seed at ``index`` alone, and compares them after every hook.
+
+    Raises:
+        Broken: always, with the first hook after which they differ.
+    """
     recorders = Recorder(index), Recorder(0)
     methods = [watched(subject.make(), recorder) for recorder in recorders]
     stack, alone = (
@@ -46,7 +49,7 @@ def explain(subject: Subject, seeds: Sequence[int], index: int) -> NoReturn:
             break
         _one_update(stack)
         _one_update(alone)
-    raise Broken("a seed ends with other numbers in a stack than alone, and no hook differs", FIX)
+    raise Broken("a seed ends with other weights in a stack than alone, although no hook differs", FIX)
 
 
 def _one_update(learner: SupervisedLearner) -> None:
@@ -55,7 +58,7 @@ def _one_update(learner: SupervisedLearner) -> None:
 
 
 def _difference(ours: Event, theirs: Event) -> tuple[str, float] | None:
-    """What differs most, and by how much relative to its size."""
+    """(name of what differs most, its relative difference), or None."""
     found: list[tuple[float, str]] = []
     for name, numbers in ours.numbers.items():
         other = theirs.numbers.get(name)
@@ -82,7 +85,7 @@ def _blame(subject: Subject, event: Event, name: str, size: float, mixed: list[s
 
 
 def _mixed(methods: Sequence[Method], index: int, count: int) -> list[str]:
-    """Attributes that hold other numbers in the stack than alone: the mistake may come from them."""
+    """Attributes that differ between the stack and the single seed: the mistake may come from them."""
     ours, theirs = (dict(_tensors("self", vars(method))) for method in methods)
     found = []
     for name, tensor in ours.items():

@@ -28,30 +28,31 @@ from plasticity_bench.tasks.base import SupervisedStream
 
 
 class Run(NamedTuple):
-    """What training left."""
+    """The results of training."""
 
     table: np.ndarray  # (seeds, tasks, columns)
     weights: list[torch.Tensor]  # everything trainable, each (S, ...)
 
     def of(self, index: int) -> Run:
-        """One seed's part."""
+        """The results of one seed."""
         return Run(self.table[index : index + 1], [w[index : index + 1] for w in self.weights])
 
     def equals(self, other: Run) -> bool:
-        """Bit for bit."""
+        """Whether both are bit-identical."""
         return np.array_equal(self.table, other.table, equal_nan=True) and all(
             map(same_bits, self.weights, other.weights)
         )
 
 
 class Subject:
-    """A method with its settings."""
+    """The method to check, with its settings, and the trained learners that several checks use."""
 
     def __init__(self, method: Chosen[Method] | str) -> None:
         """``method``: chosen, or as ``run --method`` takes it.
 
-        Raises InputError if there is no such method, or if the method refuses its settings or the stream's
-        network; RunFailed if ``network`` fails.
+        Raises:
+            InputError: if it names no method, or if the method refuses the settings or the stream's network.
+            RunFailed: if the hook ``network`` fails.
         """
         self.chosen = choose_method(method) if isinstance(method, str) else method
         #: The composed methods, or the method itself.
@@ -62,7 +63,7 @@ class Subject:
         self.stream = found
         self.optimizer = with_learning_rate(self.stream, self.chosen)
         self.files = {file for part in self.parts for file in _files(part.cls)}
-        #: Observes the learner of the seeds 0 and 1 that ``trained`` returns.
+        #: The observer of the learner of seeds 0 and 1 that ``trained`` returns.
         self.draws = GlobalDraws()
         self._learners: dict[tuple[int, ...], SupervisedLearner] = {}
         self._runs: dict[tuple[int, ...], Run] = {}
@@ -86,7 +87,7 @@ class Subject:
         return SupervisedLearner(self.stream, method or self.make(), seeds, optimizer=self.optimizer)
 
     def trained(self, seeds: Sequence[int] = (0, 1)) -> SupervisedLearner:
-        """A learner at the end of its training, the same at every call; not to be trained further."""
+        """A trained learner. Every call returns the same one, so do not train it further."""
         key = tuple(seeds)
         if key not in self._learners:
             made = self.learner(seeds, self._watched() if key == (0, 1) else None)
@@ -101,12 +102,12 @@ class Subject:
         return watched(method, self.draws)
 
     def run(self, seeds: Sequence[int] = (0, 1)) -> Run:
-        """Trained to the end, once."""
+        """The results of training these seeds to the end; they are trained only once."""
         self.trained(seeds)
         return self._runs[tuple(seeds)]
 
     def plain_run(self) -> Run:
-        """The same seeds trained by ``none`` at the same step size."""
+        """The results of ``none`` on seeds 0 and 1 at the same learning rate."""
         return plain_run(self.stream, self.optimizer)
 
     def where(self, error: BaseException) -> str:
@@ -120,7 +121,7 @@ class Subject:
         return (frames[-1].line or "") if frames else ""
 
     def place(self, hook: str) -> str:
-        """file:line where a hook begins; ``hook`` is ``Call.name``."""
+        """file:line of a hook's first line; ``hook`` is ``Call.name``."""
         name, _, last = hook.rpartition(" ")
         for part in self.parts:
             if not name or part.cls.info.name == name:
@@ -130,12 +131,12 @@ class Subject:
 
 @lru_cache(maxsize=2)
 def plain_run(stream: SupervisedStream, optimizer: OptimizerSpec) -> Run:
-    """What ``none`` leaves of the seeds 0 and 1; trained once for all methods checked in a process."""
+    """The results of ``none`` on seeds 0 and 1, trained once per process."""
     return finish(SupervisedLearner(stream, NoMethod(), (0, 1), optimizer=optimizer))
 
 
 def finish(learner: SupervisedLearner) -> Run:
-    """Trains to the end."""
+    """Trains to the end and returns the results."""
     while not learner.finished:
         learner.advance()
     rows = [[[row.get(name, np.nan) for name in COLUMNS] for row in rows] for rows in learner.rows]
@@ -152,7 +153,7 @@ def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def definition(function: Any) -> str:
-    """file:line where a function begins."""
+    """file:line of a function's first line."""
     code = inspect.unwrap(function).__code__
     return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
 

@@ -1,4 +1,4 @@
-"""The file that a newcomer's method begins with."""
+"""The file that ``plasticity_bench new`` writes: a working method to start from."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class CLASS(Method):
     )
     strength: float = 1e-3  # a hyperparameter: a field with a type and a default
 
-    # Weights are (..., out, in), in convolutions (..., out, in, kh, kw), biases (..., out). The seeds that
-    # train side by side are in front: name the last dimensions to reduce over, never reduce over everything.
+    # Weights are (..., out, in), in convolutions (..., out, in, kh, kw), biases (..., out). The dimension of
+    # the stacked seeds comes first: reduce over the last dimensions by number, never over all dimensions.
 
     def setup(self, layers: Sequence[Any], rng: Any) -> None:
-        """Once, before training. Attributes are the state: checkpoints hold them."""
+        """Is called once, before training. Attributes are the method's state: checkpoints save them."""
         self.start = [self._lengths(layer).detach() for layer in layers]
 
     def penalty(self, layers: Sequence[Any]) -> Any:
-        """Added to the loss, with a gradient: one value per seed."""
+        """A term that is added to the loss, with a gradient: one value per seed."""
         pairs = zip(layers, self.start, strict=True)
         terms = [(self._lengths(layer) - start).square().sum(-1) for layer, start in pairs]
         return self.strength / 2 * sum(terms)
@@ -57,7 +57,7 @@ class CLASS(Method):
     # Other hooks: network, before_update, after_update, on_task_end (docs/your-own-method.md).
 
     def _lengths(self, layer: Any) -> Any:
-        """Of every unit's incoming weights: (..., out), for linear layers and convolutions alike."""
+        """The norm of every unit's incoming weights, (..., out), for linear layers and convolutions."""
         return layer.weight.flatten(layer.bias.dim()).norm(dim=-1)
 '''
 
@@ -68,7 +68,7 @@ def class_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError if a method cannot have this name."""
+    """Raises InputError if a new method cannot have this name."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name, re.ASCII) or len(name) > LONGEST:
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
         better = "-".join(words).lower()[:LONGEST].strip("-").lstrip("0123456789-") or "my-method"
@@ -79,17 +79,21 @@ def check_name(name: str) -> None:
         raise InputError(f'"{name}" is a method already (plasticity_bench list methods): choose another name')
     if class_name(name) in TAKEN:
         raise InputError(
-            f'"{name}" would make a class {class_name(name)}, which there is: choose another name'
+            f'"{name}" would make a class {class_name(name)}, a name that is taken: choose another name'
         )
 
 
 def source(name: str, path: Path) -> str:
-    """The file's text. Raises InputError for a bad name, and for a file that is there or hides a module."""
+    """The text of a new method's file.
+
+    Raises:
+        InputError: if the name cannot be used, if the file exists, or if it would hide a module.
+    """
     check_name(name)
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise InputError(f"--out {path}: write the path of a Python file, such as {class_file(name)}")
     if path.is_symlink() or path.exists():
-        raise InputError(f"{path} is there already and stays as it is: choose another name, or another --out")
+        raise InputError(f"{path} exists and is not overwritten: choose another name, or another --out")
     if _hides_a_module(path) or keyword.iskeyword(path.stem):
         raise InputError(
             f"{path} would hide the module {path.stem} from Python: choose another name, or another --out"
@@ -103,7 +107,7 @@ def class_file(name: str) -> str:
 
 
 def _hides_a_module(path: Path) -> bool:
-    """``python -m`` looks into the working directory first."""
+    """Whether a module has the file's name: ``python -m`` looks into the working directory first."""
     if path.stem in sys.stdlib_module_names:
         return True
     try:

@@ -1,4 +1,4 @@
-"""How a method trains: that it learns, and that its results depend on nothing but the seed and the task."""
+"""Checks of training: a method learns, and its results depend only on the seed and the stream."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.checkpoints import is_plain
 from plasticity_bench.registry.settings import parse_settings
 
-#: Seeds of the stack, and of the stacks in which some of them train again.
+#: Seeds of the stack, and of the smaller stacks in which some of them train again.
 STACK, AGAIN = (0, 1, 2, 3, 4), ((0, 1), (3,))
-#: Trained alone.
+#: A seed that trains alone.
 ONE = (3,)
 
 
@@ -64,7 +64,7 @@ def _loss(made: SupervisedLearner) -> float:
     kept = [layer.features for layer in made.layers]
     outputs = made.network.forward(x)
     for layer, features in zip(made.layers, kept, strict=True):
-        layer.features = features  # the measurement leaves no trace
+        layer.features = features  # restored, so that the measurement changes nothing
     return float(torch.nn.functional.cross_entropy(outputs.flatten(0, 1), y.flatten()))
 
 
@@ -72,7 +72,7 @@ def repeats(subject: Subject) -> str:
     """The same seed, trained twice, gives bit-identical results."""
     if not finish(subject.learner(ONE)).equals(subject.run(ONE)):
         raise Broken(
-            "the same seeds trained twice give other numbers",
+            "the same seeds trained twice give different results",
             "draw every random number from the rng that setup is given (self.rng = rng; "
             "self.rng.normal(like), self.rng.uniform(like)), and keep nothing between two instances",
         )
@@ -92,7 +92,7 @@ def stacks(subject: Subject) -> str:
 
 
 def starts_as_none(subject: Subject) -> str:
-    """Initial weights and first batches are those of plain training, so that comparisons are paired."""
+    """Initial weights and first batches are those of plain training, which makes comparisons paired."""
     plain = subject.learner(method=NoMethod())
     batches = plain.current.batches(0, 3)
     made = subject.learner()
@@ -111,14 +111,14 @@ def starts_as_none(subject: Subject) -> str:
             largest = float((ours - theirs).detach().abs().max())
             raise Doubtful(
                 f"setup moves the initial weights ({names[id(ours)]} by up to {largest:.2g})",
-                "right only if that is the idea: otherwise every method starts where none starts",
+                "right only if that is the method's idea: other methods start with the weights of none",
                 subject.place("setup") if len(subject.parts) == 1 else "",
             )
     return "the weights and batches that none starts with"
 
 
 def resumes(subject: Subject) -> str:
-    """Saved in the middle of the second task and loaded into a new learner, training ends bit-identical."""
+    """Training that is saved, loaded into a new learner and continued is bit-identical to an unbroken run."""
     whole = subject.run()
     first = subject.learner()
     first.piece = 40
@@ -130,9 +130,9 @@ def resumes(subject: Subject) -> str:
         for name, value in trained["method"].items():
             if not is_plain(value):
                 raise Broken(
-                    f"self.{name} ({_kind(value)}) cannot travel through a checkpoint",
+                    f"self.{name} ({_kind(value)}) cannot be saved in a checkpoint",
                     "keep tensors, numbers, text, lists and dicts of them, and the rng that setup is given; "
-                    "make anything else in setup under a name of its own in state_dict and load_state_dict",
+                    "leave anything else out of state_dict, and make it again in load_state_dict",
                 )
     file = io.BytesIO()
     torch.save(state, file)
@@ -146,15 +146,15 @@ def resumes(subject: Subject) -> str:
     same = all(map(same_bits, resumed.weights, whole.weights))
     if not (losses and same and np.array_equal(tables[0], tables[1], equal_nan=True)):
         raise Broken(
-            "a run that was interrupted and resumed from its checkpoint ends with other numbers",
-            "keep all that must survive in attributes of self; not in globals, class attributes or closures. "
-            "A state_dict of your own must hold them all",
+            "a run that was interrupted and resumed from its checkpoint gives different results",
+            "keep all state in attributes of self, not in globals, class attributes or closures. "
+            "A state_dict of your own must hold all of it",
         )
     return "saved in mid-task, loaded and continued: bit-identical to an uninterrupted run"
 
 
 def turns_off(subject: Subject) -> str:
-    """With the settings of info.off it is plain training, bit for bit."""
+    """With the settings of info.off the results are bit-identical to plain training."""
     silent = [part for part in subject.parts if not part.cls.info.off]
     if silent:
         name = silent[0].cls.info.name
@@ -180,37 +180,37 @@ def turns_off(subject: Subject) -> str:
         raise Broken(f"info.off cannot be set: {error}", "name settings that the class takes") from error
     if not off.run().equals(subject.plain_run()):
         raise Broken(
-            f"with {text} it still is not plain training",
-            "look for what it does at any settings: decay in setup, noise, a network of its own, "
+            f"with {text} it is still not plain training",
+            "look for what it does at all settings: decay in setup, noise, its own network, "
             "a gradient that is replaced by an equal one rounded differently",
         )
     return f"{text}: none, bit for bit"
 
 
 def acts(subject: Subject) -> str:
-    """With these settings it is not plain training."""
+    """With these settings the results differ from plain training."""
     if subject.run().equals(subject.plain_run()):
         raise Doubtful(
             "with these settings it changed nothing in 336 updates",
-            "if it acts seldom, check it with settings under which it acts here "
-            "(redo:period=100); otherwise look whether its hooks are called",
+            "if it acts rarely, check it with settings with which it acts within these updates "
+            "(redo:period=100); otherwise check that its hooks are called",
         )
     return "trains other weights than none"
 
 
 def keeps_parameters(subject: Subject) -> str:
-    """Every parameter and its gradient are still views of the memory that the optimizer reads and writes."""
+    """Every parameter and its gradient are still views of the optimizer's memory."""
     made = subject.trained()
     optimizer = made.trained.optimizer
     for name, parameter in named(made.layers).items():
         gradient = parameter.grad
-        if not _lies_in(parameter, optimizer.flat):
+        if not _is_view_of(parameter, optimizer.flat):
             raise Broken(
-                f"{name} is no longer the tensor that the optimizer moves",
+                f"{name} is no longer the tensor that the optimizer updates",
                 "change weights in place: parameter.copy_(...), .mul_(...), .add_(...), never "
                 "layer.weight = ... or parameter.data = ...",
             )
-        if gradient is None or not _lies_in(gradient, optimizer.gradient):
+        if gradient is None or not _is_view_of(gradient, optimizer.gradient):
             raise Broken(
                 f"the gradient of {name} is no longer what the optimizer reads",
                 "change gradients in place: parameter.grad.add_(...), never parameter.grad = ...",
@@ -218,7 +218,7 @@ def keeps_parameters(subject: Subject) -> str:
     return "every parameter and its gradient"
 
 
-def _lies_in(tensor: torch.Tensor, flat: torch.Tensor) -> bool:
+def _is_view_of(tensor: torch.Tensor, flat: torch.Tensor) -> bool:
     if tensor.untyped_storage().data_ptr() != flat.untyped_storage().data_ptr():
         return False
     start = tensor.storage_offset()
@@ -226,6 +226,7 @@ def _lies_in(tensor: torch.Tensor, flat: torch.Tensor) -> bool:
 
 
 def _kind(value: Any) -> str:
+    """The type of a value, and of the first entry that no checkpoint holds: ``list with a object``."""
     if isinstance(value, (list, tuple, dict)):
         inner = value.values() if isinstance(value, dict) else value
         odd = [item for item in inner if not is_plain(item)]

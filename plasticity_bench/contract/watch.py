@@ -1,4 +1,4 @@
-"""Observes the calls of a method's hooks, so that a check can say which hook is at fault."""
+"""Observes the calls of a method's hooks, so that a check can name the hook that causes a failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from plasticity_bench.agents.layers import Layer, trainable
 from plasticity_bench.agents.methods.base import HOOKS, Hook, Method
 
-#: Stands for a hook's name: the method's constructor.
+#: Used in place of a hook's name for the method's constructor.
 CONSTRUCTION = "making the method"
 
 
@@ -32,7 +32,7 @@ Observer = Callable[[Call], None]
 
 
 def watched(method: Method, observer: Observer, prefix: str = "") -> Method:
-    """The same instance, with ``observer`` called around every hook that its class defines."""
+    """The same instance; ``observer`` is called before and after every hook that its class defines."""
     parts: Sequence[Method] = getattr(method, "parts", ())
     if parts:
         for part in parts:
@@ -73,7 +73,7 @@ class Event(NamedTuple):
 
 
 class Recorder:
-    """Keeps, for one seed of a stack, what the hooks that see layers meet and leave."""
+    """Keeps the weights and gradients of one seed of a stack before and after every hook that sees layers."""
 
     def __init__(self, index: int) -> None:
         self.index, self.events = index, list[Event]()
@@ -89,7 +89,7 @@ class Recorder:
         return {what: numbers[self.index].clone() for what, numbers in weights_and_gradients(layers).items()}
 
     def _slopes(self, call: Call) -> dict[str, torch.Tensor]:
-        """The gradient of a loss term with respect to what it is differentiated by."""
+        """The gradient of a loss term with respect to parameters or features."""
         if call.hook.name == "feature_penalty":
             layer, features = call.arguments
             inputs = {f"the features of {layer.name}": features}
@@ -107,7 +107,7 @@ class Recorder:
 
 
 def named(layers: Sequence[Layer]) -> dict[str, torch.nn.Parameter]:
-    """``linear1.weight`` and so on -> everything trainable."""
+    """``linear1.weight`` and so on -> the trainable parameters."""
     kinds = ("weight", "bias", "gain", "shift", "log_std")
     names = {
         id(parameter): f"{layer.name}.{kind}"
@@ -132,7 +132,7 @@ def weights_and_gradients(
 
 
 class GlobalDraws:
-    """Observer: ``found`` is the first hook that draws from a global generator, and from which."""
+    """Observer: ``found`` holds the first hook that draws from a global generator, and the generator."""
 
     def __init__(self) -> None:
         self.found: tuple[str, str] | None = None  # what draws, the name of the generator
@@ -145,7 +145,7 @@ class GlobalDraws:
         self.states = now
 
     def constructed(self) -> None:
-        """To be called when the method has been made."""
+        """Must be called after the method has been constructed."""
         self.compare(CONSTRUCTION, _states())
 
     def compare(self, what: str, now: dict[str, bytes]) -> None:

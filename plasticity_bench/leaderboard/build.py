@@ -25,12 +25,12 @@ from plasticity_bench.scoring.scoring import measure_cells, of_streams, place_of
 from plasticity_bench.scoring.suites import suite_scores
 from plasticity_bench.scoring.summary import SUMMARY_COLUMNS, summary_rows
 from plasticity_bench.storage.files import write_text
-from plasticity_bench.submissions.model import Submission, in_own_words
+from plasticity_bench.submissions.model import Submission, with_current_descriptions
 
 
 @dataclass(frozen=True)
 class Records:
-    """What a leaderboard is made of: cells that were read, by stream, and where they are."""
+    """The input of a leaderboard: cells that were read, ordered by stream, and their folder."""
 
     folder: Path
     measured: Iterable[MeasuredCell]
@@ -38,9 +38,10 @@ class Records:
 
 
 def records_of_runs(runs: Path, streams: Sequence[str], workers: Workers) -> Records:
-    """The records in a folder of runs, or of these ``streams``; ``workers`` begin to read them.
+    """The records of these ``streams`` (all if empty) in a folder of runs; ``workers`` begin to read them.
 
-    Raises InputError if there are none.
+    Raises:
+        InputError: if there are none.
     """
     return Records(runs, measure_cells(of_streams(find_cells(runs), streams), workers))
 
@@ -48,13 +49,16 @@ def records_of_runs(runs: Path, streams: Sequence[str], workers: Workers) -> Rec
 def records_of_submissions(
     folder: Path, submissions: Sequence[Submission], streams: Sequence[str]
 ) -> Records:
-    """The records of submissions that were read and verified, with this version's texts on what is built in.
+    """The records of verified submissions, with this version's descriptions of built-in streams and methods.
 
-    Raises InputError if they hold none of these ``streams``.
+    Raises:
+        InputError: if they hold none of these ``streams``.
     """
     read = [evidence.measured for each in submissions for evidence in each.streams.values()]
     kept = {cell.path for cell in of_streams([entry.cell for entry in read], streams)}
-    measured = [entry.with_cell(in_own_words(entry.cell)) for entry in read if entry.cell.path in kept]
+    measured = [
+        entry.with_cell(with_current_descriptions(entry.cell)) for entry in read if entry.cell.path in kept
+    ]
     return Records(folder, sorted(measured, key=lambda entry: place_of(entry.cell)), submissions)
 
 
@@ -65,10 +69,20 @@ def build(
     on_line: Callable[[str], None] = lambda text: None,
     workers: Workers | None = None,
 ) -> list[Path]:
-    """Writes the leaderboard of ``records``, which are of these ``streams`` (all if empty), to ``out``.
+    """Writes the leaderboard of ``records`` to ``out``.
 
-    ``workers``: processes that share the work. ``on_line`` receives a line for every step that is done.
-    Returns the files written. Raises InputError if a record is damaged, or ``out`` cannot be written.
+    Args:
+        records: what to show.
+        out: folder to write.
+        streams: the streams to which the records were limited, for the command in README.md; all if empty.
+        on_line: is called with a line for every finished step.
+        workers: processes that share the work.
+
+    Returns:
+        The written files.
+
+    Raises:
+        InputError: if a record is damaged, or if ``out`` cannot be written.
     """
     workers = workers or Workers(1)
     get_ready()  # while the workers read

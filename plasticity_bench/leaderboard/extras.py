@@ -11,8 +11,10 @@ from plasticity_bench.submissions.model import Submission
 
 
 def submission_details(submissions: Sequence[Submission]) -> dict[str, SubmissionDetails]:
-    """Method's label -> what its submission adds. Built-in methods have no source code there; several files
-    are joined."""
+    """Method's label -> what its submission adds.
+
+    Built-in methods have no source code in a submission. Several files are joined.
+    """
     found = {}
     for submission in submissions:
         sources = sorted(submission.sources.items())

@@ -54,9 +54,16 @@ def readme(
     streams: Sequence[str],
     figures: Sequence[str],
 ) -> str:
-    """The text of README.md in ``out``.
+    """The text of README.md.
 
-    ``scores``, ``suites``: of the records in ``source``. ``figures``: the names of those that are drawn.
+    Args:
+        scores: of the records in ``source``.
+        suites: their aggregates by suite.
+        source: folder of the records or submissions.
+        details: method's label -> what its submission adds.
+        out: folder of README.md.
+        streams: the streams to which the leaderboard is limited; all if empty.
+        figures: names of the drawn figures.
     """
     here = out.resolve()
     option = "--submissions" if details else "--runs"

@@ -25,14 +25,14 @@ METRICS: Mapping[str, str] = {
     "trend": "Theil-Sen slope of the performance, per 100 tasks. Below 0: plasticity is being lost.",
     "average_performance": "mean performance over all tasks. Higher is better.",
     "fresh_gap": "mean over the last window of (performance of `reset`, a freshly initialised network on the "
-    "same task with the same seed, minus the method's own). Above 0: worse than starting anew.",
+    "same task with the same seed, minus the method's own). Above 0: worse than a fresh start.",
     "dormant_fraction": "share of hidden units with a ReDo score of at most 0.025 (arXiv 2302.12902), mean "
     "over the last window, or at the last task measured.",
     "effective_rank": "exp of the entropy of the normalised singular values of the hidden features (Roy & "
     "Vetterli 2007), mean over hidden layers and the last window, or at the last task measured.",
     "weight_norm": "L2 norm of all parameters, mean over the last window, or at the last task measured.",
-    "cost": "training time of a seed (processor time on a CPU) over the mean training time of `none` with as "
-    "many seeds side by side on the same device. 1: as fast as a plain network.",
+    "cost": "training time of a seed (processor time on a CPU) divided by the mean training time of `none` "
+    "with the same stack size on the same device. 1: as fast as a plain network.",
 }
 
 #: Columns measured at some tasks only, whose late mean is a metric.

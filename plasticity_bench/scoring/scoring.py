@@ -112,7 +112,7 @@ class _StreamScoring:
     def scores(self) -> StreamScores:
         """Waits until all summaries are computed."""
         for row, summary in zip(self.rows, self._summaries, strict=True):
-            row.__dict__["summary"] = summary  # where cached_property stores it
+            row.__dict__["summary"] = summary  # fills the cache of cached_property
         rows = sorted(self.rows, key=lambda row: (_descending(row.summary[RANKED_BY]), row.method))
         return StreamScores(self.name, tuple(rows), tuple(notes_on(rows, self.unfinished)))
 

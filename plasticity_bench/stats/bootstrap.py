@@ -62,7 +62,7 @@ def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
         return np.full(x.shape[:-1], np.nan)
     cut = n // 4
     middle = np.sort(x, axis=-1)[..., cut : n - cut].mean(axis=-1)
-    # Sorting puts nan last, where the cut could drop it.
+    # Sorting puts nan last, so the trimming could drop it.
     return np.where(np.isnan(x).any(axis=-1), np.nan, middle)
 
 

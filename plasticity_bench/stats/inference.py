@@ -12,7 +12,7 @@ import numpy as np
 from plasticity_bench.stats.bootstrap import REPS, Interval, columns_of
 from plasticity_bench.stats.resampling import bounds_of, counts_of, shares_of
 
-#: Sign patterns tried besides the observed one. For up to 11 seeds these are all patterns that exist.
+#: Sign patterns tried in addition to the observed one. For up to 11 seeds these are all patterns that exist.
 PATTERNS = 2**11 - 1
 
 

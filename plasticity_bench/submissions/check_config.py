@@ -1,4 +1,4 @@
-"""Whether a config.json that somebody else wrote is what its stream and method would produce."""
+"""Checks a submitted config.json: is it what its stream and method produce in this version?"""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ from plasticity_bench.specs import NetworkSpec
 from plasticity_bench.storage.documents import Setting, shown
 from plasticity_bench.storage.untrusted import printable, same_json
 
-#: Largest side of a network and most layers, so that nothing is computed from endless shapes.
+#: Largest side of a network and most layers. Larger ones are refused before anything is computed from them.
 MAX_WIDTH, MAX_LAYERS = 1_000_000, 200
 _NAME = r"[A-Za-z0-9][\w.+-]*"
-#: Where a plug-in came from: file.py:Class or package.module:Class, several joined with +.
+#: One origin of a plug-in: file.py:Class or package.module:Class.
 _ORIGIN = r"[A-Za-z0-9_][\w.-]*:[A-Za-z_]\w*"
 
 
 class Wrong(Exception):
-    """What is wrong with a configuration, after which nothing more can be said of it."""
+    """A document is so wrong that it cannot be checked further; the message says why."""
 
 
 def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
-    """(the configuration this version makes for the same stream and method, stream's folder, cell's folder).
+    """What this version makes for the stream and method: (configuration, stream's folder, cell's folder).
 
-    For a plug-in method, whose code is not imported, it is that of plain training on the stream at the
-    method's learning rate; its "method" is the one given. Raises Wrong.
+    A plug-in's code is not imported. Its expected configuration is that of plain training on the stream at
+    the method's learning rate, with the given "method" entry.
+
+    Raises:
+        Wrong: if the stream or the method is not known, or if a setting cannot be used.
     """
     stream, method = config.stream, config.method
     _check_method(method)
@@ -57,7 +60,7 @@ def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
         made = configuration(chosen_stream, chosen_method)
     except (InputError, RunFailed) as error:
         raise Wrong(f"cannot be made again: {printable(str(error))}") from None
-    except Exception as error:  # settings of any size and sign may break a stream anywhere
+    except Exception as error:  # hostile settings may fail anywhere in a stream
         raise Wrong(f"cannot be made again: {type(error).__name__}: {printable(str(error))}") from None
     if not builtin:
         made = structs.replace(made, method=method)
@@ -65,9 +68,10 @@ def expected_config(config: CellConfig) -> tuple[CellConfig, str, str]:
 
 
 def config_differences(config: CellConfig, expected: CellConfig) -> Iterator[str]:
-    """Every entry of ``config`` that is not what is expected, apart from wording on which no score depends.
+    """Every entry of ``config`` that differs from what is expected.
 
-    A plug-in may change its network's inner layers: see ``network_changes``.
+    Descriptions are not compared, as no score depends on them. A plug-in may change the inner layers of its
+    network: see ``network_changes``.
     """
     plugin = expected.method.source != "builtin"
     found, wanted = config.as_json(), expected.as_json()
@@ -84,8 +88,11 @@ def config_differences(config: CellConfig, expected: CellConfig) -> Iterator[str
 
 
 def network_changes(config: CellConfig, expected: CellConfig) -> list[str]:
-    """``["activation"]``: what a plug-in says it changes of the stream's network. Raises Wrong if its sizes
-    are no network's."""
+    """The entries of the stream's network that a plug-in changes, such as ``["activation"]``.
+
+    Raises:
+        Wrong: if a size is out of range.
+    """
     _check_sizes(config.network)
     found, wanted = config.network.recorded(), expected.network.recorded()
     return [key for key in sorted({*found, *wanted}) if not same_json(found.get(key), wanted.get(key))]
@@ -125,18 +132,21 @@ def _check_method(method: MethodRecord) -> None:
 
 
 def is_label(label: str, method: str) -> bool:
-    """Whether the method of this name may be called so: its name or its first part's, alone or with settings
-    or other parts behind it, and not as what a sweep chose."""
+    """Whether ``label`` may be the label of the method of this name.
+
+    A label is the method's name, or that of its first part, alone or followed by settings or other parts. A
+    label that ends like a sweep's choice is refused.
+    """
     first = re.escape(method.split("+")[0])
     return bool(re.match(rf"{first}(?:[:+]|\Z)", label)) and not label.endswith(TUNED_MARK)
 
 
 def check_names(settings: Mapping[str, Setting], what: str) -> None:
-    """Raises Wrong if a setting has a name that cannot be one."""
+    """Raises Wrong if a setting's name has characters that no setting has."""
     for key in settings:
         if not re.fullmatch(r"[\w.+-]+", key):
             raise Wrong(f"{what}.settings: {printable(key, 60)} cannot name a setting")
 
 
-def _difference(where: str, found: object, wanted: object) -> str:
-    return f"{printable(where, 60)} is {shown(found)}; its stream and method make it {shown(wanted)}"
+def _difference(key: str, found: object, wanted: object) -> str:
+    return f"{printable(key, 60)} is {shown(found)}; its stream and method make it {shown(wanted)}"

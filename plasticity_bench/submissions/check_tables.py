@@ -1,4 +1,4 @@
-"""Whether a table that somebody else wrote holds possible values."""
+"""Checks a submitted table: does it hold values that training can give?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import Table
 from plasticity_bench.specs import WIDENING, NetworkSpec, is_measured, layer_shapes
 
-#: Unit of the scored column -> lowest and highest performance there is.
+#: Unit of the scored column -> lowest and highest possible performance.
 PERFORMANCE: Mapping[str, tuple[float, float]] = {
     "accuracy": (0.0, 1.0),
     "R2": (-1.0, 1.0),
@@ -19,15 +19,17 @@ PERFORMANCE: Mapping[str, tuple[float, float]] = {
 }
 #: Measured at every task, whatever happens to the network.
 ALWAYS = ("task", "episodes")
-#: Columns that a stream has for all tasks or for none.
+#: Columns that are filled either for all tasks or for none.
 ALL_OR_NONE = ("final_performance", "action_std")
-#: Share by which a value may pass its bound: sums and ranks are rounded.
+#: Relative amount by which a value may exceed its bound: sums and ranks are rounded.
 BOUND_TOLERANCE = 1e-6
 
 
 def check_table(config: CellConfig, table: Table) -> Iterator[str]:
-    """Every reason why ``table`` cannot be one of this configuration (its stream and network are known to
-    be well formed)."""
+    """Every reason why ``table`` cannot come from this configuration.
+
+    The configuration's stream and network were checked before.
+    """
     stream, tasks = config.stream, len(table["task"])
     if not np.array_equal(table["task"], np.arange(tasks)):
         yield "tasks are not 0, 1, 2, ... in this order"
@@ -42,7 +44,7 @@ def check_table(config: CellConfig, table: Table) -> Iterator[str]:
         slack = BOUND_TOLERANCE * max(1.0, abs(high)) if np.isfinite(high) else 0.0
         wrong = (values < low) | (values > high + slack)
         if name not in ("online_loss", "weight_norm", "gradient_norm", "update_norm"):
-            wrong |= np.isinf(values)  # a network that diverges has endless losses and norms
+            wrong |= np.isinf(values)  # only losses and norms become infinite when a network diverges
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             limits = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"a number from {low:g} on"
@@ -54,9 +56,9 @@ def check_table(config: CellConfig, table: Table) -> Iterator[str]:
 
 
 def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
-    """Where fields are empty that a run fills, and filled that it leaves empty."""
+    """Fields that are empty although a run fills them, or filled although a run leaves them empty."""
     stream, tasks = config.stream, len(table["task"])
-    # Of a network that has diverged nothing can be measured; it has no performance to gain from that.
+    # Nothing can be measured on a network that has diverged. A submitter gains nothing by claiming that.
     diverged = not all(np.isfinite(table[name]).all() for name in ("online_loss", "online_performance"))
     if stream.unit == "accuracy" and np.isnan(table["online_performance"]).any():
         yield "online_performance is empty; an accuracy is always measured"
@@ -80,12 +82,12 @@ def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
 
 @lru_cache(maxsize=16)
 def _measured(tasks: int) -> np.ndarray:
-    """Whether diagnostics are taken at the end of each of so many tasks."""
+    """For each of ``tasks`` tasks: whether diagnostics are measured at its end."""
     return np.array([is_measured(task, tasks) for task in range(tasks)])
 
 
 def _bounds(config: CellConfig) -> dict[str, tuple[float, float]]:
-    """Column -> lowest and highest value there is."""
+    """Column -> lowest and highest possible value."""
     performance = PERFORMANCE.get(config.stream.unit, (-np.inf, np.inf))
     width = float(_width(config.network))
     bounds = dict.fromkeys(("online_performance", "final_performance"), performance)
@@ -108,6 +110,6 @@ def _bounds(config: CellConfig) -> dict[str, tuple[float, float]]:
 
 
 def _width(spec: NetworkSpec) -> int:
-    """Numbers that the widest hidden layer gives for one example (or position): no rank is higher."""
+    """Features of the widest hidden layer per example (or position): no rank can be higher."""
     wider = WIDENING.get(spec.activation, 1)
     return max((wider * shape.weight[0] for shape in layer_shapes(spec) if shape.hidden), default=0)

@@ -1,4 +1,4 @@
-"""Whether the table of a sweep that somebody else wrote is one that leads to the cell it lies in."""
+"""Checks a submitted sweep's table: does the sweep choose the settings of the cell whose folder it is in?"""
 
 from __future__ import annotations
 
@@ -27,23 +27,29 @@ from plasticity_bench.submissions.check_tables import PERFORMANCE
 from plasticity_bench.tuning.search import LEARNING_RATE_RANGE, configurations, may_be_tried, search_space
 from plasticity_bench.tuning.sweep import FIRST_SEED, OBJECTIVE, best
 
-#: Most configurations, tuning seeds, hyperparameters and values of one; longest text of a setting.
+#: Most configurations, tuning seeds, hyperparameters and values of each; longest text of a setting.
 MAX_BUDGET, MAX_TUNING_SEEDS, MAX_NAMES, MAX_VALUES, MAX_SETTING_TEXT = 1_000, 1_000, 100, 100, 100
-#: Share by which a mean may differ from ours: libraries round sums differently.
+#: Relative tolerance between a submitted mean and the recomputed one: libraries round sums differently.
 MEAN_TOLERANCE = 1e-9
 
 
 def check_tuning(tuning: SweepTable, config: CellConfig, stream: str) -> Iterator[str]:
-    """Every reason why ``tuning`` is not the table of a sweep that chose the settings of ``config``, which is
-    known to be what this version makes, on ``stream`` (its folder's name).
+    """Every reason why ``tuning`` is not the table of a sweep that chose the settings of ``config``.
 
-    A built-in method's space and configurations are those of this version. Of a plug-in, whose code is not
-    imported, they are within the space given, and its defaults are not known. Raises Wrong where nothing more
-    can be said.
+    A built-in method must have this version's search space and configurations. A plug-in's code is not
+    imported, so its defaults are not known; its configurations must be within the given space.
+
+    Args:
+        tuning: the table.
+        config: the configuration that the sweep chose; it was checked before.
+        stream: name of the stream's folder.
+
+    Raises:
+        Wrong: if the table cannot be checked further.
     """
     _check_sizes(tuning)
     if tuning.stream != stream:
-        yield f"stream is {shown(tuning.stream)}; it lies in {shown(stream)}"
+        yield f"stream is {shown(tuning.stream)}, but its folder is {shown(stream)}"
     if tuning.objective != OBJECTIVE:
         yield f"objective is {shown(tuning.objective)}; this version chooses by the {OBJECTIVE}"
     rows, seeds = tuning.configurations, tuning.seeds
@@ -58,7 +64,7 @@ def check_tuning(tuning: SweepTable, config: CellConfig, stream: str) -> Iterato
     yield from wrong
     chosen = tuning.choice
     if not wrong and (chosen.cell, chosen.label) != (recorded_folder(method), method.label):
-        yield f"chose {shown(chosen.label)}; config.json beside it is of {shown(method.label)}"
+        yield f"chose {shown(chosen.label)}; config.json next to it is of {shown(method.label)}"
 
 
 def _check_sizes(tuning: SweepTable) -> None:
@@ -79,8 +85,8 @@ def _check_sizes(tuning: SweepTable) -> None:
     for index, row in enumerate(tuning.configurations):
         for name, value in row.settings.items():
             if len(value) > MAX_SETTING_TEXT:
-                where = f"configurations[{index}].settings.{printable(name, 60)}"
-                raise Wrong(f"{where} is {shown(value)}, not a short text")
+                key = f"configurations[{index}].settings.{printable(name, 60)}"
+                raise Wrong(f"{key} is {shown(value)}, not a short text")
     if tuning.chosen >= len(tuning.configurations):
         raise Wrong(f"chosen is {tuning.chosen}; there are {len(tuning.configurations)} configurations")
 
@@ -92,15 +98,15 @@ def _ascending(values: Sequence[Value]) -> bool:
 
 
 def _check_scores(tuning: SweepTable, limits: tuple[float, float]) -> Iterator[str]:
-    """Scores are means of possible values, and the first of the highest is chosen."""
+    """Checks that scores are means of possible values, and that the first of the highest is chosen."""
     rows, (low, high) = tuning.configurations, limits
     for index, row in enumerate(rows):
-        where, values = f"configurations[{index}]", row.per_seed
+        name, values = f"configurations[{index}]", row.per_seed
         if len(values) != len(tuning.seeds):
-            yield f"{where}.per_seed has {len(values)} values for {len(tuning.seeds)} seeds"
+            yield f"{name}.per_seed has {len(values)} values for {len(tuning.seeds)} seeds"
             continue
         if not all(v is None or low <= v <= high + MEAN_TOLERANCE for v in values):
-            yield f"{where}.per_seed is {shown(values)}: values are none, or from {low:g} to {high:g}"
+            yield f"{name}.per_seed is {shown(values)}: values are none, or from {low:g} to {high:g}"
             continue
         known = [value for value in values if value is not None]
         mean = math.fsum(known) / len(known) if len(known) == len(values) else None
@@ -110,21 +116,21 @@ def _check_scores(tuning: SweepTable, limits: tuple[float, float]) -> Iterator[s
         else:
             same = abs(mean - score) <= MEAN_TOLERANCE * max(1.0, abs(mean))
         if not same:
-            yield f"{where}.score is {shown(score)}; the mean of its seeds is {shown(mean)}"
+            yield f"{name}.score is {shown(score)}; the mean of its seeds is {shown(mean)}"
     wanted = best([row.score for row in rows])
     if tuning.chosen != wanted:
         yield f"chosen is {tuning.chosen}; the first of the best is configuration {wanted}"
 
 
 def _check_builtin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
-    """Space and configurations are what this version makes of the method, the budget and the design."""
+    """Checks that space and configurations are those of this version for the method, budget and design."""
     method, rows = config.method, tuning.configurations
     searched = tuning.choice.settings
     fixed = {key: value for key, value in method.settings.items() if key not in searched}
     try:
         base = choose_method(method.name, setting_texts(fixed))
         if tuning.method != base.label:
-            yield f"method is {shown(tuning.method)}; config.json beside it makes it {shown(base.label)}"
+            yield f"method is {shown(tuning.method)}; config.json next to it makes it {shown(base.label)}"
             return
         space = search_space(base, _learning_rate(config))
         if not same_json(tuning.space, {name: list(values) for name, values in space.items()}):
@@ -149,7 +155,7 @@ def _check_cell(index: int, row: TriedConfiguration, made: Chosen) -> Iterator[s
 
 
 def _check_plugin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
-    """Configurations are different, within the space given, and of the source that is submitted."""
+    """Checks that configurations differ, are within the given space, and are of the submitted source."""
     method, rows, space = config.method, tuning.configurations, tuning.space
     for label in (tuning.method, *(row.label for row in rows)):
         if not is_label(label, method.name):
@@ -170,16 +176,16 @@ def _check_plugin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
     searched = set(rows[1].settings) if len(rows) > 1 else set()
     tried: set[tuple[str, ...]] = set()
     for index, row in enumerate(rows[1:], start=1):
-        where, settings = f"configurations[{index}]", row.settings
+        key, settings = f"configurations[{index}]", row.settings
         if set(settings) != searched or not searched <= set(space):
-            yield f"{where}.settings are of {shown(sorted(settings))}: each sets the same of the space"
+            yield f"{key}.settings are of {shown(sorted(settings))}: each sets the same of the space"
             return
         for name, text in settings.items():
             if not may_be_tried(space[name], text):
-                yield f"{where}.settings.{name} is {shown(text)}, which is outside space.{name}"
+                yield f"{key}.settings.{name} is {shown(text)}, which is outside space.{name}"
                 return
         if (values := tuple(settings[name] for name in sorted(searched))) in tried:
-            yield f"{where} is tried twice"
+            yield f"{key} is tried twice"
             return
         tried.add(values)
     yield from _check_plugin_cells(method, rows, tuning.chosen)
@@ -188,7 +194,10 @@ def _check_plugin(tuning: SweepTable, config: CellConfig) -> Iterator[str]:
 def _check_plugin_cells(
     method: MethodRecord, rows: Sequence[TriedConfiguration], chosen: int
 ) -> Iterator[str]:
-    """The folders' hashes, which cover the source; of the default they tell only where it was chosen."""
+    """Checks the hashes in the folders' names, which cover the source.
+
+    The default's settings are not in the table, so its hash can be checked only if it was chosen.
+    """
     for index, row in enumerate(rows):
         name = f"configurations[{index}].cell"
         if index == 0 != chosen:
@@ -206,11 +215,11 @@ def _check_plugin_cells(
         if row.cell != wanted:
             yield f"{name} is {shown(row.cell)}; its settings make it {shown(wanted)}"
         if index == chosen and not same_json(own, {key: method.settings[key] for key in own}):
-            yield f"configurations[{index}] is chosen; config.json beside it has other settings"
+            yield f"configurations[{index}] is chosen; config.json next to it has other settings"
 
 
 def _learning_rate(config: CellConfig) -> float:
-    """The stream's own."""
+    """The stream's own learning rate."""
     return float(create_stream(choice_text(config.stream.name, config.stream.settings)).optimizer.lr)
 
 
@@ -219,7 +228,7 @@ def _settings_differ(index: int, found: object, wanted: object) -> str:
 
 
 def within_space(tuning: SweepTable, search_space: Mapping[str, Sequence[Value]]) -> bool:
-    """Whether the sweep's space is the one that method.json gives, and the learning rate."""
+    """Whether the sweep's space, without the learning rate, is the one that method.json gives."""
 
     def texts(values: Sequence[Value]) -> list[str]:
         return sorted(json.dumps(value) for value in values)

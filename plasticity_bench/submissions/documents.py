@@ -1,4 +1,4 @@
-"""The JSON documents of a submission: method.json and scores.json. Both follow from the records."""
+"""The JSON documents of a submission, method.json and scores.json. Both are computed from the records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = 2
 
 
 class Submitter(Document, frozen=True):
-    """Who submits, as far as they say."""
+    """Who submits. Both entries are optional."""
 
     name: str = ""
     link: str = ""
@@ -36,7 +36,7 @@ class TuningSummary(Document, frozen=True):
 
 
 class StreamEntry(Document, frozen=True):
-    """What method.json says of one stream."""
+    """The entry of one stream in method.json."""
 
     cell: str  # name of the cell's folder
     seeds: list[int]
@@ -45,7 +45,7 @@ class StreamEntry(Document, frozen=True):
 
 
 class Environment(Document, frozen=True):
-    """Where seeds were trained."""
+    """Device, hardware and versions with which seeds were trained."""
 
     device: str
     hardware: Hardware
@@ -58,13 +58,13 @@ class MethodDocument(Document, frozen=True):
     schema: int
     protocol: int
     name: str  # the submission's folder
-    method: MethodRecord  # of a tuned submission without the settings that were searched
+    method: MethodRecord  # if tuned, without the settings that were searched
     tuned: bool  # whether sweeps chose the settings
     search_space: dict[str, list[Value]]
     submitter: Submitter
-    streams: dict[str, StreamEntry]  # by the stream's folder
+    streams: dict[str, StreamEntry]  # stream's folder -> entry
     environments: list[Environment]
-    files: dict[str, Sha256]  # of every other file but scores.json
+    files: dict[str, Sha256]  # every other file but scores.json
 
 
 class MetricScores(Document, frozen=True):
@@ -78,14 +78,14 @@ class MetricScores(Document, frozen=True):
 
 
 class ReferenceScores(Document, frozen=True):
-    """All metrics on one stream, and the seeds of `none` and `reset` that they rest on."""
+    """All metrics on one stream, and the seeds of `none` and `reset` that they depend on."""
 
     references: dict[str, list[int]]
     metrics: dict[str, MetricScores]
 
 
 class ScoresDocument(Document, frozen=True):
-    """scores.json: every metric, as it follows from the tables."""
+    """scores.json: every metric, computed from the tables."""
 
     schema: int
     protocol: int

@@ -1,4 +1,4 @@
-"""The files of a submission, read as hostile data: each is read once, and its digest kept."""
+"""The files of a submission, read as hostile data. Each file is read once, and its digest is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plasticity_bench.submissions.documents import SCHEMA
 
 
 class Note(NamedTuple):
-    """Something about a file of a submission; both are written so that they print on one line."""
+    """A remark on a file of a submission. It prints as one line, whatever the file's name."""
 
     path: Path
     reason: str
@@ -30,18 +30,18 @@ class Note(NamedTuple):
 
 
 def as_name(text: str) -> str:
-    """A path or key that somebody else chose, fit to print."""
+    """A path or key that a stranger chose, safe to print."""
     return printable(text, 300)
 
 
 class SubmissionFiles:
-    """The files of the submission in ``folder``, and what is wrong with them."""
+    """The files of the submission in ``folder``, and the problems found in them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.problems: list[Note] = []
         self.notes: list[Note] = []
-        #: Whether every record is there and possible, so that scores can be computed from them.
+        #: Whether every record is present and plausible, so that scores can be computed.
         self.sound = True
         self.digests: dict[str, str] = {}
         self.sources: dict[str, bytes] = {}
@@ -60,7 +60,7 @@ class SubmissionFiles:
             if "schema" in found and not same_json(found["schema"], SCHEMA):
                 raise Refused(
                     f"has schema {shown(found['schema'])}, this version reads schema {SCHEMA}; "
-                    "leaderboard --rescore writes it anew"
+                    "leaderboard --rescore writes it again"
                 )
             return convert(found, kind)
         except Refused as error:
@@ -68,7 +68,7 @@ class SubmissionFiles:
             return None
 
     def _record(self, name: str, kind: type[DocumentT]) -> DocumentT:
-        """A document of the records. Raises Refused."""
+        """Reads a document of the records. Raises Refused if it is missing or damaged."""
         found = parse_object(self._read(name, MAX_JSON))
         if "protocol" in found and not same_json(found["protocol"], PROTOCOL):
             raise Refused(
@@ -77,7 +77,7 @@ class SubmissionFiles:
         return convert(found, kind)
 
     def _read(self, name: str, limit: int) -> bytes:
-        """A file of the tree, its digest noted. Raises Refused."""
+        """Reads a file of the tree and keeps its digest. Raises Refused if it is missing or too large."""
         if name not in self._files:
             raise Refused("is missing")
         data = read_file(self.folder / PurePosixPath(name), limit)

@@ -1,12 +1,13 @@
-"""A submission: one method, at one configuration or at those that its sweeps chose, with everything
-recorded of it, in a folder of plain text.
+"""A submission: a folder of text files with all records of one method.
+
+The method has one configuration, or the configurations that its sweeps chose.
 
     leaderboard/submissions/<name>/method.json   what was run, by whom, on which streams and seeds
-                                  /scores.json   every metric, as it follows from the tables
-                                  /records/      the tables, laid out as in runs/, sweeps' tables beside them
+                                  /scores.json   every metric, computed from the tables
+                                  /records/      tables, laid out as in runs/, with the tables of sweeps
                                   /source/*.py   the file of a plug-in method
 
-Both .json files follow from the rest: equal records give equal bytes.
+Both .json files are computed from the rest: equal records give equal bytes.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ METHOD, SCORES, RECORDS = "method.json", "scores.json", "records"
 #: The references are submissions of their own, under these names.
 REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.
-SCORE_DIGITS = 9
+SUBMITTED_DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is recorded in one cell: what its tables hold that scores need, and how each seed was trained."""
+    """The records of one cell: the columns that scores need, and how each seed was trained."""
 
     cell: Cell
     measured: MeasuredCell
@@ -63,14 +64,14 @@ Streams = Mapping[str, Evidence]
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """What a submission's folder holds, read. A document is None if it is missing or damaged."""
+    """The content of a submission's folder. A document is None if it is missing or damaged."""
 
     folder: Path
     streams: Streams
     method: MethodDocument | None = None
     scores: ScoresDocument | None = None
     digests: Mapping[str, str] = field(default_factory=dict)  # name of a file -> SHA-256
-    sources: Mapping[str, bytes] = field(default_factory=dict)  # name of a plug-in's file -> its content
+    sources: Mapping[str, bytes] = field(default_factory=dict)  # name of a plug-in's file -> content
 
     @property
     def name(self) -> str:
@@ -79,23 +80,25 @@ class Submission:
 
     @property
     def recorded(self) -> MethodRecord:
-        """The method as its first cell has it: see ``method_of_cell``."""
+        """The method of the first cell: see ``method_of_cell``."""
         return method_of_cell(self.streams[min(self.streams)].cell)
 
     @property
     def label(self) -> str:
-        """What the leaderboard calls it: ``l2:strength=0.01``, ``l2 (tuned)``."""
+        """Its name on the leaderboard, such as ``l2:strength=0.01`` or ``l2 (tuned)``."""
         return self.recorded.label
 
     @property
     def tuned(self) -> bool:
-        """Whether its settings come from sweeps."""
+        """Whether sweeps chose its settings."""
         return any(evidence.cell.tuning for evidence in self.streams.values())
 
 
 def method_of_cell(cell: Cell) -> MethodRecord:
-    """What is the same on all streams of a submission: the method of config.json; of a tuned one under the
-    label of its scores, without the settings that were searched."""
+    """What is the same on all streams of a submission: the method in config.json.
+
+    In a tuned submission it has the label of its scores, and lacks the settings that were searched.
+    """
     method = cell.config.method
     if not cell.tuning:
         return method
@@ -104,7 +107,7 @@ def method_of_cell(cell: Cell) -> MethodRecord:
 
 
 def _stream_entry(evidence: Evidence) -> StreamEntry:
-    """What method.json says of one stream; of a tuned one also what was chosen, and what that cost."""
+    """The entry of one stream in method.json, with what the sweep chose and cost if there was one."""
     cell = evidence.cell
     entry = StreamEntry(cell.path.name, list(evidence.seeds))
     if not (tuning := cell.tuning):
@@ -128,7 +131,10 @@ def method_document(
     search_space: Mapping[str, Sequence[Value]],
     submitter: Submitter,
 ) -> MethodDocument:
-    """method.json. ``digests``: the SHA-256 of every other file but scores.json, by its relative name."""
+    """Makes method.json.
+
+    ``digests``: relative name -> SHA-256 of every other file but scores.json.
+    """
     first = streams[min(streams)].cell
     environments = {
         Environment(origin.device, origin.hardware, origin.versions)
@@ -154,11 +160,15 @@ def scores_document(
     references: Mapping[str, Streams],
     seeds: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> ScoresDocument:
-    """scores.json: every metric of every stream with its interval and every seed's value.
+    """Makes scores.json: every metric of every stream with its interval and every seed's value.
 
-    ``references``: the evidence of `none` and `reset`. The document says which of their seeds a score rests
-    on, so that it can be computed again after they have got more. ``seeds`` says which to take (stream ->
-    method -> seeds); None: all.
+    The document lists the seeds of the references that a score depends on, so that the score can be computed
+    again after the references have got more seeds.
+
+    Args:
+        streams: the submission's evidence.
+        references: the evidence of `none` and `reset`.
+        seeds: stream -> reference -> the seeds to use. None: all.
     """
     found = {}
     for stream, evidence in streams.items():
@@ -176,15 +186,23 @@ def scores_document(
 
 
 def references_of(streams: Streams, others: Mapping[str, Streams]) -> dict[str, Streams]:
-    """The references for these streams: among ``others`` (submission's name -> evidence), or itself."""
+    """The references for these streams: name -> evidence.
+
+    They come from ``others`` (submission's name -> evidence). A reference is also its own reference.
+    """
     label = streams[min(streams)].cell.method
     found = {name: others[name] for name in REFERENCE_NAMES if name in others}
     return found | ({label: streams} if label in REFERENCE_NAMES else {})
 
 
-def in_own_words(cell: Cell) -> Cell:
-    """The cell with the texts on built-in streams and methods that this version has, whatever its own
-    config.json says of them. Raises InputError if its stream is not known."""
+def with_current_descriptions(cell: Cell) -> Cell:
+    """The cell with this version's descriptions of built-in streams and methods.
+
+    They replace those in its config.json, which a stranger may have written.
+
+    Raises:
+        InputError: if its stream is not known.
+    """
     from plasticity_bench.registry.catalog import METHODS
     from plasticity_bench.registry.choices import choose_method, choose_stream
 
@@ -204,4 +222,4 @@ def _metric(scores: CellScores, metric: str) -> MetricScores:
 
 
 def _rounded(value: float) -> float | None:
-    return float(f"{value:.{SCORE_DIGITS}g}") if math.isfinite(value) else None
+    return float(f"{value:.{SUBMITTED_DIGITS}g}") if math.isfinite(value) else None

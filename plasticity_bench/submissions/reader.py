@@ -1,4 +1,4 @@
-"""Reads a submission's folder as hostile data: what is sound becomes a ``Submission``, the rest a problem."""
+"""Reads a submission's folder as hostile data: valid parts become a ``Submission``, others a problem."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ _SEED = re.compile(r"seed-(\d{3}|[1-9]\d{3,5})\.(csv|json|rollouts\.csv)")
 
 
 class Reader(SubmissionFiles):
-    """Reads a submission; ``problems`` and ``notes`` then hold what there is to say about it."""
+    """Reads a submission, and collects what it finds in ``problems`` and ``notes``."""
 
     def read(self) -> Submission | None:
-        """The submission, with those of its cells that are sound; None if there are none."""
+        """The submission with its valid cells; None if it has none."""
         return self.read_records(
             self._document(METHOD, MethodDocument), self._document(SCORES, ScoresDocument)
         )
@@ -63,7 +63,7 @@ class Reader(SubmissionFiles):
     def read_records(
         self, method: MethodDocument | None = None, scores: ScoresDocument | None = None
     ) -> Submission | None:
-        """``read`` with these in place of method.json and scores.json."""
+        """Like ``read``, with these documents instead of method.json and scores.json."""
         if not is_name(self.folder.name):
             self._problem("", "a submission's name is of small letters, digits, + _ and -")
         self._files, refused = list_tree(self.folder)
@@ -87,7 +87,7 @@ class Reader(SubmissionFiles):
         return submission
 
     def _cells(self) -> dict[tuple[str, str], list[str]]:
-        """(stream's folder, cell's folder) -> names of its files; everything else is a problem."""
+        """(stream's folder, cell's folder) -> names of the cell's files; any other file is a problem."""
         cells: dict[tuple[str, str], list[str]] = {}
         for name in sorted(self._files):
             if match := _CELL.fullmatch(name):
@@ -99,8 +99,8 @@ class Reader(SubmissionFiles):
         return cells
 
     def _cell(self, stream: str, folder: str, names: list[str]) -> Evidence | None:
-        where = f"{RECORDS}/{stream}/{folder}"
-        config_name = f"{where}/config.json"
+        cell_path = f"{RECORDS}/{stream}/{folder}"
+        config_name = f"{cell_path}/config.json"
         try:
             config = self._record(config_name, CellConfig)
             expected, stream_folder, cell_folder = expected_config(config)
@@ -112,32 +112,33 @@ class Reader(SubmissionFiles):
         if TUNING in names:
             cell_folder += TUNED
         elif folder == f"{cell_folder}{TUNED}":
-            wrong.append(f"{TUNING} is missing beside it, the table of the sweep that chose the settings")
+            wrong.append(f"{TUNING} is missing next to it: the table of the sweep that chose the settings")
             cell_folder = folder
         if (stream, folder) != (stream_folder, cell_folder):
-            wrong.append(f"belongs into {RECORDS}/{stream_folder}/{cell_folder}")
+            wrong.append(f"belongs in {RECORDS}/{stream_folder}/{cell_folder}")
         for reason in wrong:
             self._unsound(config_name, reason)
         if wrong:
             return None
         if changed and config.method.source != "builtin":
             self.notes.append(Note(self.folder, f"{stream}: changes the network's {', '.join(changed)}"))
-        tuning = self._tuning(f"{where}/{TUNING}", config, stream) if TUNING in names else None
+        tuning = self._tuning(f"{cell_path}/{TUNING}", config, stream) if TUNING in names else None
         if TUNING in names and tuning is None:
             return None
-        cell = Cell(self.folder / where, config, tuning)
-        tables, origins = self._seeds(cell, where, names)
+        cell = Cell(self.folder / cell_path, config, tuning)
+        tables, origins = self._seeds(cell, cell_path, names)
         if dirty := sum((origin.git or "").endswith("+") for origin in origins.values()):
             self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
         if both := sorted(set(tables) & set(tuning.seeds if tuning else ())):
-            self._unsound(f"{where}/{seed_stem(both[0])}.csv", "was used to tune; reported seeds are others")
-        # Here, as this is the only time that the tables are parsed.
+            name = f"{cell_path}/seed-{both[0]:03d}.csv"
+            self._unsound(name, "was used to tune; reported seeds are others")
+        # Measured here, so that every table is parsed only once.
         return (
             Evidence(cell, measure_tables(cell, tables, list(origins.values())), origins) if tables else None
         )
 
     def _tuning(self, name: str, config: CellConfig, stream: str) -> SweepTable | None:
-        """A sweep's table, None where it is not sound."""
+        """A sweep's table; None if it is damaged or not plausible."""
         before = len(self.problems)
         try:
             tuning = self._record(name, SweepTable)
@@ -148,7 +149,7 @@ class Reader(SubmissionFiles):
         return tuning if len(self.problems) == before else None
 
     def _seeds(
-        self, cell: Cell, where: str, names: Iterable[str]
+        self, cell: Cell, cell_path: str, names: Iterable[str]
     ) -> tuple[dict[int, Table], dict[int, SeedRecord]]:
         tables: dict[int, Table] = {}
         origins: dict[int, SeedRecord] = {}
@@ -157,15 +158,16 @@ class Reader(SubmissionFiles):
             if match := _SEED.fullmatch(name):
                 kinds.setdefault(int(match[1]), set()).add(match[2])
             elif name not in ("config.json", TUNING):
-                self._unsound(f"{where}/{name}", "unexpected file")
+                self._unsound(f"{cell_path}/{name}", "unexpected file")
         if not kinds:
-            self._unsound(where, "holds no seed")
+            self._unsound(cell_path, "holds no seed")
         elif set(kinds) != set(range(len(kinds))) or len(kinds) > MAX_SEEDS:
             lacking = min(set(range(MAX_SEEDS)) - set(kinds), default=MAX_SEEDS)
-            self._unsound(where, f"seed {lacking} is missing: seeds are 0, 1, 2, ..., so that none is chosen")
+            reason = f"seed {lacking} is missing: seeds are 0, 1, 2, ..., so that nobody can select them"
+            self._unsound(cell_path, reason)
         digests: dict[str, int] = {}
         for seed in sorted(kinds):
-            stem = f"{where}/{seed_stem(seed)}"
+            stem = f"{cell_path}/{seed_stem(seed)}"
             for kind in sorted({"csv", "json"} - kinds[seed]):
                 self._unsound(f"{stem}.{kind}", "is missing")
             if not kinds[seed] >= {"csv", "json"}:
@@ -193,7 +195,7 @@ class Reader(SubmissionFiles):
         try:
             data = self._read(f"{stem}.csv", MAX_TABLE)
             if origin and sha256(data) != origin.sha256:
-                self._unsound(f"{stem}.csv", "its checksum is not the one recorded beside it")
+                self._unsound(f"{stem}.csv", "its checksum is not the one in its .json file")
             table = parse_table(data, cell.columns, WHOLE)
             for reason in check_table(cell.config, table):
                 self._unsound(f"{stem}.csv", reason)
@@ -208,18 +210,17 @@ class Reader(SubmissionFiles):
             self._unsound(name, str(error))
 
     def _check_method(self, submission: Submission) -> None:
-        """One configuration on every stream, or everywhere one that a sweep of the method chose; and name and
-        label that say the same everywhere."""
+        """Checks that the method is the same on all streams, apart from settings that sweeps chose."""
         first = recorded_identity(submission.recorded)
         for stream, evidence in submission.streams.items():
             other = recorded_identity(method_of_cell(evidence.cell))
             for key, value in first.items():
                 if not same_json(other[key], value):
-                    where = f"{RECORDS}/{stream}/{evidence.cell.path.name}/config.json"
-                    self._unsound(where, f"method.{key} differs from that on {min(submission.streams)}")
+                    name = f"{RECORDS}/{stream}/{evidence.cell.path.name}/config.json"
+                    self._unsound(name, f"method.{key} differs from that on {min(submission.streams)}")
 
     def _check_source(self, submission: Submission) -> None:
-        """A plug-in's files are there, and are the ones that ran."""
+        """Checks that a plug-in's files are present, and are the ones that ran."""
         method = submission.recorded
         origins = method.source.split("+") if method.source != "builtin" else []
         digests = []
@@ -243,8 +244,10 @@ class Reader(SubmissionFiles):
 
 
 def source_name(origin: str) -> str:
-    """Where a submission keeps the file of a plug-in: ``my.py:Noise`` -> ``source/my.py``, and
-    ``package.module:Noise`` -> ``source/module.py``."""
+    """The name of a plug-in's file in a submission.
+
+    ``my.py:Noise`` -> ``source/my.py``; ``package.module:Noise`` -> ``source/module.py``.
+    """
     place, _, _ = origin.partition(":")
     stem = place.removesuffix(".py")
     return f"{SOURCE}/{stem if place.endswith('.py') else stem.rpartition('.')[2]}.py"

@@ -24,11 +24,11 @@ from plasticity_bench.submissions.reader import source_name
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Most that a replayed seed's mean performance, over all tasks or over the last window, may differ from the
-#: recorded one, as a share of the recorded one or of 1, whichever is more. On the same versions, device and
-#: kind of processor a replay has the same bits; the tolerance leaves room for another model of processor.
+#: Tolerance of a replayed seed's mean performance, over all tasks and over the last window, as a fraction of
+#: the recorded mean or of 1, whichever is larger. With the same versions, device and processor type a replay
+#: is bit-identical; the tolerance allows for another processor model.
 TOLERANCE = 0.01
-#: Versions and hardware on which a table's bits depend.
+#: Libraries whose version can change a table's bits.
 VERSIONS = ("torch", "numpy", "scikit-learn", "avalanche-lib", "pybullet", "gymnasium")
 
 
@@ -42,32 +42,42 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay of ``pair`` gave."""
+    """The result of replaying ``pair``."""
 
     pair: Pair
-    largest: Mapping[str, float]  # column -> largest difference, for the columns that differ at all
-    first_task: int | None  # the first at which anything differs; None: the same bits
-    score: float  # largest difference of the two mean performances, as a share of the tolerance's scale
-    elsewhere: tuple[str, ...]  # versions and hardware that are others than those recorded
+    largest: Mapping[str, float]  # column -> largest difference, only of columns that differ
+    first_task: int | None  # the first task with a difference; None: the tables are bit-identical
+    score: float  # largest relative difference of the two mean performances: see TOLERANCE
+    changed: tuple[str, ...]  # versions and hardware that differ from the recorded ones
 
     @property
-    def trained_alike(self) -> bool:
-        """Performance and loss have the same bits. Diagnostics can differ in their last digits with the
-        number of seeds that train side by side, though the training itself does not."""
+    def same_training(self) -> bool:
+        """Whether performance and loss are bit-identical.
+
+        Diagnostics may still differ in their last digits: unlike training, they can depend on the number of
+        seeds in a stack.
+        """
         return not self.largest.keys() & {"online_performance", "final_performance", "online_loss"}
 
     @property
     def failed(self) -> bool:
-        """Another score on the same versions and hardware."""
-        return not self.elsewhere and not self.score <= TOLERANCE
+        """Whether the score differs although versions and hardware are the same."""
+        return not self.changed and not self.score <= TOLERANCE
 
 
-def draw(
+def draw_pairs(
     submissions: Sequence[Submission], count: int, seed: int, streams: Sequence[str] | None = None
 ) -> list[Pair]:
-    """``count`` different pairs, uniformly of all there are, or of those on these streams (their folders).
+    """``count`` different pairs, drawn uniformly.
 
-    Raises InputError where there are none.
+    Args:
+        submissions: what to draw from, in any order.
+        count: how many; all if there are fewer.
+        seed: of the draw.
+        streams: draw only from these streams (names of their folders). None: from all.
+
+    Raises:
+        InputError: if there is no such pair.
     """
     pairs = [
         Pair(submission, stream, recorded)
@@ -85,16 +95,18 @@ def draw(
 def replay(
     pairs: Sequence[Pair], workers: int, devices: Sequence[str], console: Console, trust: bool
 ) -> list[Outcome]:
-    """Trains the pairs again in a temporary folder and compares.
+    """Trains the pairs again in a temporary folder and compares the tables.
 
-    Raises InputError where code that was submitted would run without ``trust``.
+    Raises:
+        InputError: if submitted code would run and ``trust`` is False.
     """
     from plasticity_bench.running import launch
 
     foreign = sorted({p.submission.name for p in pairs if p.submission.recorded.source != "builtin"})
     if foreign and not trust:
         raise InputError(
-            f"{', '.join(foreign)}: a replay runs the code submitted, here; read it first, then add --trust"
+            f"{', '.join(foreign)}: a replay runs the submitted code on this machine; "
+            "read it first, then add --trust"
         )
     with TemporaryDirectory(prefix="plasticity_bench-replay-") as temporary:
         planned = []
@@ -112,8 +124,10 @@ def replay(
 
 
 def plan_of(submission: Submission, stream: str) -> CellPlan:
-    """What to train for the submission's records on a stream (its folder). A plug-in comes from the
-    submission's own folder."""
+    """The plan of the submission's cell on a stream (its folder).
+
+    A plug-in is loaded from the submission's folder.
+    """
     config = submission.streams[stream].cell.config
     method = config.method
     origins, names = method.source.split("+"), method.name.split("+")
@@ -121,14 +135,14 @@ def plan_of(submission: Submission, stream: str) -> CellPlan:
         parts = [method.name]
     else:
         parts = [
-            name if origin == "builtin" else _file(submission, origin)
+            name if origin == "builtin" else _plugin_name(submission, origin)
             for origin, name in zip(origins, names if len(origins) > 1 else origins, strict=True)
         ]
     stream_text = choice_text(config.stream.name, config.stream.settings)
     return plan_cell(stream_text, "+".join(parts), setting_texts(method.settings))
 
 
-def _file(submission: Submission, origin: str) -> str:
+def _plugin_name(submission: Submission, origin: str) -> str:
     return f"{submission.folder.resolve() / source_name(origin)}:{origin.rpartition(':')[2]}"
 
 
@@ -139,18 +153,17 @@ def _compare(pair: Pair, cell: Cell) -> Outcome:
         name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
         for name in recorded
     }
+    differing = {name: tasks for name, tasks in differing.items() if tasks.any()}
     largest = {
-        name: float(np.abs(recorded[name] - again[name])[where].max())
-        for name, where in differing.items()
-        if where.any()
+        name: float(np.abs(recorded[name] - again[name])[tasks].max()) for name, tasks in differing.items()
     }
-    tasks = [int(np.flatnonzero(where)[0]) for where in differing.values() if where.any()]
+    first_tasks = [int(np.flatnonzero(tasks)[0]) for tasks in differing.values()]
     return Outcome(
         pair,
         largest,
-        min(tasks, default=None),
+        min(first_tasks, default=None),
         _score_difference(evidence.cell, recorded, again),
-        _elsewhere(evidence.origins[pair.seed], cell.provenance(pair.seed)),
+        _changed(evidence.origins[pair.seed], cell.provenance(pair.seed)),
     )
 
 
@@ -163,7 +176,7 @@ def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:
     return max(float(abs(a - b) / max(1.0, abs(a))) for a, b in means)
 
 
-def _elsewhere(recorded: SeedRecord, again: SeedRecord) -> tuple[str, ...]:
+def _changed(recorded: SeedRecord, again: SeedRecord) -> tuple[str, ...]:
     found: list[tuple[str, str | None, str | None]] = [("device", recorded.device, again.device)]
     for theirs, ours, names in (
         (recorded.versions.as_json(), again.versions.as_json(), VERSIONS),

@@ -1,7 +1,7 @@
-"""``leaderboard --verify``: reads submissions as hostile data and says all that is wrong with them.
+"""``leaderboard --verify``: reads submissions as hostile data and reports every problem in them.
 
-Nothing of a submission is imported, unpickled or followed out of its folder. Every score is computed again
-from the tables.
+Nothing in a submission is imported or unpickled, and no link is followed. Every score is computed again from
+the tables.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from plasticity_bench.submissions.reader import Reader
 
 @dataclass
 class Report:
-    """What a verification found. ``problems`` refuse; ``notes`` are for a reviewer to weigh."""
+    """What a verification found. Any problem refuses the submission; a reviewer judges the notes."""
 
     problems: list[Note] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -48,12 +48,12 @@ class Report:
 
     @property
     def seeds(self) -> int:
-        """Tables read."""
+        """Number of tables read."""
         return sum(len(e.seeds) for s in self.submissions for e in s.streams.values())
 
 
 class Reading(NamedTuple):
-    """What was read of one submission."""
+    """The result of reading one submission."""
 
     submission: Submission | None
     sound: bool  # scores can be computed from its records
@@ -62,7 +62,7 @@ class Reading(NamedTuple):
 
 
 def read_submission(folder: Path) -> Reading:
-    """Reads a submission, with every table of it."""
+    """Reads a submission with all its tables."""
     reader = Reader(folder)
     submission = reader.read()
     return Reading(submission, reader.sound, reader.problems, reader.notes)
@@ -73,10 +73,15 @@ def verify(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     workers: Workers | None = None,
 ) -> Report:
-    """Verifies submissions: every path is one, or a folder of them.
+    """Verifies submissions.
 
-    ``on_progress`` is called with the number of submissions read, and of all. ``workers``: processes that
-    share the reading. Raises InputError if a path is no folder.
+    Args:
+        paths: each is a submission or a folder of submissions.
+        on_progress: is called with the number of submissions read so far, and the number of all.
+        workers: processes that share the reading.
+
+    Raises:
+        InputError: if a path is not a folder, or if the folder is empty.
     """
     report, workers = Report(), workers or Workers(1)
     folders = [folder for path in paths for folder in _submissions(path, report)]
@@ -88,7 +93,7 @@ def verify(
     sound = [reading.submission for reading in readings.values() if reading.submission and reading.sound]
     differing = workers.map(
         check_documents,
-        [Checked(each, references_of(each.streams, _beside(each, known))) for each in sound],
+        [Checked(each, references_of(each.streams, _neighbouring_references(each, known))) for each in sound],
     )
     by_folder = dict(zip((submission.folder for submission in sound), differing, strict=True))
     for folder, reading in readings.items():
@@ -102,18 +107,22 @@ def verify(
         if len(problems) > MAX_PROBLEMS:
             report.problems.append(Note(folder, f"{len(problems) - MAX_PROBLEMS} more problems"))
         report.notes += reading.notes
-    _compare(report)
+    _compare_submissions(report)
     on_progress(len(folders), len(folders))
     return report
 
 
 def is_submission(path: Path) -> bool:
-    """Whether the folder is meant as one submission rather than as a folder of them."""
+    """Whether the folder is one submission, and not a folder of submissions."""
     return (path / METHOD).is_file() or (path / "records").is_dir()
 
 
 def folders_of(path: Path) -> list[Path]:
-    """The submissions that a path stands for. Raises InputError where it is no folder, or an empty one."""
+    """The folders of the submissions at ``path``, which is a submission or a folder of submissions.
+
+    Raises:
+        InputError: if ``path`` is not a folder, or if it is empty.
+    """
     return list(_submissions(path, Report()))
 
 
@@ -137,8 +146,10 @@ def _submissions(path: Path, report: Report) -> Iterator[Path]:
             report.problems.append(Note(entry, "unexpected file: here are folders, one per submission"))
 
 
-def _beside(submission: Submission, known: dict[Path, Submission | None]) -> dict[str, Mapping[str, Any]]:
-    """The references in the same folder of submissions, as far as they can be read."""
+def _neighbouring_references(
+    submission: Submission, known: dict[Path, Submission | None]
+) -> dict[str, Mapping[str, Any]]:
+    """The readable references in the same folder of submissions."""
     found = {}
     for name in REFERENCE_NAMES:
         folder = submission.folder.parent / name
@@ -151,9 +162,8 @@ def _beside(submission: Submission, known: dict[Path, Submission | None]) -> dic
     return found
 
 
-def _compare(report: Report) -> None:
-    """What no submission shows by itself: a label taken twice, the same tables of two configurations, sweeps
-    of another size."""
+def _compare_submissions(report: Report) -> None:
+    """Checks across submissions: labels used twice, identical tables, sweeps of different sizes."""
     labels: dict[str, Submission] = {}
     tables: dict[tuple[str, str], tuple[Submission, int]] = {}
     copies: dict[tuple[Path, str, str], int] = {}
@@ -187,12 +197,12 @@ def _compare(report: Report) -> None:
 
 
 def _same_configuration(left: Cell, right: Cell) -> bool:
-    """Whether the same records are due: a sweep may choose what is submitted untuned as well."""
+    """Whether both cells must have equal records: a sweep may choose what is also submitted untuned."""
     return same_json(recorded_identity(left.config.method), recorded_identity(right.config.method))
 
 
 def taken_names(submissions: Path) -> dict[str, str]:
-    """Label -> name of the submission, as far as the method.json there can be read."""
+    """Label -> name of the submission, for submissions whose method.json can be read."""
     found = {}
     for path in sorted(submissions.glob(f"*/{METHOD}")):
         with suppress(Refused):

@@ -1,11 +1,9 @@
-"""Makes a submission of what a run recorded, or adds to one: whole or not at all, and nothing is replaced."""
+"""Makes a submission from recorded seeds, or adds seeds to one. Submitted records are never replaced."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from plasticity_bench.errors import InputError, RunFailed
@@ -17,9 +15,9 @@ from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.running.plan import Planned
 from plasticity_bench.storage.documents import Document, convert
 from plasticity_bench.storage.files import write_bytes
-from plasticity_bench.storage.locks import hold_lock
 from plasticity_bench.storage.untrusted import Refused, is_name, parse_object, same_json
 from plasticity_bench.submissions.documents import Submitter
+from plasticity_bench.submissions.drafts import draft_folder, move_into_place, recover, submission_lock
 from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
@@ -36,26 +34,32 @@ from plasticity_bench.submissions.verify import taken_names
 
 
 def submission_name(method: Chosen, tuned: bool = False) -> str:
-    """The method's name where it has its default settings, else with the hash of its configuration; of a
-    ``tuned`` one with ``-tuned`` behind it."""
+    """The default name of a submission: ``l2``, ``l2-tuned``.
+
+    It ends with the hash of the configuration if the settings are not the defaults.
+    """
     own = method.label == method.cls.info.name
     name = (method.cls.info.name if own else method_folder(method)).lower().replace(".", "-")
     return f"{name}{TUNED if tuned else ''}"
 
 
 def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -> Submission | None:
-    """The submission of this name that ``out`` holds already, None where there is none. Where it is
-    ``tuned``, ``method`` is what its sweeps began from.
+    """The submission of this name in ``out``, or None.
 
-    Raises InputError where it is damaged or of another configuration, where the name cannot be one, and where
-    the method is submitted under another name.
+    Args:
+        out: the folder of submissions.
+        name: of the submission.
+        method: the submitted method; if ``tuned``, the default that its sweeps started from.
+        tuned: whether sweeps choose the settings.
+
+    Raises:
+        InputError: if the name is not allowed, if the submission is damaged or has another configuration, or
+            if the method is submitted under another name.
     """
     if not is_name(name):
         raise InputError(f'"{name}" cannot name a submission: use small letters, digits, + _ and - (--name)')
     folder = out / name
-    if _old(folder).exists():
-        with _alone(folder):
-            _recover(folder)
+    recover(folder)
     label = f"{method.label}{TUNED_MARK}" if tuned else method.label
     taken = taken_names(out).get(label)
     if taken not in (None, name):
@@ -65,7 +69,7 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
     reader = Reader(folder)
     found = reader.read()
     if reader.problems or found is None:
-        raise InputError(f"{reader.problems[0]}; mend or move away what is in {folder}, then submit again")
+        raise InputError(f"{reader.problems[0]}; repair {folder} or move it away, then submit again")
     if found.tuned != tuned:
         others = "the choice of sweeps (--tuned)" if found.tuned else "no sweep's choice"
         raise InputError(f"{folder} holds settings that are {others}; choose another name with --name")
@@ -82,18 +86,24 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
 def missing(
     found: Submission | None, stream: str, seeds: Sequence[int], tuning: SweepTable | None = None
 ) -> tuple[int, ...]:
-    """Those of ``seeds`` on the stream (its folder's name) that are not submitted yet. ``tuning``: the sweep
-    that chose the settings.
+    """Those of ``seeds`` that are not submitted yet.
 
-    Raises InputError where another sweep's choice is submitted there.
+    Args:
+        found: the existing submission.
+        stream: name of the stream's folder.
+        seeds: the wanted seeds.
+        tuning: the sweep that chose the settings.
+
+    Raises:
+        InputError: if the choice of another sweep is submitted on this stream.
     """
     if not found or stream not in found.streams:
         return tuple(seeds)
     evidence = found.streams[stream]
     if tuning and tuning != evidence.cell.tuning:
         raise InputError(
-            f"{found.folder} holds the choice of another sweep on {stream}, which stays: submit with the "
-            "table of that sweep, or move the folder away"
+            f"{found.folder} holds the choice of another sweep on {stream}, which is not replaced: "
+            "submit with the table of that sweep, or move the folder away"
         )
     return tuple(seed for seed in seeds if seed not in evidence.seeds)
 
@@ -106,19 +116,30 @@ def write_submission(
     found: Submission | None,
     submitter: Submitter,
 ) -> str:
-    """Writes ``out/name`` from ``found`` and the planned seeds, which are recorded; says in a word what
-    became of it: "new", "extended", "rescored" (only the documents changed) or "identical".
+    """Writes ``out/name`` from the existing submission and the planned seeds, which are recorded.
 
-    Raises RunFailed, with nothing changed, where what was recorded would not be verified; InputError where
-    another process writes the submission, or has since it was found.
+    Args:
+        out: the folder of submissions.
+        name: of the submission.
+        method: as for ``find_submission``.
+        planned: the seeds to add.
+        found: the existing submission, from ``find_submission``.
+        submitter: who submits.
+
+    Returns:
+        What changed: "new", "extended", "rescored" (only the documents) or "identical".
+
+    Raises:
+        RunFailed: if the records would not pass verification. Nothing is changed then.
+        InputError: if another process is writing the submission, or has written it since it was found.
     """
     folder = out / name
-    with _alone(folder), _beside(folder) as draft:
+    with submission_lock(folder), draft_folder(folder) as draft:
         now = Reader(folder).read() if folder.exists() else None
         if (now and now.digests) != (found and found.digests):
             raise InputError(
                 f"{folder} was written by another process meanwhile; run the same command again: "
-                "what is trained is recorded"
+                "trained seeds are recorded"
             )
         if found:
             shutil.copytree(folder, draft)
@@ -137,7 +158,7 @@ def write_submission(
         write_documents(made, method.cls.info.search_space, submitter, _references(out))
         changed = [name for name in _files(draft) if not found or _differs(draft / name, folder / name)]
         if changed:
-            _move(draft, folder)
+            move_into_place(draft, folder)
     if not changed:
         return "identical"
     if not found:
@@ -146,9 +167,13 @@ def write_submission(
 
 
 def rescore(folders: Sequence[Path]) -> list[Path]:
-    """Writes both documents of these submissions anew from their records; returns those that changed.
+    """Writes both documents of these submissions again, from their records.
 
-    Raises RunFailed, with none changed, where the records of one are not sound.
+    Returns:
+        The submissions that changed.
+
+    Raises:
+        RunFailed: if a submission's records are damaged. No submission is changed then.
     """
     read = []
     for folder in folders:
@@ -161,21 +186,22 @@ def rescore(folders: Sequence[Path]) -> list[Path]:
     references = {out: _references(out) for out in {folder.parent for folder in folders}}
     for submission in read:
         before = [_content(submission.folder / name) for name in (METHOD, SCORES)]
-        write_documents(submission, *_given(submission), references[submission.folder.parent])
+        search_space, submitter = _kept_entries(submission)
+        write_documents(submission, search_space, submitter, references[submission.folder.parent])
         if before != [_content(submission.folder / name) for name in (METHOD, SCORES)]:
             changed.append(submission.folder)
     return changed
 
 
-class _Kept(Document, frozen=True):
-    """What rescoring takes over from method.json."""
+class _KeptEntries(Document, frozen=True):
+    """The entries of method.json that rescoring keeps: no record gives them."""
 
     search_space: dict[str, list[Value]]
     submitter: Submitter
 
 
-def _given(submission: Submission) -> tuple[Mapping[str, Sequence[Value]], Submitter]:
-    """Search space and submitter, which follow from no record: as they were; a built-in's are its own."""
+def _kept_entries(submission: Submission) -> tuple[Mapping[str, Sequence[Value]], Submitter]:
+    """Search space and submitter in method.json; a built-in has the search space of this version."""
     method = submission.recorded
     space: Mapping[str, Sequence[Value]] = {}
     submitter = Submitter()
@@ -183,16 +209,13 @@ def _given(submission: Submission) -> tuple[Mapping[str, Sequence[Value]], Submi
     content = _content(path)
     if content is not None:
         try:
-            # Only these two entries: a document of another schema has them too.
-            kept = {
-                name: value
-                for name, value in parse_object(content).items()
-                if name in _Kept.__struct_fields__
-            }
-            given = convert(kept, _Kept)
+            # Only these two entries are read, as documents of other schemas have them too.
+            names = _KeptEntries.__struct_fields__
+            entries = {name: value for name, value in parse_object(content).items() if name in names}
+            kept = convert(entries, _KeptEntries)
         except Refused as error:
             raise RunFailed(f"{path}: {error}; no scores are written") from None
-        space, submitter = given.search_space, given.submitter
+        space, submitter = kept.search_space, kept.submitter
     if method.source == "builtin":
         space = choose_method(method.name).cls.info.search_space
     return space, submitter
@@ -208,7 +231,7 @@ def write_documents(
     submitter: Submitter,
     references: Mapping[str, Streams],
 ) -> None:
-    """Writes method.json and scores.json of a submission whose records are sound."""
+    """Writes method.json and scores.json of a submission with valid records."""
     streams = submission.streams
     method = method_document(submission.name, streams, submission.digests, search_space, submitter)
     write_bytes(submission.folder / METHOD, method.to_bytes())
@@ -224,7 +247,7 @@ def _references(out: Path) -> dict[str, Streams]:
 
 
 def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
-    """What is the same on every stream of the submission."""
+    """The method's entries that must be the same on every stream of the submission."""
     info = method.cls.info
     searched = {*info.search_space, LEARNING_RATE} if tuned else set()
     return {
@@ -238,8 +261,11 @@ def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
 
 
 def _copy(item: Planned, draft: Path) -> None:
-    """Copies a cell's config.json, the table of its sweep and the tables of its planned seeds. Raises
-    InputError where tables differ from what was submitted of the same seeds."""
+    """Copies config.json, the sweep's table and the planned seeds of a cell into the draft.
+
+    Raises:
+        InputError: if a table differs from the submitted one of the same seed.
+    """
     cell = item.cell
     target = draft / RECORDS / cell.stream / cell.path.name
     target.mkdir(parents=True, exist_ok=True)
@@ -251,56 +277,9 @@ def _copy(item: Planned, draft: Path) -> None:
             shutil.copyfile(path, target / path.name)
         elif path.suffix == ".csv" and _differs(path, target / path.name):
             raise InputError(
-                f"{path} differs from the table submitted of that seed; the submitted one stays: "
+                f"{path} differs from the submitted table of that seed, which is not replaced; "
                 "choose another --runs folder"
             )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lets no other process write the submission in ``folder``. Raises InputError where one does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    file = folder.parent / f".{folder.name}.lock"
-    with hold_lock(file, folder, "choose another --out folder"):
-        try:
-            yield
-        finally:
-            # Here are folders only. It is still hold_lock: whoever has opened it sees that it is gone.
-            with suppress(OSError):
-                file.unlink()
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A place for a draft of the folder on the same disk, removed afterwards."""
-    place = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
-    try:
-        place.mkdir(parents=True)
-        yield place / folder.name
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _move(draft: Path, folder: Path) -> None:
-    """Puts the draft into the folder's place. A folder cannot be replaced in one step: one that is killed
-    between the two leaves the old one to ``_recover``."""
-    if folder.exists():
-        os.replace(folder, _old(folder))
-    os.replace(draft, folder)
-    shutil.rmtree(_old(folder), ignore_errors=True)
-
-
-def _recover(folder: Path) -> None:
-    """Undoes or finishes what a killed ``_move`` began."""
-    if _old(folder).exists():
-        if folder.exists():
-            shutil.rmtree(_old(folder))
-        else:
-            os.replace(_old(folder), folder)
-
-
-def _old(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.old"
 
 
 def _files(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Methods that change the network: against torch.nn, and what they must not change elsewhere."""
+"""Methods that change the network, compared with torch.nn, and what they must leave unchanged."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def module(method: str, spec: NetworkSpec, widths: tuple[int, ...]) -> nn.Sequen
 def test_outputs_and_gradients_are_those_of_torchs_modules(method: str, spec: NetworkSpec) -> None:
     net = network_of(method, spec)
     with torch.no_grad():
-        for parameter in trainable(net.layers):  # gains and shifts too, away from where they start
+        for parameter in trainable(net.layers):  # gains and shifts too, away from their initial values
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
     x, y = torch.randn(3, 8, *spec.inputs, dtype=torch.float64), torch.randint(0, 4, (3, 8))
     step = net.train_step(cross_entropy_gradient)

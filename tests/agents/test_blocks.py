@@ -1,4 +1,4 @@
-"""Blocks: parameters in few pieces, and what methods keep beside them."""
+"""Blocks: parameters in few pieces, and the tensors that methods keep for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captured steps, with a stand-in for CUDA's graphs that replays operations and no Python."""
+"""Captured steps, with a stand-in for CUDA graphs that replays operations without running Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.method_names import NOT_CAPTURED, VARIANTS
 from tests.support.mnist_files import needs_mnist
 from tests.support.recorded_graphs import RecordedGraphs
 
-#: A step on its own at every update, so that there is none to capture.
+#: Methods whose steps differ at every update, so that none can be captured.
 ALWAYS_ACTING = "interval=1,"
 
 
@@ -45,7 +45,7 @@ def updater_of(made: SupervisedLearner) -> CapturedUpdater:
 
 
 def same(left: SupervisedLearner, right: SupervisedLearner) -> bool:
-    """Trains both to the end: tables, weights and gradients are the same bits."""
+    """Trains both to the end, and checks that tables, weights and gradients are bit-identical."""
     tables = finish(left), finish(right)
     networks = left.network, right.network
     return (
@@ -56,7 +56,7 @@ def same(left: SupervisedLearner, right: SupervisedLearner) -> bool:
 
 
 @pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
-def test_replayed_updates_are_the_same_bits(name: str) -> None:
+def test_replayed_updates_are_bit_identical(name: str) -> None:
     made = learner(name, updater=captured)
     assert same(learner(name), made)
     updater = updater_of(made)
@@ -95,7 +95,7 @@ def test_a_run_goes_on_from_a_checkpoint() -> None:
     while first.task < 2:
         first.advance()
     second = learner("swr:period=10,share=0.01", updater=captured)
-    second.advance()  # what it captured then is of no use
+    second.advance()  # graphs captured before are not used
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert same(whole, second)
     assert updater_of(second).replayed > 0
@@ -103,7 +103,7 @@ def test_a_run_goes_on_from_a_checkpoint() -> None:
 
 @dataclass
 class Tried(Method):
-    """What the tests below derive their methods from."""
+    """Base class of the methods in the tests below."""
 
     info: ClassVar[MethodInfo] = MethodInfo("tried", "for tests")
 
@@ -169,7 +169,7 @@ class Miscounts(Tried):
         (Miscounts, "otherwise than Method.skip says"),
     ],
 )
-def test_what_cannot_be_captured_is_found_out(cls: type[Method], reason: str) -> None:
+def test_what_cannot_be_captured_is_detected(cls: type[Method], reason: str) -> None:
     made = tried(cls, updater=captured)
     assert same(tried(cls), made)
     assert reason in made.updater.reason
@@ -177,7 +177,7 @@ def test_what_cannot_be_captured_is_found_out(cls: type[Method], reason: str) ->
 
 
 class Anneals(Tried):
-    """Numbers that the host changes between tasks."""
+    """Changes a Python-side value between tasks."""
 
     info: ClassVar[MethodInfo] = MethodInfo("anneals", "for tests", task_boundaries=True)
 
@@ -197,7 +197,7 @@ def test_another_number_is_another_graph() -> None:
 
 
 class Restless(Anneals):
-    """Another number at every tenth update."""
+    """Changes a Python-side value at every tenth update."""
 
     schedule = ("updates",)
 
@@ -221,7 +221,7 @@ def test_capturing_ends_where_it_does_not_pay() -> None:
 
 
 class Failing(RecordedGraphs):
-    """Runs all of a step's Python, then out of memory."""
+    """Runs all of a step's Python code, then runs out of memory."""
 
     def capture(self, run: Callable[[], None]) -> Callable[[], None]:
         super().capture(run)
@@ -236,7 +236,7 @@ def test_a_capture_that_fails_leaves_no_trace(name: str) -> None:
 
 
 class Late(Tried):
-    """Does otherwise when it is captured, which no step before shows."""
+    """Changes the method only during the capture, which no earlier step shows."""
 
     calls: ClassVar[int] = 0
 

@@ -1,7 +1,7 @@
-"""Nothing of a training step lies on the host or waits for it, as far as machines without a GPU can tell.
+"""Training steps neither use tensors on the host nor wait for it, as far as can be checked without a GPU.
 
-On the device "meta", tensors have shapes and no numbers; every operation is looked at. Under torch's fake
-mode the same goes for "cuda", where gradients are computed by hand (autograd's engine asks for a real GPU).
+On the device "meta", tensors have shapes and no numbers; every operation is inspected. In torch's fake mode
+the device "cuda" can be used in the same way, if gradients are computed by hand: autograd needs a real GPU.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def marked(*streams: str) -> list[Any]:
 
 
 CONVOLUTIONS = "permuted-mnist:tasks=3"
-#: Every supervised stream, and variants that take another way through the code.
+#: Every supervised stream, and variants that reach other code.
 SUPERVISED = [name for name in STREAMS if issubclass(choose_stream(name).cls, SupervisedStream)]
 STREAM_VARIANTS = (
     "permuted-mnist:architecture=mlp",
     "online-permuted-mnist:batch_size=1",
     "bit-flip:flips=2",
 )
-#: Methods that draw at every update hand numbers from the host to the device.
+#: Methods that draw at every update copy numbers from the host to the device.
 DRAWING = ("dropout", "upgd", "syre-redrawn", "interval=1,")
 #: Operations on CUDA whose results may differ from run to run: sums of floats in the order of arrival, which
 #: torch's notes on determinism list. Whole numbers add up alike in any order.
@@ -75,7 +75,7 @@ def steps(made: SupervisedLearner, device: torch.device, count: int = 4) -> List
 
 
 def rest(made: SupervisedLearner, device: torch.device) -> None:
-    """What comes between two tasks."""
+    """The work between two tasks."""
     made.trained.end_task()
     made.current = made.source.task(1)
     columns = made._diagnostics([p.detach().clone() for p in trainable(made.layers)])
@@ -84,7 +84,7 @@ def rest(made: SupervisedLearner, device: torch.device) -> None:
 
 
 def expected(name: str) -> str:
-    """What a method's update is found to do that no captured one may."""
+    """What a method's update does that a captured update must not do."""
     if "l2-er" in name:
         return "waits for the device in _linalg_eigh"
     return "moves tensors between cpu and" if any(part in name for part in DRAWING) else ""
@@ -176,7 +176,7 @@ def test_a_gpus_way_to_gather_gives_the_same_batches(stream: str) -> None:
 
 
 def test_a_gpus_way_to_sum_and_multiply_gives_the_same_numbers() -> None:
-    """Where other calls serve all seeds at once than on a CPU, which takes them one by one."""
+    """A GPU processes all seeds in one call; a CPU processes them one by one, with other calls."""
     values = torch.randn(3, 50, 7)
     assert sum_per_seed(values.to(META)).shape == (3,)
     torch.testing.assert_close(values.flatten(1).sum(1, dtype=torch.float64), sum_per_seed(values))

@@ -98,7 +98,7 @@ def test_dormancy_by_redos_definition(features: torch.Tensor) -> None:
 
 
 def test_units_of_all_layers_count_alike(features: torch.Tensor) -> None:
-    """Fractions are over units, so a wide layer weighs more; ranks are means over layers."""
+    """Fractions are over units, so a wide layer has more weight; ranks are means over layers."""
     small = torch.zeros(3, 64, 4)
     found = diagnostics.layer_diagnostics([one_layer(features), one_layer(small)])
     assert float(found["dead_fraction"][0]) == pytest.approx((3 + 4) / 20)

@@ -1,4 +1,4 @@
-"""Configurations side by side: every one has the bits that it has alone."""
+"""Stacked configurations: each one is bit-identical to the same configuration trained alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.plans import named_sweep
 
 STREAM = "permuted-digits:tasks=3"
 SEEDS = (3, 8)
-#: What tells architectures apart, so that its configurations can train side by side.
+#: Settings that change the architecture: configurations with different values cannot be stacked.
 ALIKE = {"dropout": "dropout:p=0.3", "plasticity-injection": "plasticity-injection:head=1"}
 #: Updates of a task.
 STEPS = 24
@@ -82,7 +82,7 @@ def expect_same(share: Share, other: SupervisedLearner) -> None:
 
 
 def saved(learner: Share | SupervisedLearner) -> bytes:
-    """As in a checkpoint."""
+    """The state as a checkpoint stores it."""
     file = io.BytesIO()
     torch.save(learner.state_dict(), file)
     return file.getvalue()
@@ -94,8 +94,10 @@ def load(into: Share | SupervisedLearner, state: bytes) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_side_by_side_as_alone(name: str) -> None:
-    """Through task boundaries, and through a checkpoint in the middle of the second task, from which one
-    configuration goes on alone as well."""
+    """They pass task boundaries and a checkpoint in the middle of the second task.
+
+    From this checkpoint one configuration is also continued alone.
+    """
     chosen = configurations(name)
     first = grouped(chosen)
     first.piece = 10
@@ -117,7 +119,9 @@ def test_side_by_side_as_alone(name: str) -> None:
     assert torch.equal(plain, defaults) == (name == "none"), "it acts within so short a stream"
     again = alone(chosen[1])
     load(again, states[1])
-    assert len(states[1]) < 1.2 * len(saved(again))  # it does not hold the memory that all share
+    assert len(states[1]) < 1.2 * len(
+        saved(again)
+    )  # it does not hold the memory that all configurations share
     again.piece = first.piece
     expect_same(second.shares[1], finish(again))
 
@@ -167,11 +171,11 @@ def test_nan_stays_where_it_is() -> None:
 
 
 class Fault(Exception):
-    """What a method of these tests raises."""
+    """The error that a failing method of these tests raises."""
 
 
 def failing(hook: str) -> Method:
-    """L2 that raises in one of its hooks: the first call, or where there are many the tenth."""
+    """L2 that raises in one of its hooks: in the first call, or in the tenth of a hook called often."""
 
     class Failing(Method):
         info = MethodInfo(name="failing", summary="fails", task_boundaries=True)
@@ -216,7 +220,7 @@ def test_other_networks_are_no_stack() -> None:
 
 
 def test_features_and_gradients_are_each_configurations_own() -> None:
-    """What a hook sees has the shape that it has alone."""
+    """Tensors that a hook sees have the same shapes as without stacking."""
     seen: list[tuple[Any, ...]] = []
 
     class Looks(Method):

@@ -70,8 +70,8 @@ def test_outputs_and_gradients_are_torchs(spec: NetworkSpec, regression: bool) -
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 24, 24), (2, 3, 9, 7), (1, 1, 2, 3)])
-def test_pooling_has_the_bits_of_torchs_kernel_with_ties(shape: tuple[int, ...]) -> None:
-    """Rounded numbers behind a ReLU: most windows hold several largest ones, and the first is to learn."""
+def test_pooling_is_bit_identical_to_torchs_kernel_with_ties(shape: tuple[int, ...]) -> None:
+    """Rounded numbers after a ReLU: most windows have several maxima, and the first gets the gradient."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).round(decimals=0).relu()
     with torch.no_grad():
         assert torch.equal(halve(x), functional.max_pool2d(x, 2))
@@ -87,7 +87,7 @@ def test_pooling_has_the_bits_of_torchs_kernel_with_ties(shape: tuple[int, ...])
     assert torch.equal(ours.grad, theirs.grad)
 
 
-def test_fused_adam_has_the_bits_of_torchs_optimizer() -> None:
+def test_fused_adam_is_bit_identical_to_torchs_optimizer() -> None:
     rng = torch.Generator().manual_seed(0)
     flat, gradient = torch.randn(1000, generator=rng), torch.zeros(1000)
     theirs = torch.nn.Parameter(flat.clone())
@@ -150,7 +150,7 @@ def test_initial_distribution(init: str, bound: float, bias: float) -> None:
 
 
 def test_seeds_do_not_depend_on_their_neighbours() -> None:
-    """Stacked equals one by one at the level of draws, and generators never share a stream."""
+    """Stacked and single seeds draw the same numbers, and no two generators draw the same sequence."""
     both, alone = SeedRng([3, 9], "method"), SeedRng([9], "method")
     like = torch.empty(2, 4, 5)
     for draw in ("normal", "uniform"):

@@ -1,4 +1,4 @@
-"""Our PPO against stable-baselines3's, against autograd, and against itself: stacks, resume, every method."""
+"""Our PPO compared with stable-baselines3's, with autograd, and with itself: stacks, resume, every method."""
 
 from __future__ import annotations
 
@@ -13,24 +13,14 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.normalize import Normalizer
 from plasticity_bench.agents.policies import Categorical, Gaussian, Minibatch
-from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.specs import PPOSpec
-from tests.support.control_bench import GymStream, PendulumStream, agent, finish
+from tests.support.control_bench import GymStream, PendulumStream, agent, finish, same, weights
 
 STREAMS = {"choices": GymStream, "vectors": PendulumStream}
-
-
-def weights(made: PPOLearner, seed: int = 0) -> list[torch.Tensor]:
-    return [p.detach()[seed].clone() for part in made.parts for p in trainable(part.layers)]
-
-
-def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -120,7 +110,7 @@ def test_a_seed_does_not_depend_on_its_stack(kind: str, method: str) -> None:
 
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("normalize", [False, True])
-def test_a_resumed_run_ends_with_the_same_bits(kind: str, normalize: bool) -> None:
+def test_a_resumed_run_is_bit_identical(kind: str, normalize: bool) -> None:
     spec = PPOSpec(
         rollout=32,
         epochs=2,
@@ -161,7 +151,7 @@ def test_every_method_trains_both_networks(method: str, kind: str) -> None:
     assert same(after, weights(twice))
 
 
-def test_reset_starts_policy_value_and_exploration_anew() -> None:
+def test_reset_restores_policy_value_and_exploration() -> None:
     made = agent("reset", (0,), PendulumStream(tasks=2, rollouts=1))
     log_std = made.actor.layers[-1].log_std
     assert log_std is not None

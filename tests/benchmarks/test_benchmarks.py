@@ -1,4 +1,4 @@
-"""The performance report: who takes turns when, what the limit counts, what the document says."""
+"""The performance report: the order of contestants, the operations of the limit, and the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script that measures speed on a GPU, tried on a CPU."""
+"""The script that measures speed on a GPU, run on a CPU."""
 
 from __future__ import annotations
 

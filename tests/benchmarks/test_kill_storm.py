@@ -1,5 +1,6 @@
-"""Jobs whose workers are killed at random moments: all end, none is recorded twice, and the tables are those
-of a pass that was left alone. The same with a thousand jobs: ``benchmarks/kill_storm.py``."""
+"""Jobs whose workers are killed at random moments: all finish, and none is recorded twice.
+
+Their tables equal those of an undisturbed pass. ``benchmarks/kill_storm.py`` runs a thousand jobs."""
 
 from __future__ import annotations
 
@@ -32,16 +33,16 @@ def test_a_small_storm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert storm.kills >= 2
     assert storm.twice == 0
     assert tool.tables(tmp_path / "storm") == wanted
-    assert tool.left_behind(tmp_path / "storm") == []
+    assert tool.leftovers(tmp_path / "storm") == []
 
 
-def test_the_witness_sees_a_record_that_is_replaced(tmp_path: Path) -> None:
+def test_a_replaced_record_is_noticed(tmp_path: Path) -> None:
     cell = tmp_path / "stream" / "cell"
     cell.mkdir(parents=True)
-    with tool.Witness(tmp_path) as witness:
+    with tool.RecordWatch(tmp_path) as watch:
         for seed in (0, 1):
             (cell / f"seed-00{seed}.json").write_text("{}")
-        witness.look()
+        watch.look()
         (cell / "new").write_text("{}")
         (cell / "new").replace(cell / "seed-001.json")
-    assert witness.twice == {cell / "seed-001.json"}
+    assert watch.twice == {cell / "seed-001.json"}

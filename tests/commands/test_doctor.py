@@ -1,4 +1,4 @@
-"""The doctor: what it finds on a whole installation, and on broken ones."""
+"""The doctor on a complete installation and on broken ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, str]]:
-    """Answers in the place of the two processes that import torch and scikit-learn."""
+    """Answers in place of the two processes that import torch and scikit-learn."""
     answers: dict[str, tuple[Any, str]] = {doctor._TORCH: (dict(TORCH), ""), doctor._DIGITS: (DIGITS, "")}
     monkeypatch.setattr(doctor, "run_in_process", lambda code: answers[code])
     return answers

@@ -1,4 +1,4 @@
-"""What scores look like: the table, the JSON, and the commands `score` and `compare`."""
+"""Scores in the terminal: the table, the JSON, and the commands `score` and `compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input to ``run``: one clear line, exit code 2, nothing printed beside it, nothing begun."""
+"""Bad input to ``run``: one clear line, exit code 2, no other output, nothing started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.command_line import expect_one_line
 from tests.support.plugins import GOOD
 
 STREAM = "permuted-digits:tasks=3"
-#: Plug-in files that cannot be used -> what is said of them.
+#: Plug-in files that cannot be used -> words of the message.
 BAD_FILES = {
     "raises.py": ("raise KeyError('on\\npurpose')", "cannot import ", "KeyError"),
     "exits.py": ("import sys; sys.exit(0)", "cannot import ", "SystemExit"),

@@ -1,4 +1,4 @@
-"""What tests of daemons rest on: one that ends or hangs fails the test that waits for it."""
+"""The watch of daemons in tests: if a daemon ends or hangs, the test that waits for it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of the contract against methods that break it: what it says, and where."""
+"""Every check of the contract against methods that break it: the message and the line that it names."""
 
 from __future__ import annotations
 
@@ -10,29 +10,24 @@ import pytest
 
 from plasticity_bench import seeding
 from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError
-from tests.support.broken_hooks import ELSEWHERE, TRAINING
-from tests.support.broken_methods import DEFINITION, GOOD, Case, write
+from tests.support.broken_hooks import OTHER_TRAINERS, TRAINING
+from tests.support.broken_methods import DEFINITION, GOOD, Case, result_of, write
 
-CASES = {**DEFINITION, **TRAINING, **ELSEWHERE}
-
-
-def result_of(name: str, subject: Subject) -> Result:
-    (check,) = [check for check in CHECKS if check.name == name]
-    return examine(check, subject)
+CASES = {**DEFINITION, **TRAINING, **OTHER_TRAINERS}
 
 
 def marked(path: Path) -> list[str]:
-    """The lines that a result is to name."""
+    """The lines that a result must name."""
     lines = path.read_text().splitlines()
     return [f"tried.py:{i}" for i, line in enumerate(lines, 1) if "# here" in line]
 
 
 @pytest.fixture
 def purposes() -> Iterator[None]:
-    """What a case spoils is mended."""
+    """Restores what a case changes."""
     kept = dict(seeding.PURPOSES)
     yield
     seeding.PURPOSES.update(kept)

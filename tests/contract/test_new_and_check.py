@@ -67,18 +67,16 @@ def test_new_writes_a_file_that_checks_runs_and_is_in_style(
     assert cell.config.method.source == "unit_length.py:UnitLength"
 
 
-def test_new_writes_where_it_is_told_and_overwrites_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["new", "mine", "--out", "some/where.py"]) == 0
-    assert "check where.py" in (folder / "some" / "where.py").read_text()
-    (folder / "some" / "where.py").write_text("kept")
+def test_new_writes_to_out_and_overwrites_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "mine", "--out", "some/file.py"]) == 0
+    assert "check file.py" in (folder / "some" / "file.py").read_text()
+    (folder / "some" / "file.py").write_text("kept")
     (folder / "link.py").symlink_to("nowhere")
     capsys.readouterr()
-    for out in ("some/where.py", "link.py"):
+    for out in ("some/file.py", "link.py"):
         assert main(["new", "mine", "--out", out]) == 2
-        expect_one_line(capsys.readouterr().err, out, "is there already")
-    assert (folder / "some" / "where.py").read_text() == "kept"
+        expect_one_line(capsys.readouterr().err, out, "exists and is not overwritten")
+    assert (folder / "some" / "file.py").read_text() == "kept"
     assert not (folder / "nowhere").exists()
 
 
@@ -112,7 +110,7 @@ def test_bad_names_get_one_line(
     assert list(folder.iterdir()) == []
 
 
-def test_check_says_what_fails_where_and_ends_with_1(
+def test_check_names_the_failure_and_its_line_and_exits_with_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(folder, TRAINING["torch.randn"])
@@ -132,9 +130,7 @@ def test_check_says_what_fails_where_and_ends_with_1(
     assert "next:" not in out
 
 
-def test_an_error_that_every_check_meets_is_told_once(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_in_every_check_is_explained_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(folder, Case("", "def setup(self, layers, rng):\n    self.size = undefined\n", ()))
     assert main(["check", str(path)]) == 1
     out = capsys.readouterr().out

@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 
 from plasticity_bench.agents.methods.base import CLASS_VARIABLES, HOOKS, Hook
-from plasticity_bench.contract.checks import CHECKS, examine
-from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.results import Verdict
 from plasticity_bench.contract.subject import Subject
 from plasticity_bench.errors import InputError, RunFailed
-from tests.support.broken_methods import GOOD, Case, each, write
+from tests.support.broken_methods import GOOD, Case, each, result_of, write
 from tests.support.broken_rules import CHECK_OF, broken, rules_of
 
 PAIRS = [(hook, rule) for hook in HOOKS for rule in CHECK_OF if rule in rules_of(hook)]
-
-
-def result_of(name: str, subject: Subject) -> Result:
-    (check,) = [check for check in CHECKS if check.name == name]
-    return examine(check, subject)
 
 
 @pytest.mark.parametrize(("hook", "rule"), PAIRS, ids=[f"{hook.name}-{rule}" for hook, rule in PAIRS])
@@ -30,7 +24,7 @@ def test_a_rule_broken_in_a_hook_is_caught(hook: Hook, rule: str, tmp_path: Path
         with pytest.raises(
             RunFailed, match="TypeError" if rule == "arguments" else "ZeroDiv|not a NetworkSpec"
         ):
-            Subject(str(path))  # there is nothing to train: every command says so
+            Subject(str(path))  # there is nothing to train: every command reports this
         return
     result = result_of(case.check, Subject(str(path)))
     assert result.state == Verdict.FAILED, result
@@ -65,7 +59,7 @@ def test_a_setting_cannot_have_the_name_of_a_hook(hook: Hook, tmp_path: Path) ->
     assert f'"{hook.name}" is the name of a hook' in result.detail
 
 
-#: Class variable -> how a method writes it, and a wrong value.
+#: Class variable -> (how a method writes it, a wrong value).
 WRITTEN = {
     "info": ("", ""),
     "needs_features": ("True", "1"),
@@ -93,7 +87,7 @@ def test_class_variables_of_methods_are_no_settings(name: str, tmp_path: Path) -
     assert f"write {name}: ClassVar[" in result.fix
     assert f"= {right.replace(chr(34), chr(39))}" in result.fix
     as_setting = f"{name}: Any = {right}"
-    if name == "schedule":  # a tuple is no setting: every command says so
+    if name == "schedule":  # a tuple is no setting: every command reports this
         with pytest.raises(InputError, match='field "schedule" is a tuple'):
             subject(as_setting)
         return

@@ -1,4 +1,4 @@
-"""The walking robots against the published environments, and what Gymnasium asks of an environment."""
+"""The walking robots compared with the published environments, and checked with Gymnasium's rules."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_sums_are_numpys(size: int) -> None:
 
 
 def test_headings_are_numpys_where_the_last_bit_decides() -> None:
-    """Also for angles near 0, where a float32 is finer than the difference of two libraries."""
+    """Also for angles near 0: there a float32 is finer than the difference between two libraries."""
     rng = np.random.default_rng(0)
     for scale in (1.0, 1e-3, 1e-9, 0.0):
         for dx, dy, yaw, *velocity in rng.normal(size=(500, 6)).tolist():
@@ -93,7 +93,7 @@ def test_gymnasiums_checker_passes(name: str) -> None:
 
 
 def test_gymnasium_finds_it_by_its_module() -> None:
-    """In a fresh process that does not import us; and naming our environments does not need PyBullet."""
+    """Also in a process that does not import this package. Naming the environments needs no PyBullet."""
     script = (
         "import sys, gymnasium; "
         "gymnasium.make('plasticity_bench.envs:plasticity_bench/Hopper-v0').reset(seed=0); "
@@ -104,7 +104,7 @@ def test_gymnasium_finds_it_by_its_module() -> None:
 
 
 def test_environments_in_one_process_do_not_disturb_each_other() -> None:
-    """Nor does one that takes over the client of a closed one."""
+    """Not even if one takes over the client of a closed environment."""
     alone = rollout(Ant(), 3, 60)
     env, neighbour, heir = Ant(), Ant(), Hopper()
     seen = [env.reset(seed=3)[0].tobytes()]

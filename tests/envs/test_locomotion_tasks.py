@@ -1,4 +1,4 @@
-"""What changes between tasks: an environment's variables, SlipperyAnt's schedule; and continuing later."""
+"""Changes between tasks: an environment's variables and SlipperyAnt's schedule; and saved states."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULTS = {"friction": 0.8, "joint_damping": 0.0, "gravity": 9.8, "direction": 
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_an_episode_does_not_depend_on_those_before_it(robot: type[Locomotion]) -> None:
-    """Which is what lets a state be a seed and some torques, and a task come back as it was."""
+    """So a state can be stored as a seed and some torques, and a task can be repeated exactly."""
     fresh, used = robot(), robot()
     fresh.reset(seed=0)
     expected = rollout(fresh, 5, 150)
@@ -53,7 +53,7 @@ def test_variables_hold_from_the_very_first_episode(name: str) -> None:
     later = Hopper()
     later.reset(seed=0)
     again = rollout(later, 3, 10, **{name: CHANGED[name]})
-    # Except for what the published environment, too, has different in its very first observation and reward.
+    # Apart from the first observation and reward, which differ in the published environment too.
     assert [step[0] for step in first[1:]] == [step[0] for step in again[1:]]
 
 
@@ -71,7 +71,7 @@ def test_variables_have_the_units_that_they_claim() -> None:
 
 
 def test_friction_is_that_of_the_ground() -> None:
-    """A sliding Ant without drive: only friction slows it."""
+    """An Ant slides without torques: only friction slows it down."""
     import pybullet
 
     def sliding(friction: float) -> float:
@@ -164,7 +164,7 @@ def test_slippery_ant_keeps_friction_to_itself() -> None:
 
 
 def test_slippery_ant_takes_its_friction_from_outside_if_it_is_to() -> None:
-    """It is then an Ant whose friction is an option of the reset, bit for bit, and counts the tasks."""
+    """Then it is bit-identical to an Ant whose friction is an option of the reset, and counts the tasks."""
     env, plain = SlipperyAnt(change_every=None), Ant()
     with pytest.raises(InputError, match="draws no friction"):
         env.reset(seed=0)

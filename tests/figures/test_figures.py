@@ -1,4 +1,4 @@
-"""What the figures show: which rows are coloured, tuned and default rows, sweeps, places of panels."""
+"""The figures: which rows are coloured, tuned and default rows, sweeps, and the places of panels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rows_of(*methods: str) -> list[Named]:
 
 
 def add_tuned(runs: Path, stream: str, method: str, end: float, tried: Sequence[float | None]) -> None:
-    """A tuned row beside a method's default one, chosen among configurations with these scores."""
+    """Adds a method's tuned row, chosen among configurations with these scores."""
     (plain,) = runs.glob(f"{stream}-v1/{method}-0123abcd")
     config = read_cell(plain).config
     known = [-9.0 if value is None else value for value in tried]
@@ -89,7 +89,7 @@ def test_references_the_best_and_the_best_known_are_coloured() -> None:
         "none",
     ]
     assert sorted(shown + rest) == sorted(rows)
-    # A label that is there twice is drawn twice, not three times.
+    # A label that occurs twice is drawn twice, not three times.
     assert len(split(rows_of("a", "a", "b"))[0]) == 3
 
 
@@ -188,7 +188,7 @@ def test_grey_curves_are_means(scores: Scores) -> None:
         assert row is not None
         np.testing.assert_array_equal(curve.values, row.curves["performance"])
         assert curve.tasks.tolist() == list(range(1, 61))
-    # Diagnostics where they are measured; tuned rows of this suite have none.
+    # Only rows with diagnostics are shown; the tuned rows of this suite have none.
     assert [curve.tasks.tolist() for curve in curves["effective_rank"]] == [[10, 20, 30, 40, 50, 60]] * 5
 
 
@@ -200,7 +200,7 @@ def test_figures_of_tuned_rows(scores: Scores, tmp_path: Path) -> None:
         pixels = matplotlib.image.imread(tmp_path / f"{name}.png")[..., :3]
         coloured = (pixels.max(axis=-1) - pixels.min(axis=-1)) > 0.3
         assert coloured.mean() > 0.0004, name
-        # Nothing reaches the edge, where it would be cut off.
+        # Nothing reaches the edge: it would be cut off.
         edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         assert (edge == 1).all(), name
 
@@ -213,7 +213,7 @@ def test_equal_files_from_one_process_and_from_several(runs: Path, tmp_path: Pat
     assert len(files) > 12
     for path in files:
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
-        # The README and the tables name the records by their place, which is as far from both.
+        # The README and the tables contain relative paths to the records, which are equal for both folders.
         assert other.read_bytes() == path.read_bytes(), path.name
 
 
@@ -223,7 +223,7 @@ def test_panels_do_not_overlap() -> None:
     figure, panels = pack_panels(heights, 3.0, room, columns=3, head=0.4)
     width, height = figure.get_size_inches()
     assert width == pytest.approx(3 * 4.2)
-    # The highest has a column of its own; nothing is higher than needed.
+    # The highest panel has its own column, and the figure is not higher than needed.
     assert height == pytest.approx(7.0 + 0.8 + 0.4)
     boxes = []
     for axes, wanted in zip(panels, heights, strict=True):

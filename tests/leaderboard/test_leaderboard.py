@@ -65,7 +65,7 @@ def test_significant_differences_are_bold(board: Path) -> None:
         for text, found in ((row[5], place.above), (row[7], place.none)):
             assert ("**" in text) == (found is not None and found.significant)
             bold.append("**" in text)
-    # The suite holds both: two methods of the same strength, and others far apart.
+    # The suite has both: two equally good methods, and others far apart.
     assert any(bold)
     assert not all(bold[2:])
 
@@ -202,6 +202,6 @@ def test_labels_do_not_overlap() -> None:
     assert placed[0] >= 0
     assert placed[-1] <= 1
     np.testing.assert_allclose(placed[:3], [0.4, 0.5, 0.6])
-    # Labels with room enough stay where they are.
+    # Labels with enough room are not moved.
     apart = np.array([0.1, 0.4, 0.9])
     np.testing.assert_allclose(spread(apart, heights[:3]), apart)

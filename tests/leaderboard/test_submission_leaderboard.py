@@ -1,4 +1,4 @@
-"""The leaderboard of submissions: its place, its own words, and that what strangers wrote does nothing."""
+"""The leaderboard of submissions: its place, its own descriptions, and that strangers' texts are inert."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_own_runs_do_not_overwrite_the_leaderboard_of_submissions(
     text = Path("leaderboard/README.md").read_text()
     assert "leaderboard --submissions leaderboard/submissions --out leaderboard" in text
     assert f"submissions/l2/records/{FOLDER.replace('=', '%3D')}/l2-862e076f" in text
-    # Of a submission that does not verify no leaderboard is made.
+    # There is no leaderboard if a submission does not pass verification.
     (table,) = Path("leaderboard/submissions/l2").rglob("seed-000.csv")
     table.write_bytes(b"")
     before = tree(Path("leaderboard"))
@@ -61,7 +61,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_of_strangers_is_inert(text: str) -> None:
-    """By CommonMark a character reference cannot stand for markup; a browser shows what was written."""
+    """In CommonMark a character reference is never markup, so a browser shows the text as written."""
     shown = inert(text)
     for markup in ("<", ">", "|", "`", "](", "][", "![", "**", "~~", "@", "$", "{{", "\\", "://", "www."):
         assert markup not in shown
@@ -109,10 +109,10 @@ def test_markup_in_a_submission_is_shown_and_does_nothing(
     assert "`" not in code("a`b")
 
 
-def test_the_leaderboard_has_its_own_words_for_what_is_built_in(
+def test_the_leaderboard_has_its_own_descriptions_of_built_ins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A submission cannot reword a stream or a built-in method."""
+    """A submission cannot change the description of a stream or a built-in method."""
     monkeypatch.setattr(figures, "draw_functions", lambda scores: {})
     submit(tmp_path / "out", tmp_path / "runs", "none")
     (config,) = (tmp_path / "out").rglob("config.json")

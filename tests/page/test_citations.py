@@ -20,7 +20,7 @@ def test_a_built_in_method_cites_its_papers_and_a_plug_in_its_text() -> None:
     assert (theirs.text, theirs.url) == (own.text, own.url)
     assert "  title = {{On Warm-Starting Neural Network Training}},\n" in theirs.bibtex
     assert "  howpublished = {NeurIPS},\n" in theirs.bibtex
-    # Each work once, and the keys of all entries differ.
+    # Each work occurs once, and all keys differ.
     several = citations("none+l2+layer-norm", "builtin", "")
     authors = [re.split(r" \d{4}", paper.text)[0] for paper in several]
     assert authors == ["Dohare et al.", "Krogh & Hertz", "Lyle et al.", "Ba, Kiros & Hinton"]

@@ -1,4 +1,4 @@
-"""The web page's data and text: equal to the scores, safe whatever they hold, and readable."""
+"""The web page's data and text: they equal the scores, are safe with any content, and are readable."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_not_a_number_is_refused() -> None:
 
 
 class Elements(HTMLParser):
-    """(tag, attributes, text inside) of every script and style, and the attributes of everything."""
+    """Collects (tag, attributes, text) of every script and style, and the attributes of all elements."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def palette() -> list[Mapping[str, str]]:
 
 
 @pytest.mark.parametrize("theme", [0, 1])
-def test_colours_can_be_told_from_their_ground(theme: int) -> None:
+def test_colours_contrast_with_their_background(theme: int) -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)
     colors = palette()[theme]

@@ -1,4 +1,4 @@
-"""The web page in a real headless Chromium: what it must not do, and that everybody can read it."""
+"""The web page in a real headless Chromium: its security and its accessibility."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROWS = "#ranking-table tbody tr"
 ATTACK = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-#: The lowest contrast between the text of any element that holds some and the ground it is drawn on.
+#: Script: the lowest contrast between the text of an element and its background.
 LOWEST_CONTRAST = """() => {
   const parts = (text) => text.match(/[\\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => {
@@ -103,8 +103,10 @@ def test_only_addresses_that_are_safe_to_follow_become_links(chromium: Browser, 
 
 @pytest.mark.parametrize("policy", [True, False])
 def test_the_policy_holds(chromium: Browser, page_file: Path, policy: bool) -> None:
-    """What would happen if the page's code had a hole: no request leaves and no text becomes markup. Where
-    the browser is told to ignore the policy both do, so that it is the policy that this sees at work."""
+    """Even if the page's code had a hole, no request would be sent and no text would become markup.
+
+    If the browser ignores the policy, both happen: so the test shows the effect of the policy.
+    """
     asked: list[str] = []
 
     class Server(http.server.BaseHTTPRequestHandler):
@@ -113,7 +115,7 @@ def test_the_policy_holds(chromium: Browser, page_file: Path, policy: bool) -> N
             self.send_error(404)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing on the terminal."""
+            """Prints nothing."""
 
     with serving(Server) as address:
         context = chromium.new_context(bypass_csp=not policy)
@@ -161,14 +163,14 @@ def test_themes(chromium: Browser, page_file: Path) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(chromium: Browser, page_file: Path, scheme: Any) -> None:
     with visit(chromium, page_file, color_scheme=scheme) as seen:
-        ratio, where = seen.page.evaluate(LOWEST_CONTRAST)
-        assert 4.5 <= ratio < 21, where
+        ratio, element = seen.page.evaluate(LOWEST_CONTRAST)
+        assert 4.5 <= ratio < 21, element
         seen.page.evaluate("location.hash = '#method=l2%20(tuned)'")
         seen.page.get_by_role("dialog").wait_for()
         for details in seen.page.locator("#detail details").all():
             seen.unfold(details)
-        ratio, where = seen.page.evaluate(LOWEST_CONTRAST)
-        assert 4.5 <= ratio < 21, where
+        ratio, element = seen.page.evaluate(LOWEST_CONTRAST)
+        assert 4.5 <= ratio < 21, element
 
 
 @pytest.mark.parametrize("width", [390, 320])

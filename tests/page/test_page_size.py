@@ -1,4 +1,4 @@
-"""The web page with as much on it as a large leaderboard has: small enough, and all of it at work."""
+"""The web page of a large leaderboard: it is small enough, and everything works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web page where a sweep chose the settings of some rows: what is ranked with what, and how."""
+"""The web page with tuned rows: which rows are ranked together, and how they are shown."""
 
 from __future__ import annotations
 
@@ -23,18 +23,11 @@ ROWS = "#ranking-table tbody tr"
 
 @pytest.fixture(scope="module")
 def scores() -> Scores:
-    """none, l2, l2-init and reset are tuned, too; the last of three streams has no tuned row."""
+    """none, l2, l2-init and reset also have tuned rows; the last of three streams has none."""
     made = fake_scores(methods=6, streams=3, tuned=4)
     last = made.streams[-1]
     streams = (*made.streams[:-1], replace(last, rows=tuple(row for row in last.rows if not row.cell.tuning)))
     return Scores(streams, *aggregate_streams(streams))
-
-
-@pytest.fixture(scope="module")
-def page_file(scores: Scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    write_page(page_data(scores, path.parent), path)
-    return path
 
 
 def methods(seen: Visit) -> list[str]:
@@ -81,7 +74,7 @@ def test_settings_filter(chromium: Browser, page_file: Path, scores: Scores) -> 
         page.select_option("#settings", "all")
         assert len(methods(seen)) == 10
         assert "Tuned and default rows are ranked apart" in page.inner_text("#ranking-about")
-        # Rows of both kinds stand by their score.
+        # Rows of both kinds are ordered by their scores.
         points = [float(text.split()[0]) for text in seen.texts(f"{ROWS} .retained")[:6]]
         assert points == sorted(points, reverse=True)
         page.select_option("#family", "architecture")
@@ -142,7 +135,7 @@ def test_the_panel_shows_the_sweep(chromium: Browser, page_file: Path, scores: S
 
 
 def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) -> None:
-    """It comes with a submission: names, values and what it says of itself."""
+    """A sweep's table comes from a stranger: names, values and texts."""
     attack = "</script><img src=x onerror='window.hacked = 1'>"
     made = fake_scores(methods=2, streams=1, tuned=2)
     (stream,) = made.streams
@@ -163,7 +156,7 @@ def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) ->
 
 
 def test_differences_to_none_and_to_the_row_above(chromium: Browser, page_file: Path, scores: Scores) -> None:
-    """What a pointer over the cell says, and the panel's table, are the ranking's numbers."""
+    """The tooltips and the panel's table show the ranking's numbers."""
     tuned = scores.streams[0].groups[0]
     at = next(i for i, row in enumerate(tuned.rows) if row.method == "l2 (tuned)")
     place = tuned.places[at]

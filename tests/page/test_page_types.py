@@ -1,4 +1,4 @@
-"""The page's scripts: the TypeScript compiler checks their types, which are those of the page's data."""
+"""The page's scripts: the TypeScript compiler checks that they use the page's data with the right types."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_compiler_finds_nothing() -> None:
     assert type_errors([FOLDER / name for name in (TYPES, *SCRIPTS)]) == []
 
 
-#: Script -> an access in it that is right, and one that is not.
+#: Script -> (a right access in it, a wrong one).
 BROKEN = {
     "state.js": ("DATA.methods[row.method]", "DATA.methodz[row.method]"),
     "detail.js": ("row.lowest[1]", "row.lowest[2]"),
@@ -68,7 +68,7 @@ def data() -> dict[str, Any]:
 
 
 def test_types_are_those_of_the_data(data: dict[str, Any]) -> None:
-    """What Python writes and what the compiler believes have the same names."""
+    """The page's data have the names that the type declarations have."""
     stream = data["streams"][0]
     row = next(row for row in stream["rows"] if "tuning" in row)
     ranked = fields("RankedRow")

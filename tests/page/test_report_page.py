@@ -1,4 +1,4 @@
-"""``report``: one's own runs as a web page, finished or not."""
+"""``report``: your own runs as a web page, finished or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = "#ranking-table tbody tr"
 
 
 def unfinished(runs: Path, method: str, stream: str = "permuted-digits") -> None:
-    """A cell that is begun, without a seed."""
+    """A cell without a finished seed."""
     cell = write_cell(runs, method, {0: [0.5] * 20}, stream=stream)
     for path in cell.path.glob("seed-*"):
         path.unlink()
@@ -102,7 +102,7 @@ def test_one_seed_of_one_method(chromium: Browser, tmp_path: Path) -> None:
         seen.page.get_by_role("dialog", name="my-method").wait_for()
 
 
-def test_streams_that_do_not_add_up(chromium: Browser, tmp_path: Path) -> None:
+def test_streams_without_a_common_ranking(chromium: Browser, tmp_path: Path) -> None:
     """Without `none` there is no retained plasticity: the page begins with the first stream."""
     for stream in ("bit-flip", "permuted-digits"):
         write_cell(tmp_path / "runs", "syre", {0: [0.5] * 5, 1: [0.6] * 5}, stream=stream)
@@ -124,7 +124,7 @@ def test_only_one_stream(page_file: Path, runs: Path, tmp_path: Path) -> None:
     assert "permuted-digits-v1" in page_file.read_text()
 
 
-def test_it_is_written_anew_but_over_nothing_else(page_file: Path, runs: Path, tmp_path: Path) -> None:
+def test_it_overwrites_only_its_own_page(page_file: Path, runs: Path, tmp_path: Path) -> None:
     before = page_file.read_bytes()
     assert is_page(page_file)
     assert main(["report", str(runs), "--out", str(page_file)]) == 0

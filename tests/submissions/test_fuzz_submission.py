@@ -1,4 +1,4 @@
-"""Random damage to a submission: verification answers with problems or accepts what is harmless, no more.
+"""Random damage to a submission: verification reports problems or accepts harmless changes; it never crashes.
 
 Deterministic: hypothesis draws the same damage at every run.
 """
@@ -27,7 +27,7 @@ from tests.support.submission_bench import submit
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A submission of a built-in and one of a plug-in, with the references beside them."""
+    """A submission of a built-in and one of a plug-in, with the references."""
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "noise.py").write_text(GOOD)
     for method in ("none", "reset", "l2", f"{folder}/noise.py:Noise"):
@@ -81,7 +81,7 @@ def test_bytes_inserted_and_cut(sound: Path, data: st.DataObject) -> None:
 @fuzzed
 @given(st.data())
 def test_numbers_of_a_table_replaced(sound: Path, data: st.DataObject) -> None:
-    """Also where the forger mends the checksum beside it: then method.json or a score differs."""
+    """The change is found even if the forger updates the checksum: then method.json or a score differs."""
     with copied(sound) as folder:
         path = data.draw(st.sampled_from([p for p in files(folder) if p.suffix == ".csv"]))
         lines = [line.split(",") for line in path.read_text().splitlines()]
@@ -92,12 +92,12 @@ def test_numbers_of_a_table_replaced(sound: Path, data: st.DataObject) -> None:
         lines[row][column] = value
         content = ("\n".join(",".join(line) for line in lines) + "\n").encode(errors="surrogatepass")
         path.write_bytes(content)
-        mended = data.draw(st.booleans(), label="checksum mended")
-        if mended:
+        forged = data.draw(st.booleans(), label="checksum updated")
+        if forged:
             provenance = path.with_suffix(".json")
             document = json.loads(provenance.read_text())
             provenance.write_text(json.dumps({**document, "sha256": sha256(content)}))
-        assert bool(examine(folder)) == (value != before or mended)  # mending writes other bytes
+        assert bool(examine(folder)) == (value != before or forged)  # forging writes other bytes
 
 
 @fuzzed
@@ -107,19 +107,19 @@ def test_values_of_json_replaced_dropped_and_added(sound: Path, data: st.DataObj
         path = data.draw(st.sampled_from([p for p in files(folder) if p.suffix == ".json"]), label="file")
         document = json.loads(path.read_text())
         for _ in range(data.draw(st.integers(1, 3))):
-            where = data.draw(st.sampled_from(places(document) or [("x",)]), label="where")
+            place = data.draw(st.sampled_from(places(document) or [("x",)]), label="place")
             inner: Any = document
-            for key in where[:-1]:
+            for key in place[:-1]:
                 inner = inner[key]
             action = data.draw(st.sampled_from(["replace", "drop", "add"]))
             if action == "drop":
-                del inner[where[-1]]
+                del inner[place[-1]]
                 if not document:
                     break
             elif action == "add" and isinstance(inner, dict):
                 inner[data.draw(st.text(max_size=8))] = data.draw(VALUES)
             else:
-                inner[where[-1]] = copy.deepcopy(data.draw(VALUES))
+                inner[place[-1]] = copy.deepcopy(data.draw(VALUES))
         path.write_text(json.dumps(document), encoding="utf-8", errors="surrogatepass")
         examine(folder)
 
@@ -151,7 +151,7 @@ def test_files_dropped_renamed_swapped_and_doubled(sound: Path, data: st.DataObj
 
 
 def attempt(read: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
-    """(what is read, "") or (None, the one line that refuses it)."""
+    """(what was read, "") or (None, the line that refuses it)."""
     try:
         return read(*arguments), ""
     except Refused as error:

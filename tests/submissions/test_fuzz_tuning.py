@@ -1,4 +1,4 @@
-"""Random forgeries of sweeps: what only training can tell is all that a forger can change.
+"""Random forgeries of sweeps: a forger can change only values that nobody can check without training.
 
 Deterministic: hypothesis draws the same forgeries at every run.
 """
@@ -35,7 +35,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_measurements(table: dict[str, Any]) -> dict[str, Any]:
-    """A sweep's table less what only training can tell; of a plug-in also less what only its code can."""
+    """A sweep's table without measurements; of a plug-in also without what only its code gives."""
     rows = [{key: row[key] for key in ("settings", "label", "cell")} for row in table["configurations"]]
     if table["method"] == "noise":
         for row in rows:
@@ -49,20 +49,23 @@ def without_measurements(table: dict[str, Any]) -> dict[str, Any]:
 @fuzzed
 @given(st.data())
 def test_a_forger_of_a_sweep_changes_only_what_was_measured(tuned: Path, data: st.DataObject) -> None:
-    """He mends checksums and documents as well (``rescore``), and is refused, or has changed measurements."""
+    """The forger also updates checksums and documents (``rescore``).
+
+    Then the forgery is refused, or it has changed nothing but measurements.
+    """
     with copied(tuned) as folder:
         name = data.draw(st.sampled_from(["l2-tuned", "noise-tuned"]))
         (path,) = (folder / name).rglob("tuning.json")
         before = json.loads(path.read_text())
         document = copy.deepcopy(before)
         for _ in range(data.draw(st.integers(1, 3))):
-            where = data.draw(st.sampled_from(places(document)), label="where")
+            place = data.draw(st.sampled_from(places(document)), label="place")
             inner: Any = document
-            for key in where[:-1]:
+            for key in place[:-1]:
                 inner = inner[key]
             action = data.draw(st.sampled_from(["replace", "swap", "drop", "add"]))
             if action == "drop":
-                del inner[where[-1]]
+                del inner[place[-1]]
                 if not document:
                     break
             elif action == "add" and isinstance(inner, dict):
@@ -72,9 +75,9 @@ def test_a_forger_of_a_sweep_changes_only_what_was_measured(tuned: Path, data: s
                 value: Any = before
                 for key in other:
                     value = value[key]
-                inner[where[-1]] = copy.deepcopy(value)
+                inner[place[-1]] = copy.deepcopy(value)
             else:
-                inner[where[-1]] = copy.deepcopy(data.draw(VALUES))
+                inner[place[-1]] = copy.deepcopy(data.draw(VALUES))
         path.write_text(json.dumps(document), encoding="utf-8", errors="surrogatepass")
         refused = ""
         try:

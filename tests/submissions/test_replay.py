@@ -1,4 +1,4 @@
-"""``leaderboard --replay``: what is drawn, what is compared, and that strangers' code needs trust."""
+"""``leaderboard --replay``: what it draws, what it compares, and that submitted code needs --trust."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
-from plasticity_bench.submissions.replay import draw, plan_of, replay
+from plasticity_bench.submissions.replay import draw_pairs, plan_of, replay
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import rescore
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, ORIGIN, STREAM, edit_json, submit
 
 
-def test_replay_of_numbers_that_were_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Consistent in every file, so that only training shows it; on other versions it cannot be held against
-    the submission."""
+def test_replay_of_made_up_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All files are consistent, so only training finds the fraud. With other versions a difference proves
+    nothing, so it is reported but does not fail."""
     out = tmp_path / "out"
     submit(out, tmp_path / "runs", "l2", seeds=1)
     places = ["--device", "cpu", "--jobs", "1", str(out)]
@@ -47,24 +47,24 @@ def test_replay_of_numbers_that_were_made_up(tmp_path: Path, capsys: pytest.Capt
     assert "1 of 1 score differently by more than 1% on the same versions" in capsys.readouterr().err
 
 
-def test_what_is_drawn_for_a_replay(tmp_path: Path) -> None:
+def test_draw_pairs(tmp_path: Path) -> None:
     for method in ("l2", "syre:sigma=0.0123456789", "layer-norm+l2:strength=0.5"):
         submit(tmp_path / "out", tmp_path / "runs", method, streams=(STREAM, "bit-flip:tasks=4"))
     submissions = verify([tmp_path / "out"]).submissions
-    pairs = draw(submissions, 100, seed=1)
+    pairs = draw_pairs(submissions, 100, seed=1)
     assert len({(pair.submission.name, pair.stream, pair.seed) for pair in pairs}) == 12
-    assert [pair[1:] for pair in draw(submissions, 4, seed=2)] == [
-        pair[1:] for pair in draw(submissions[::-1], 4, seed=2)
+    assert [pair[1:] for pair in draw_pairs(submissions, 4, seed=2)] == [
+        pair[1:] for pair in draw_pairs(submissions[::-1], 4, seed=2)
     ]
     counts = dict.fromkeys(("bit-flip-v1_tasks=4", FOLDER), 0)
     for seed in range(200):
-        (pair,) = draw(submissions, 1, seed)
+        (pair,) = draw_pairs(submissions, 1, seed)
         counts[pair.stream] += 1
     assert 70 < counts[FOLDER] < 130  # 100 expected of a uniform draw, deviation 7
-    assert {pair.stream for pair in draw(submissions, 100, 0, [FOLDER])} == {FOLDER}
+    assert {pair.stream for pair in draw_pairs(submissions, 100, 0, [FOLDER])} == {FOLDER}
     with pytest.raises(InputError, match="hold no seed of these streams"):
-        draw(submissions, 1, 0, ["ant-v1"])
-    # What is trained is the configuration to the last digit, which labels do not hold.
+        draw_pairs(submissions, 1, 0, ["ant-v1"])
+    # The plan has all digits of the settings, which labels do not.
     for submission in submissions:
         plan = plan_of(submission, FOLDER)
         assert dict(plan.method.settings) == submission.recorded.settings
@@ -80,4 +80,4 @@ def test_submitted_code_is_not_run_without_trust(tmp_path: Path) -> None:
     mark.write_text(GOOD + "\nraise SystemExit('imported')\n")
     (submission,) = verify([tmp_path / "out"]).submissions
     with pytest.raises(InputError, match="add --trust"):
-        replay([draw([submission], 1, 0)[0]], 1, ["cpu"], Console(stderr=True), trust=False)
+        replay([draw_pairs([submission], 1, 0)[0]], 1, ["cpu"], Console(stderr=True), trust=False)

@@ -1,4 +1,4 @@
-"""Submissions as a user makes them: written whole, extended, never replaced, replayed, and shown inert."""
+"""Submissions as a user makes them: written whole, extended, never replaced, replayed, shown as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.submission_bench import FOLDER, STREAM, edit_json, record, su
 
 
 def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, in ``folder``."""
+    """Runs the command in its own process, in ``folder``."""
     command = [sys.executable, "-m", "plasticity_bench", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -38,7 +38,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     options = ["--stream", STREAM, "--seeds", "2", "--device", "cpu", "--jobs", "1"]
     submissions = tmp_path / "leaderboard" / "submissions"
 
-    # Without the references: written, and said what is missing for which score.
+    # Without the references the submission is written, and the output says which references are missing.
     first = shell(tmp_path, "submit", "l2", *options)
     assert first.returncode == 0, first.stderr
     assert first.stderr.startswith("training 2 seeds of 1 cells")
@@ -49,7 +49,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert scores["retained_plasticity"]["point"] is None
     assert scores["average_performance"]["n"] == 2
 
-    # With them, and again: nothing is trained, the scores are there, and then nothing changes any more.
+    # With the references: nothing is trained and the scores are added. Once more: nothing changes.
     for method in ("none", "reset"):
         assert run_here("submit", method, *options).returncode == 0
     again = run_here("submit", "l2", *options)
@@ -65,7 +65,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert plugin.returncode == 0, plugin.stderr
     document = json.loads((submissions / "noise" / "method.json").read_text())
     assert document["method"]["label"] == "noise:strength=0.001"
-    assert document["tuned"] is False  # somebody's choice, no sweep's
+    assert document["tuned"] is False  # a user chose the settings, not a sweep
     assert document["search_space"] == {"strength": [1e-4, 1e-3]}
     assert document["submitter"] == {"name": "A. Author", "link": ""}
     assert (submissions / "noise" / "source" / "my_method.py").read_text() == GOOD
@@ -80,20 +80,23 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     found = json.loads((submissions / "noise" / "scores.json").read_text())["streams"][FOLDER]["metrics"]
     assert found["retained_plasticity"]["point"] == pytest.approx(retained, rel=1e-8)
 
-    # All is well, and trains again to the same bits; code that was submitted only where it is trusted.
+    # Verification passes, and a replay is bit-identical. Submitted code runs only if it is trusted.
     verified = run_here("leaderboard", "--verify")
     assert (verified.returncode, verified.stderr) == (0, "")
     assert verified.stdout.splitlines()[-1].startswith("4 submissions with 8 tables")
     noise = str(submissions / "noise")
     refused = run_here("leaderboard", "--replay", "1", noise)
     assert refused.returncode == 2
-    assert "noise: a replay runs the code submitted, here; read it first, then add --trust" in refused.stderr
+    assert (
+        "noise: a replay runs the submitted code on this machine; read it first, then add --trust"
+        in refused.stderr
+    )
     replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout.endswith("8 of 8 bit-identical in performance and loss, 8 in all columns\n")
     assert not list(submissions.rglob("__pycache__"))
 
-    # Another file of that name is another method: one line, nothing changed.
+    # A file of that name with other content is another method: one line of error, nothing changes.
     (tmp_path / "my_method.py").write_text(GOOD.replace("at every update", "now and then"))
     before = tree(submissions)
     other = shell(tmp_path, *command, "--name", "noise")
@@ -133,7 +136,7 @@ def test_a_table_that_differs_from_the_one_submitted(tmp_path: Path) -> None:
     content = table.read_bytes()
     table.write_bytes(content.replace(b"\n1,0.", b"\n1,0.0"))
     edit_json(table.with_suffix(".json"), sha256=sha256(table.read_bytes()))
-    with pytest.raises(InputError, match=r"seed-001.csv differs from the table submitted"):
+    with pytest.raises(InputError, match=r"seed-001.csv differs from the submitted table"):
         submit(tmp_path / "out", tmp_path / "runs", "l2")
     assert tree(folder) == before
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"l2"}  # no draft is left
@@ -179,8 +182,8 @@ def test_another_process_writes_the_submission(tmp_path: Path) -> None:
     folder = submit(out, runs, "l2", seeds=1)
     before = tree(folder)
     code = (
-        "import sys, pathlib; from plasticity_bench.submissions.writer import _alone\n"
-        "with _alone(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys, pathlib; from plasticity_bench.submissions.drafts import submission_lock\n"
+        "with submission_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -200,7 +203,7 @@ def test_another_process_writes_the_submission(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_another_process_wrote_the_submission_meanwhile(tmp_path: Path, first: int) -> None:
-    """Both found the same (nothing, or one seed); what the first has written stays."""
+    """Two processes start from the same submission (none, or one seed); what the first wrote stays."""
     out = tmp_path / "out"
     if first:
         submit(out, tmp_path / "runs", "l2", seeds=first)
@@ -231,60 +234,6 @@ def test_names(tmp_path: Path) -> None:
         find_submission(tmp_path / "out", "l2", choose_method("syre"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["l3"], 'unknown method "l3"'),
-        (["l2", "--seeds", "0"], "--seeds 0: write how many"),
-        (["l2", "--seeds", "0-3"], "invalid int value"),
-        (["l2", "--suite", "quik"], 'unknown suite "quik"'),
-        (["l2", "--stream", "digits"], 'unknown stream "digits"'),
-        (["l2", "--set", "strenth=1"], 'no setting "strenth"'),
-        (["l2", "--name", "../../x"], '"../../x" cannot name a submission'),
-        (["l2", "--by", "a\nb"], "--by: one line"),
-        (["l2", "--link", "x" * 300], "--link: one line"),
-        (["l2", "--jobs", "0"], "--jobs 0: at least one process"),
-        ([], "the following arguments are required: METHOD"),
-    ],
-)
-def test_bad_input_to_submit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
-) -> None:
-    places = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
-    assert main(["submit", *arguments, *places]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert words in err
-    assert err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--verify", "nowhere"], "nowhere is not a folder of submissions"),
-        (["nowhere"], "PATH goes with --verify"),
-        (["--verify", "--runs", "runs"], "--runs holds no submissions"),
-        (["--verify", "--rescore"], "not allowed with argument"),
-        (["--runs", "runs", "--submissions", "x"], "not allowed with argument"),
-        (["--replay", "0"], "--replay is at least 1"),
-        (["--submissions", "nowhere"], "nowhere is not a folder of submissions"),
-    ],
-)
-def test_bad_input_to_leaderboard(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    words: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["leaderboard", *arguments]) == 2
-    err = capsys.readouterr().err
-    assert words in err
-    assert err.count("\n") == 1
-
-
 def test_a_method_that_fails_submits_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
     places = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
@@ -301,11 +250,11 @@ def test_rescoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rescore([out / "l2"]) == [out / "l2"]
     assert rescore([out / "l2"]) == []
     assert json.loads((out / "l2" / "method.json").read_text())["submitter"]["name"] == "A"
-    # What an earlier version wrote is brought to this one's form; until then it is not extended.
+    # A submission of an earlier schema is rewritten. Before that it cannot be extended.
     current = tree(out / "l2")
     edit_json(out / "l2" / "method.json", schema=1, tuned=True)
     edit_json(out / "l2" / "scores.json", schema=1)
-    with pytest.raises(InputError, match="leaderboard --rescore writes it anew"):
+    with pytest.raises(InputError, match="leaderboard --rescore writes it again"):
         submit(out, tmp_path / "runs", "l2")
     assert rescore([out / "l2"]) == [out / "l2"]
     assert tree(out / "l2") == current

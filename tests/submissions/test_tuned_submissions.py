@@ -32,7 +32,7 @@ OTHER = "bit-flip:tasks=4"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Submissions without a fault: references, l2 and a plug-in, both untuned and tuned."""
+    """Valid submissions: references, l2 and a plug-in, both untuned and tuned."""
     folder = tmp_path_factory.mktemp("tuned")
     (folder / "noise.py").write_text(GOOD)
     out, runs, sweeps = (folder / name for name in ("submissions", "runs", "sweeps"))
@@ -45,7 +45,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(sound: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
+    """A copy, to be damaged."""
     return Path(shutil.copytree(sound, tmp_path / "submissions"))
 
 
@@ -104,7 +104,7 @@ def test_damage_to_a_plugins_sweep_is_named(copy: Path, case: str) -> None:
 
 
 def test_a_sweep_of_other_code_than_is_submitted(copy: Path) -> None:
-    """All else is consistent; the folders of the configurations hash the source."""
+    """Everything else is consistent, but the configurations' folder names contain a hash of the source."""
     folder = copy / "noise-tuned"
     source = folder / "source" / "noise.py"
     source.write_text(source.read_text() + "\n")
@@ -114,9 +114,9 @@ def test_a_sweep_of_other_code_than_is_submitted(copy: Path) -> None:
     assert any("tuning.json: configurations[1].cell is" in line for line in problems(folder))
 
 
-def test_a_sweeps_table_beside_untuned_records(copy: Path) -> None:
+def test_a_sweeps_table_next_to_untuned_records(copy: Path) -> None:
     tune_untuned(copy / "l2", copy / "l2-tuned")
-    assert any("belongs into" in line and "-tuned" in line for line in problems(copy / "l2"))
+    assert any("belongs in" in line and "-tuned" in line for line in problems(copy / "l2"))
 
 
 def test_the_label_of_a_sweeps_choice_cannot_be_taken(copy: Path) -> None:
@@ -143,15 +143,17 @@ def test_more_seeds_and_streams_extend_it_and_another_sweep_does_not(tmp_path: P
     assert {name for name, data in first.items() if last[name] != data} == {"method.json", "scores.json"}
     entries = json.loads(last["method.json"])["streams"]
     assert [entry["seeds"] for entry in entries.values()] == [[0, 1], [0, 1]]
-    # Another configuration was chosen on each stream.
+    # Each stream has its own chosen configuration.
     assert entries[FOLDER]["settings"] != entries["bit-flip-v1_tasks=4"]["settings"]
     assert problems(out) == []
-    # The same bytes anew, without their history.
+    # Made in one step, the submission has the same bytes.
     again = submit(tmp_path / "again", tmp_path / "r", "l2", streams=(STREAM, OTHER), tuned=sweeps)
     assert tree(again) == last
     before = tree(folder)
     other = sweep(tmp_path / "other", "l2", budget=5)
-    with pytest.raises(InputError, match=f"holds the choice of another sweep on {FOLDER}, which stays"):
+    with pytest.raises(
+        InputError, match=f"holds the choice of another sweep on {FOLDER}, which is not replaced"
+    ):
         submit(out, tmp_path / "runs2", "l2", seeds=3, tuned=other)
     assert tree(folder) == before
     assert {path.name for path in out.iterdir()} == {"l2-tuned"}
@@ -165,7 +167,7 @@ def test_what_sweeps_began_from_is_the_same_on_every_stream(tmp_path: Path) -> N
     sweep(sweeps, "l2:strength=0.5", streams=(OTHER,))
     command = ["submit", "l2:strength=0.5", "--stream", OTHER, "--tuned", str(sweeps), "--name", "l2-tuned"]
     assert main([*command, *places]) == 2
-    # Nothing is made where one of two sweeps is missing.
+    # Nothing is written if one of two sweeps is missing.
     more = ["submit", "syre", "--stream", STREAM, OTHER, "--tuned", str(sweep(sweeps, "syre"))]
     assert main([*more, *places]) == 2
     assert {name: data for name, data in tree(tmp_path).items() if not name.startswith("sweeps")} == {
@@ -175,7 +177,7 @@ def test_what_sweeps_began_from_is_the_same_on_every_stream(tmp_path: Path) -> N
 
 
 def test_a_sweep_that_chose_the_default_repeats_the_untuned_tables(tmp_path: Path) -> None:
-    """The same records are due then; two other methods with the same tables stay noted."""
+    """Equal tables are expected then, but are still noted if two methods differ."""
     out, runs = tmp_path / "out", tmp_path / "runs"
     tuned = submit(out, runs, "none", tuned=sweep(tmp_path / "sweeps", "none", budget=1))
     untuned = submit(out, runs, "none")
@@ -188,7 +190,7 @@ def test_a_sweep_that_chose_the_default_repeats_the_untuned_tables(tmp_path: Pat
     assert report.problems == []
     assert report.notes == []
     scores = json.loads((tuned / "scores.json").read_text())["streams"][FOLDER]
-    assert scores["references"]["none"] == [0, 1]  # those of none itself
+    assert scores["references"]["none"] == [0, 1]  # its own seeds
     other = submit(out, runs, "l2", tuned=sweep(tmp_path / "sweeps", "l2"))
     shutil.copy(cell(untuned) / "seed-000.csv", cell(other) / "seed-000.csv")
     shutil.copy(cell(untuned) / "seed-000.json", cell(other) / "seed-000.json")
@@ -207,7 +209,7 @@ def test_sweeps_of_another_size_are_noted(copy: Path, tmp_path: Path) -> None:
 
 
 def test_settings_given_inline_are_kept(tmp_path: Path) -> None:
-    """Also with more digits than a label holds, and of a plug-in composed with a built-in."""
+    """Even with more digits than a label shows, and for a plug-in composed with a built-in."""
     (tmp_path / "noise.py").write_text(GOOD)
     for method in ("l2:strength=0.0123456789", f"layer-norm+{tmp_path}/noise.py:Noise:strength=0.25"):
         tuned = sweep(tmp_path / "sweeps", method, streams=(STREAM, OTHER))
@@ -228,7 +230,7 @@ def test_the_leaderboard_of_tuned_and_untuned(
     text = (tmp_path / "board" / "README.md").read_text()
     for label in ("`l2`", "`l2 (tuned)`", "`noise (tuned)`", "`none (tuned)`"):
         assert f"| {label} |" in text
-    for name in ("l2", "noise", "none"):  # methods are told once; these are theirs who tuned them
+    for name in ("l2", "noise", "none"):  # one entry per method, for its tuned and untuned rows
         (line,) = (line for line in text.splitlines() if line.startswith(f"- `{name}`: "))
         assert line.endswith("Submitted by A. Author [link](https://example.org).")
     assert text.count("Submitted by") == 3
@@ -245,7 +247,7 @@ def test_what_submissions_add_to_the_page(sound: Path) -> None:
 
 
 def test_from_a_sweep_to_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a user types it, for a built-in and a plug-in, with real training."""
+    """As a user types the commands, for a built-in and a plug-in, with real training."""
     (tmp_path / "noise.py").write_text(GOOD)
     methods = ("l2", str(tmp_path / "noise.py"))
     out, sweeps = tmp_path / "out", tmp_path / "sweeps"
@@ -271,11 +273,11 @@ def test_from_a_sweep_to_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[
     replay = ["leaderboard", "--replay", "4", "--trust", "--device", "cpu", "--jobs", "1", str(out)]
     assert main(replay) == 0
     assert "4 of 4 bit-identical in performance and loss" in capsys.readouterr().out
-    # What is tuned does not mix with what is not.
+    # Tuned and untuned records are not mixed.
     untuned = [*train, "--seeds", "2", *places[2:], "--name", "l2-tuned"]
     assert main(["submit", "l2", *untuned]) == 2
     assert "l2-tuned holds settings that are the choice of sweeps (--tuned)" in capsys.readouterr().err
-    # After its code was changed, a plug-in's sweep is one of another method, and is not replaced.
+    # With changed code a plug-in is another method; its earlier sweep is not replaced.
     path = table_path(sweeps, FOLDER, "noise")
     before = path.read_bytes()
     assert json.loads(before)["seeds"] == [FIRST_SEED, FIRST_SEED + 1]

@@ -1,4 +1,4 @@
-"""``leaderboard --verify``: every way to be wrong is named, and nothing sound is refused."""
+"""``leaderboard --verify``: every kind of damage is reported, and no valid submission is refused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, edit_json, edit_table, problems, submit
 from tests.support.submission_damage import DAMAGE, cell, change, edit, write
 
-#: Would leave a mark beside itself if anything imported it.
+#: Writes a file next to itself if it is imported.
 MARKING = GOOD + "\nfrom pathlib import Path\nPath(__file__).with_name('imported').touch()\n"
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of submissions without a fault: references, a built-in with settings, a plug-in."""
+    """A folder of valid submissions: references, a built-in with settings, a plug-in."""
     folder = tmp_path_factory.mktemp("sound")
     (folder / "noise.py").write_text(MARKING)
     for method in ("none", "reset", "l2", "syre:strength=0.0123456789,sigma=0.5", f"{folder}/noise.py:Noise"):
@@ -34,7 +34,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(sound: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
+    """A copy, to be damaged."""
     return Path(shutil.copytree(sound, tmp_path / "submissions"))
 
 
@@ -43,7 +43,7 @@ def test_sound_submissions_pass(sound: Path) -> None:
     assert report.problems == []
     assert [str(note) for note in report.notes] == []
     assert (len(report.submissions), report.seeds) == (5, 10)
-    # One of them alone finds its references beside itself.
+    # A single submission finds its references in the same folder.
     assert problems(sound / "l2") == []
 
 
@@ -67,7 +67,7 @@ def test_damage_is_named(copy: Path, case: str) -> None:
     assert all(str(copy / "l2") in line for line in found), found
 
 
-def test_every_problem_is_told_not_only_the_first(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_problem_is_reported(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change("online_performance", "7.0")(copy / "l2")
     edit("config.json", stream__tasks=2)(copy / "none")
     write("virus.exe", b"")(copy / "noise")
@@ -90,7 +90,7 @@ def test_a_flood_of_problems_is_cut(copy: Path) -> None:
 
 def test_large_files_are_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(copy / "l2" / "scores.json", "r+b") as file:
-        file.truncate(10**12)  # a hole: takes no room here
+        file.truncate(10**12)  # a sparse file: takes no disk space
     assert any("scores.json: is larger than" in line for line in problems(copy))
     monkeypatch.setattr(untrusted, "MAX_FILES", 3)
     assert any("holds more than 3 files" in line for line in problems(copy / "none"))
@@ -190,7 +190,7 @@ def test_paths_that_are_no_submissions(tmp_path: Path) -> None:
 
 
 def test_a_stream_of_an_agent_that_acts(tmp_path: Path) -> None:
-    """Impossible episodes are refused there; possible ones pass."""
+    """Impossible episodes are refused; possible ones pass."""
     folder = tmp_path / "reset"
     shutil.copytree(REPOSITORY / "leaderboard" / "submissions" / "reset", folder)
     assert problems(folder) == [

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from plasticity_bench.agents.layers import Layer, trainable
-from plasticity_bench.contract.elsewhere import train_both
+from plasticity_bench.contract.other_trainers import train_both
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec

@@ -65,13 +65,13 @@ TRAINING = {
     "unseeded": Case(
         "repeat",
         each("p.add_(1e-4 * np.random.default_rng().random())", "after_update"),
-        ("trained twice give other numbers", "setup is given"),
+        ("trained twice give different results", "setup is given"),
     ),
     "between instances": Case(
         "repeat",
         "made: ClassVar[list] = []\n"
         "def setup(self, layers, rng):\n    self.made.append(1)\n" + each("p.grad.mul_(len(self.made))"),
-        ("trained twice give other numbers", "between two instances"),
+        ("trained twice give different results", "between two instances"),
     ),
     "sum over everything": Case(
         "stack",
@@ -126,7 +126,7 @@ TRAINING = {
         "def setup(self, layers, rng):\n    self.strengths[id(self)] = 0\n"
         "def before_update(self, layers, optimizer):\n    self.strengths[id(self)] += 1\n"
         "    for p in parameters(layers): p.grad.add_(p, alpha=1e-4 * self.strengths[id(self)])\n",
-        ("resumed from its checkpoint ends with other numbers", "class attributes"),
+        ("resumed from its checkpoint gives different results", "class attributes"),
     ),
     "incomplete state_dict": Case(
         "checkpoint",
@@ -134,12 +134,12 @@ TRAINING = {
         "def state_dict(self): return {}\n"
         "def before_update(self, layers, optimizer):\n    self.count += 1\n"
         "    for p in parameters(layers): p.grad.add_(p, alpha=1e-4 * self.count)\n",
-        ("resumed from its checkpoint ends with other numbers", "state_dict of your own"),
+        ("resumed from its checkpoint gives different results", "state_dict of your own"),
     ),
     "never off": Case(
         "off",
         each("p.grad.add_(p, alpha=1e-3 + self.strength)"),
-        ("with strength=0 it still is not plain training",),
+        ("with strength=0 it is still not plain training",),
     ),
     "off refused": Case(
         "off",
@@ -164,13 +164,13 @@ TRAINING = {
     "new data": Case(
         "optimizer",
         "def after_update(self, layers, optimizer):\n    layers[1].bias.data = layers[1].bias.data.clone()\n",
-        ("linear2.bias is no longer the tensor that the optimizer moves", "copy_"),
+        ("linear2.bias is no longer the tensor that the optimizer updates", "copy_"),
     ),
     "new parameter": Case(
         "optimizer",
         "def on_task_end(self, layers, optimizer):\n"
         "    layers[2].weight = torch.nn.Parameter(layers[2].weight.detach().clone())\n",
-        ("linear3.weight is no longer the tensor that the optimizer moves",),
+        ("linear3.weight is no longer the tensor that the optimizer updates",),
         info=INFO + ", task_boundaries=True",
     ),
     "new gradient": Case(
@@ -180,8 +180,8 @@ TRAINING = {
     ),
 }
 
-#: Mistakes that show in other networks, and where others train.
-ELSEWHERE = {
+#: Mistakes that show in other networks or in other trainers.
+OTHER_TRAINERS = {
     "counts from the front": Case(
         "plain",
         "def after_update(self, layers, optimizer):\n"
@@ -275,7 +275,7 @@ ELSEWHERE = {
         "sb3",
         "made: ClassVar[list] = []\n"
         "def setup(self, layers, rng):\n    self.made.append(1)\n" + each("p.grad.add_(len(self.made))"),
-        ("the same seed gives other numbers twice", "attributes of self"),
+        ("the same seed gives different results", "attributes of self"),
     ),
     "not finite in SB3": Case(
         "sb3",

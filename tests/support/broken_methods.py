@@ -6,7 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from plasticity_bench.contract.results import Verdict
+from plasticity_bench.contract.checks import CHECKS, examine
+from plasticity_bench.contract.results import Result, Verdict
+from plasticity_bench.contract.subject import Subject
 
 HEAD = """import random
 from dataclasses import dataclass, replace
@@ -35,11 +37,11 @@ def before_update(self, layers, optimizer):
 
 
 class Case(NamedTuple):
-    """A mutation. ``# here`` marks the line that the result is to name."""
+    """A change of ``GOOD``. ``# here`` marks the line that the result must name."""
 
     check: str
     body: str
-    says: tuple[str, ...]  # in detail or mend
+    says: tuple[str, ...]  # in detail or fix
     state: str = Verdict.FAILED
     info: str = INFO
     settings: str = "strength: float = 1e-3"
@@ -47,7 +49,7 @@ class Case(NamedTuple):
 
 
 def each(lines: str, hook: str = "before_update") -> str:
-    """A hook that does this with every parameter p."""
+    """A hook that runs this line for every parameter p."""
     inner = textwrap.indent(lines, 8 * " ")
     return f"def {hook}(self, layers, optimizer):\n    for p in parameters(layers):\n{inner}\n"
 
@@ -78,14 +80,17 @@ def write(folder: Path, case: Case) -> Path:
     return path
 
 
-#: Mistakes in what a method says of itself.
+#: Mistakes in what a method declares.
 DEFINITION = {
     "no dataclass": Case("definition", GOOD, ('"strength"', "@dataclass"), decorator=""),
     "no type": Case(
         "definition", GOOD, ('"strength = 0.001" has no type', "strength: float"), settings="strength = 1e-3"
     ),
     "whole default": Case(
-        "definition", GOOD, ("of another kind", "strength: float = 1.0"), settings="strength: float = 1"
+        "definition",
+        GOOD,
+        ("another type than the annotation", "strength: float = 1.0"),
+        settings="strength: float = 1",
     ),
     "unknown in space": Case(
         "definition",
@@ -117,7 +122,7 @@ DEFINITION = {
         "def penalty(self, layers, optimizer):  # here\n    return None\n",
         ("penalty is called with 1 arguments", "def penalty(self, layers)"),
     ),
-    "not told": Case(
+    "boundary hook without task_boundaries": Case(
         "definition",
         "def on_task_end(self, layers, optimizer):  # here\n    pass\n",
         ("on_task_end is never called", "task_boundaries=True"),
@@ -159,10 +164,16 @@ DEFINITION = {
         info(family='"optimizer"'),
     ),
     "no summary": Case("definition", GOOD, ("info.summary",), Verdict.WARNING, info(summary='"a\\nb"')),
-    "told of nothing": Case(
+    "task_boundaries without boundary hook": Case(
         "definition", GOOD, ("there is no on_task_end",), Verdict.WARNING, INFO + ", task_boundaries=True"
     ),
     "nothing to tune": Case(
         "definition", GOOD, ("search_space is empty",), Verdict.WARNING, info(search_space="{}")
     ),
 }
+
+
+def result_of(name: str, subject: Subject) -> Result:
+    """The result of the check of this name."""
+    (check,) = [check for check in CHECKS if check.name == name]
+    return examine(check, subject)

@@ -42,7 +42,7 @@ def rules_of(hook: Hook) -> set[str]:
 
 
 def define(hook: Hook, lines: Sequence[str], name: str = "", parameters: str = "", before: str = "") -> str:
-    """The hook with these lines; the line that a result is to name is its first."""
+    """The hook with these lines; the result must name its first line."""
     given = parameters or ", ".join(hook.parameters)
     body = "".join(f"    {line}\n" for line in lines)
     return f"{before}def {name or hook.name}({given}):  # here\n{body}"
@@ -55,7 +55,7 @@ def base(hook: Hook) -> str:
 
 #: What a hook must not return, by what it returns.
 WRONG_RESULTS = {
-    "nothing": ("5", "returns a int, which nobody reads"),
+    "nothing": ("5", "returns a int, which is not used"),
     "network": ("{}", "network() returned dict, not a NetworkSpec"),
     "loss term": ("1.0", "returns a float"),
     "layers": ("{}", "returns a dict that is no list of layers"),
@@ -77,7 +77,7 @@ UNSEEDED = {
     "on_task_end": ["layers[0].weight.mul_(1 - 1e-3 * np.random.default_rng().random())"],
 }
 
-#: Hook -> lines after which a number is not finite, and what is said.
+#: Hook -> (lines after which a number is not finite, the message).
 NOT_FINITE = {
     "setup": (["layers[0].weight.fill_(float('nan'))"], "linear1.weight is not finite after 5 updates"),
     "penalty": (["return float('nan') * layers[0].weight.sum((-2, -1))"], "is not finite after 5 updates"),
@@ -90,7 +90,7 @@ NOT_FINITE = {
     ),
 }
 
-#: Hook -> lines that reduce over all seeds, and what is said.
+#: Hook -> (lines that reduce over all seeds, the message).
 ACROSS_SEEDS = {
     "setup": (["layers[0].weight.sub_(layers[0].weight.mean())"], "after setup linear1.weight of a seed"),
     "penalty": (["return 0.01 * layers[0].weight.norm()"], "after penalty its gradient for linear1.weight"),
@@ -112,7 +112,7 @@ ACROSS_SEEDS = {
     ),
 }
 
-#: Hook -> lines that count dimensions from the front, and what is said.
+#: Hook -> (lines that count dimensions from the front, the message).
 FROM_THE_FRONT = {
     "setup": (
         ["layers[0].weight.sub_(layers[0].weight.mean(1, keepdim=True))"],
@@ -140,7 +140,7 @@ FROM_THE_FRONT = {
     ),
 }
 
-#: Counts its calls where no checkpoint finds them.
+#: Counts its calls in a place that no checkpoint saves.
 _COUNTS = (
     "counts: ClassVar[dict] = {}\n"
     "def setup(self, layers, rng):\n    self.counts[id(self)] = 0\n"
@@ -152,21 +152,29 @@ _COUNTED = (
     "def after_update(self, layers, optimizer):\n"
     "    self.count += 1\n    layers[0].weight.mul_(1 - 1e-5 * self.count)\n"
 )
-_OTHER_NUMBERS = "resumed from its checkpoint ends with other numbers"
-#: Hook -> what comes before it, its lines, and what is said: state that does not travel through a checkpoint.
+_DIFFERENT_RESULTS = "resumed from its checkpoint gives different results"
+#: Hook -> (code before it, its lines, the message): state that a checkpoint does not save.
 LOST_STATE = {
     "setup": (
         "",
         ["self.draws = {'own': [np.random.default_rng(0)]}"],
         "self.draws (dict with a list with a",
     ),
-    "penalty": (_COUNTS, ["return self.count() * layers[0].weight.square().sum((-2, -1))"], _OTHER_NUMBERS),
-    "feature_penalty": (_COUNTS, ["return self.count() * features.square().sum((-2, -1))"], _OTHER_NUMBERS),
-    "before_update": (_COUNTS, ["layers[0].weight.grad.add_(self.count())"], _OTHER_NUMBERS),
-    "after_update": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _OTHER_NUMBERS),
-    "on_task_end": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _OTHER_NUMBERS),
-    "state_dict": (_COUNTED, ["return {}"], _OTHER_NUMBERS),
-    "load_state_dict": (_COUNTED, ["pass"], _OTHER_NUMBERS),
+    "penalty": (
+        _COUNTS,
+        ["return self.count() * layers[0].weight.square().sum((-2, -1))"],
+        _DIFFERENT_RESULTS,
+    ),
+    "feature_penalty": (
+        _COUNTS,
+        ["return self.count() * features.square().sum((-2, -1))"],
+        _DIFFERENT_RESULTS,
+    ),
+    "before_update": (_COUNTS, ["layers[0].weight.grad.add_(self.count())"], _DIFFERENT_RESULTS),
+    "after_update": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _DIFFERENT_RESULTS),
+    "on_task_end": (_COUNTS, ["layers[0].weight.mul_(1 - self.count())"], _DIFFERENT_RESULTS),
+    "state_dict": (_COUNTED, ["return {}"], _DIFFERENT_RESULTS),
+    "load_state_dict": (_COUNTED, ["pass"], _DIFFERENT_RESULTS),
 }
 
 #: Hook -> lines that put another tensor in a parameter's place.
@@ -179,7 +187,7 @@ REPLACED = {
     "on_task_end": ["layers[1].bias.data = layers[1].bias.data.clone()"],
 }
 
-#: Hook -> lines that do something in a stack alone, and nothing in a torch loop.
+#: Hook -> lines that act only in a stack, not in a torch loop.
 STACKS_ONLY = {
     "setup": ["if layers[0].weight.dim() == 3: layers[0].weight.mul_(0.5)"],
     "penalty": ["return layers[0].weight.square().sum((1, 2)) if layers[0].weight.dim() == 3 else None"],
@@ -221,7 +229,7 @@ def broken(hook: Hook, rule: str) -> Case:
         case "draws":
             lines, says = ["torch.rand(())", base(hook)], f"{name} draws from torch's global generator"
         case "repeat":
-            lines, says = UNSEEDED[name], "the same seeds trained twice give other numbers"
+            lines, says = UNSEEDED[name], "the same seeds trained twice give different results"
         case "finite":
             lines, says = NOT_FINITE[name]
         case "stack":
@@ -231,7 +239,7 @@ def broken(hook: Hook, rule: str) -> Case:
         case "checkpoint":
             before, lines, says = LOST_STATE[name]
         case "optimizer":
-            lines, says = REPLACED[name], "is no longer the tensor that the optimizer moves"
+            lines, says = REPLACED[name], "is no longer the tensor that the optimizer updates"
         case "torch":
             lines, says = STACKS_ONLY[name], "attached to a torch network"
         case _:

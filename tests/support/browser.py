@@ -21,7 +21,7 @@ CHROMIUM, SKIP = "PLASTICITY_BENCH_CHROMIUM", "PLASTICITY_BENCH_SKIP_BROWSER"
 
 
 def chromium_path() -> str:
-    """The browser's executable. Fails the test where there is none, unless the environment allows to skip."""
+    """The browser's executable. Fails the test if there is none, unless the environment allows a skip."""
     given = os.environ.get(CHROMIUM, "")
     found = shutil.which(given) if given else next(filter(None, map(shutil.which, NAMES)), None)
     if found:
@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page that is open, with what it said and asked for."""
+    """An open page, with its console messages and its requests."""
 
     def __init__(self, page: Page, url: str, wait: str) -> None:
         self.page, self.url = page, url
@@ -60,7 +60,7 @@ class Visit:
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto(url)
         page.wait_for_selector(wait)
-        # With the first frames it is told of sizes: the chart, and the bar that headings stick to.
+        # In the first frames the chart and the sticky bar learn their sizes.
         page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def _said(self, kind: str, text: str) -> None:
@@ -68,27 +68,27 @@ class Visit:
             self.problems.append(text)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of every element that fits."""
+        """The text of every element that matches."""
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
     def expect(self, selector: str) -> LocatorAssertions:
-        """What the elements that fit are or become: for what an event does after the click."""
+        """An assertion on the matching elements that waits until it holds, for delayed effects of a click."""
         from playwright.sync_api import expect
 
         return expect(self.page.locator(selector))
 
     def unfold(self, details: Locator) -> None:
-        """Opens a <details>. Its table is made when the browser says that it was opened: after the click."""
+        """Opens a <details> and waits for its table, which the page makes after the click."""
         details.locator("summary").click()
         details.locator("tbody tr").first.wait_for()
 
 
 @contextmanager
 def visit(
-    browser: Browser, where: Path | str, wait: str = "#ranking-table tbody tr", **context: Any
+    browser: Browser, target: Path | str, wait: str = "#ranking-table tbody tr", **context: Any
 ) -> Iterator[Visit]:
-    """Opens a file or address in a fresh context; at the end nothing may have gone wrong or left the page."""
-    url = where.resolve().as_uri() if isinstance(where, Path) else where
+    """Opens a file or address in a fresh context. At the end there must be no error and no request."""
+    url = target.resolve().as_uri() if isinstance(target, Path) else target
     made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
     try:
         found = Visit(made.new_page(), url, wait)

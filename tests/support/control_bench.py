@@ -1,4 +1,4 @@
-"""Small streams of Gymnasium's own environments, for tests of the agent that acts."""
+"""Small control streams of Gymnasium's environments, for tests of PPO."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+import torch
 
+from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.registry.create import create_method
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
@@ -17,18 +19,18 @@ from plasticity_bench.tasks.base import ControlStream, Step, StreamInfo
 
 
 def cartpole() -> gymnasium.Env[Any, Any]:
-    """Choices; episodes end by themselves, and after 60 steps."""
+    """CartPole with discrete actions; episodes end by themselves or after 60 steps."""
     return gymnasium.make("CartPole-v1", max_episode_steps=60)
 
 
 def pendulum() -> gymnasium.Env[Any, Any]:
-    """Vectors in [-1, 1]; episodes are cut after 50 steps."""
+    """Pendulum with actions in [-1, 1]; episodes are cut after 50 steps."""
     one = np.float32(1)
     return gymnasium.wrappers.RescaleAction(gymnasium.make("Pendulum-v1", max_episode_steps=50), -one, one)
 
 
 class GymWorlds:
-    """Environments of Gymnasium (``Worlds``); every task begins from seeds of its own."""
+    """Environments of Gymnasium (``Worlds``); every task has its own seeds."""
 
     def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]], seeds: Sequence[int], count: int) -> None:
         self.seeds, self.envs = seeds, [[make() for _ in range(count)] for _ in seeds]
@@ -74,7 +76,7 @@ class GymWorlds:
 
 @dataclass(frozen=True)
 class GymStream(ControlStream):
-    """Choices in CartPole."""
+    """CartPole with discrete actions."""
 
     info: ClassVar[StreamInfo] = StreamInfo(
         "gym", 1, "", "", (), 1, 0.0, score="final_performance", unit="return", loss="ppo"
@@ -108,7 +110,7 @@ class GymStream(ControlStream):
 
 @dataclass(frozen=True)
 class PendulumStream(GymStream):
-    """Vectors of actions."""
+    """Pendulum with continuous actions."""
 
     discrete: ClassVar[bool] = False
     make: ClassVar[Any] = staticmethod(pendulum)
@@ -117,7 +119,7 @@ class PendulumStream(GymStream):
 def agent(
     method: str = "none", seeds: Sequence[int] = (0,), stream: ControlStream | None = None
 ) -> PPOLearner:
-    """A learner as ``run`` would make it."""
+    """A learner as ``run`` makes it."""
     return PPOLearner(stream or GymStream(), create_method(method), seeds)
 
 
@@ -126,3 +128,13 @@ def finish(made: PPOLearner) -> PPOLearner:
     while not made.finished:
         made.advance()
     return made
+
+
+def weights(made: PPOLearner, index: int = 0) -> list[torch.Tensor]:
+    """The parameters of actor and critic of the ``index``-th seed of the stack."""
+    return [p.detach()[index].clone() for part in made.parts for p in trainable(part.layers)]
+
+
+def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
+    """Whether two lists of tensors are equal."""
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))

@@ -1,4 +1,4 @@
-"""Documents of made-up records: complete, with the fields that a test wants set."""
+"""Complete documents of made-up records, in which a test sets the fields that it needs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def made_config(
 
 
 def made_origin(seconds: float = 1.5, stack: int = 2, device: str = "cpu") -> Origin:
-    """How a made-up seed was trained."""
+    """The document seed-NNN.json of a made-up seed."""
     return Origin(
         protocol=PROTOCOL,
         device=device,
@@ -74,5 +74,5 @@ def made_origin(seconds: float = 1.5, stack: int = 2, device: str = "cpu") -> Or
 
 
 def made_sweep(table: Mapping[str, Any]) -> SweepTable:
-    """A sweep's table of its JSON."""
+    """A sweep's table from its JSON."""
     return convert(table, SweepTable)

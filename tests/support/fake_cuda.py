@@ -17,7 +17,7 @@ CUDA = torch.device("cuda")
 
 
 class Listing(Watch):
-    """Also the names of all operations, and what crosses between host and device."""
+    """Also records the names of all operations, and the copies between host and device."""
 
     def __init__(self, device: torch.device = CUDA) -> None:
         super().__init__(device)
@@ -30,10 +30,10 @@ class Listing(Watch):
 
 @contextmanager
 def fake_cuda(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Within, tensors on ``CUDA`` can be made; what numpy would draw is left out, as nothing reads it."""
+    """In its block, tensors on ``CUDA`` can be made. numpy's draws are left out, as nothing reads them."""
 
     def fill(self: SeedRng, into: torch.Tensor, draw: Any) -> None:
-        """A generator that is drawn from can be told from one that is not."""
+        """Changes the generator's state, so that a draw is noticed."""
         for generator in self.generators:
             generator.random()
 

@@ -19,11 +19,11 @@ from tests.support.documents import made_config, made_sweep
 def fake_scores(
     methods: int = 6, streams: int = 2, seeds: int = 8, tasks: int = 60, tuned: int = 0, **method: Any
 ) -> Scores:
-    """`none` loses most; every other method keeps the more, the earlier it comes in the list.
+    """`none` loses most; the other methods lose more the later they come in the list.
 
-    More methods than there are get other settings, more streams than there are other versions. The first
-    ``tuned`` methods have a row with settings that a sweep chose, too. ``method`` replaces entries of the
-    last method's configuration.
+    If ``methods`` is larger than the number of methods, they repeat with other settings; if ``streams`` is
+    larger than the number of streams, these repeat with other versions. The first ``tuned`` methods also have
+    a row with settings that a sweep chose. ``method`` replaces entries of the last method's configuration.
     """
     first = ("none", "reset", "l2", "l2-init", "shrink-perturb", "layer-norm", "crelu", "deep-fourier", "cbp")
     names = [*first, *(name for name in METHODS if name not in first)]

@@ -35,17 +35,17 @@ VALUES = st.one_of(
 
 @contextmanager
 def copied(sound: Path) -> Iterator[Path]:
-    """A copy, mended afterwards for the next example: to remove a tree takes longer than to verify it."""
+    """A copy that is restored for the next example: removing a tree takes longer than verifying it."""
     folder = sound.parent / "copy" / "submissions"
     if not folder.exists():
         shutil.copytree(sound, folder)
     try:
         yield folder
     finally:
-        mend(folder, sound)
+        restore(folder, sound)
 
 
-def mend(folder: Path, sound: Path) -> None:
+def restore(folder: Path, sound: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         wanted = sound / path.relative_to(folder)
         if path.is_symlink() or path.is_dir() != wanted.is_dir() or not wanted.exists():
@@ -63,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Within, a file of the data kind that is opened outside ``folder`` is an error."""
+    """In its block, opening a data file outside ``folder`` is an error."""
     opened = os.open
     opens = builtins.open
 

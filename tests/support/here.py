@@ -1,5 +1,6 @@
-"""Runs without processes of their own: what the command does, but for starting workers. A worker imports
-torch, which takes longer than the small runs of tests train."""
+"""Runs commands in this process, without workers.
+
+A worker imports torch, which takes longer than the training in small tests."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from plasticity_bench.running import launch
 
 
 class PoolHere:
-    """In place of ``pool.Pool``: does all items in this process, one after the other."""
+    """Replaces ``pool.Pool``: processes all items in this process, one after the other."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class PoolHere:
         self.failures: dict[int, Exception] = {}
 
     def run(self, interrupts: Interrupts) -> bool:
-        """As a pool that nothing disturbs."""
+        """Runs the items as an undisturbed pool does."""
         for index, item in enumerate(self.items):
             try:
                 assert self.work(item, self.device, lambda share: None, lambda: False)
@@ -45,7 +46,7 @@ class PoolHere:
 
 @contextlib.contextmanager
 def no_workers() -> Iterator[None]:
-    """Within, ``launch.train_missing`` trains in this process; the bits are those of workers."""
+    """In its block, ``launch.train_missing`` trains in this process, bit-identical to workers."""
     import torch
 
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +59,7 @@ def no_workers() -> Iterator[None]:
 
 
 def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in this process."""
+    """Runs the command in this process."""
     out, err = io.StringIO(), io.StringIO()
     with no_workers(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
@@ -66,7 +67,7 @@ def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def finish_here(command: Sequence[str]) -> tuple[int, str]:
-    """``finish_run`` of benchmarks/kill_and_resume.py, in this process: (exit code, stderr)."""
+    """Like ``finish_run`` of benchmarks/kill_and_resume.py, in this process: (exit code, stderr)."""
     assert tuple(command[:3]) == (sys.executable, "-m", "plasticity_bench")
     done = run_here(*command[3:])
     return done.returncode, done.stderr

@@ -47,7 +47,7 @@ def supervised(text: str) -> SupervisedStream:
 def learner(
     method: str = "none", seeds: Sequence[int] = (0, 1), stream: str = DIGITS, **options: Any
 ) -> SupervisedLearner:
-    """A learner as ``run`` would make it."""
+    """A learner as ``run`` makes it."""
     return SupervisedLearner(supervised(stream), create_method(method), seeds, **options)
 
 

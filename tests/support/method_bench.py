@@ -36,7 +36,7 @@ class Bench:
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> Tensors:
-        """One update with random gradients, which are returned."""
+        """Makes one update with random gradients, and returns them."""
         self.network.gradient.copy_(
             torch.randn(self.network.gradient.shape, generator=self.generator) * scale
         )
@@ -52,7 +52,7 @@ class Bench:
 
     @torch.no_grad()
     def force(self) -> Tensors:
-        """What the method adds to gradients of zero."""
+        """The gradients that the method adds to zero gradients."""
         self.network.gradient.zero_()
         self.method.before_update(self.layers, self.optimizer)
         return [p.grad.clone() for p in trainable(self.layers) if p.grad is not None]

@@ -1,19 +1,19 @@
-"""Which built-in methods are of which kind, and variants of them that reach other code."""
+"""Kinds of built-in methods, and variants of them that reach other code."""
 
 from __future__ import annotations
 
 from tests.support.paths import REPOSITORY
 
-#: References, and methods that no coefficient turns off.
+#: References, and methods that cannot be turned off by a coefficient.
 ALWAYS_ON = {"none", "reset", "head-reset", "trac"}
 
-#: They change the network and nothing else: no coefficient makes them ``none``.
+#: Methods that change only the network: no coefficient makes them ``none``.
 NEVER_OFF = {"layer-norm", "batch-norm", "crelu", "deep-fourier"}
 
-#: They change the network, so that they cannot be attached to one that is built.
+#: Methods that change the network, so they cannot be attached to an existing one.
 ARCHITECTURES = {*NEVER_OFF, "dropout", "normalize-and-project", "plasticity-injection"}
 
-#: Methods whose schedule does nothing in so short a run, and a schedule that does.
+#: Methods whose default schedule does nothing in a short run -> settings with which they act.
 SOON = {
     "redo": "period=100",
     "regrama": "period=100",
@@ -22,7 +22,7 @@ SOON = {
     "hare-tortoise": "decay=0.9,period=50",
 }
 
-#: Options whose code path the defaults do not reach.
+#: Methods with options that reach code which the defaults do not.
 VARIANTS = (
     "l2:decoupled=true",
     "l2-init:decoupled=true",

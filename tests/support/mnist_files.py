@@ -1,4 +1,4 @@
-"""Where the published MNIST is, and the mark of tests that need it."""
+"""The folder of the published MNIST, and the mark of tests that need it."""
 
 from __future__ import annotations
 

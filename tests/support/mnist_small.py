@@ -1,4 +1,4 @@
-"""A small data set in the place of the published one, and a data and a cache folder that are empty."""
+"""A small data set in place of the published one, and empty data and cache folders."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def truncate(content: bytes) -> bytes:
 
 
 class Publish:
-    """Makes a small data set the published one, and lays its files into a folder."""
+    """Makes a small data set count as the published one, and writes its files into a folder."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.monkeypatch = folder, monkeypatch

@@ -1,4 +1,4 @@
-"""Reads what the page's packing wrote, as its script does, by the definition of Base64 VLQ."""
+"""Decodes the page's packed numbers, following the definition of Base64 VLQ."""
 
 from __future__ import annotations
 

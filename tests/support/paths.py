@@ -1,4 +1,4 @@
-"""Where the repository and its shared data lie."""
+"""Paths of the repository and its shared data."""
 
 from __future__ import annotations
 

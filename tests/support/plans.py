@@ -1,4 +1,4 @@
-"""Plans of sweeps by names, as tests write them."""
+"""Plans of sweeps from names, for short tests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from plasticity_bench.tuning.sweep import SweepPlan, plan_sweep
 
 
 def named_sweep(stream: str, method: str, budget: int, design: int = 0) -> SweepPlan:
-    """``plan_sweep`` of what these names stand for."""
+    """``plan_sweep`` of the stream and the method with these names."""
     return plan_sweep(choose_stream(stream), choose_method(method), budget, design)
 
 
 def swept_cell(stream: str, method: str, settings: Mapping[str, str]) -> CellPlan:
-    """A cell that may train side by side with others of the method on the stream."""
+    """A cell that may be stacked with other cells of the method on the stream."""
     return replace(plan_cell(stream, method, settings), sweep=method)

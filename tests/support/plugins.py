@@ -24,8 +24,8 @@ class Noise(Method):
                 parameter.add_(self.rng.normal(parameter), alpha=self.strength)
 '''
 
-#: ``GOOD``, which waits so many seconds at every update, by its setting or by the environment, until there is
-#: a file ``go`` beside its own: long on the clock, and not on the processor.
+#: ``GOOD`` that sleeps at every update until a file ``go`` appears next to its own file. The seconds come
+#: from its setting or the environment. It takes wall time but no processor time.
 SLOW = (
     GOOD.replace("import dataclass\n", "import dataclass\nimport os\nimport time\nfrom pathlib import Path\n")
     .replace("    strength: float = 1e-4\n", "    strength: float = 1e-4\n    wait: float = 0.0\n")
@@ -37,7 +37,7 @@ SLOW = (
     )
 )
 
-#: Imports and can be made, and fails at its first update.
+#: Can be imported and made, but fails at its first update.
 FAILING = GOOD.replace('"noise"', '"failing"').replace(
     "        for layer in layers:",
     '        raise ZeroDivisionError("on\\npurpose")\n        for layer in layers:',

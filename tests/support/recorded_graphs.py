@@ -1,7 +1,7 @@
-"""A stand-in for CUDA graphs on a CPU: it records the operations of a step, and replays these alone.
+"""A stand-in for CUDA graphs on a CPU: it records the operations of a step and replays only these.
 
-As a graph does, a replay runs no Python of the step: the same operations on the same memory with the same
-numbers, whatever has become of the host's since. And recording leaves all tensors as they were.
+Like a graph, a replay runs none of the step's Python code: it runs the same operations on the same memory
+with the same Python-side values, even if those have changed since. Recording leaves all tensors unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 
-#: Operations that write to what they are given (running statistics) and do not say so.
+#: Operations that change their arguments (running statistics) without declaring it.
 UNDECLARED = {"native_batch_norm"}
 
 
@@ -24,7 +24,7 @@ def tensors(value: Any) -> list[torch.Tensor]:
 
 
 class Recorder(TorchDispatchMode):
-    """Runs and records every operation; ``restore`` undoes what was done to memory that was there before."""
+    """Runs and records every operation; ``restore`` undoes changes to tensors that existed before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Recorder(TorchDispatchMode):
         known = {id(tensor) for tensor in tensors((args, kwargs))}
         own = {tensor.untyped_storage()._cdata for tensor in tensors((args, kwargs))}
         result = func(*args, **kwargs)
-        # Views need no replay, and what was written in place is not written twice.
+        # Views need no replay, and in-place results must not be written twice.
         fresh = [t for t in tensors(result) if id(t) not in known and t.untyped_storage()._cdata not in own]
         for tensor in fresh:
             self.made[tensor.untyped_storage()._cdata] = tensor

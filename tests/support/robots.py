@@ -1,4 +1,4 @@
-"""The walking robots, and what is done with them."""
+"""The walking robots: actions, rollouts and saved states for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROBOTS = [Ant, HalfCheetah, Hopper, Walker2D]
 
 
 def actions(env: gymnasium.Env, seed: int, count: int) -> Iterator[np.ndarray]:
-    """Random ones, some beyond the limits, for even seeds; a gait of sines for odd ones."""
+    """Actions: random ones, some beyond the limits, for even seeds; a gait of sines for odd seeds."""
     assert env.action_space.shape is not None
     rng = np.random.default_rng(seed)
     phase, pace = rng.uniform(0, 6, env.action_space.shape), rng.uniform(0.05, 0.3)
@@ -25,7 +25,7 @@ def actions(env: gymnasium.Env, seed: int, count: int) -> Iterator[np.ndarray]:
 
 
 def rollout(env: gymnasium.Env, seed: int, count: int, **options: Any) -> list[tuple]:
-    """Everything that a learner sees over ``count`` steps, beginning with a reset; bits, not numbers."""
+    """Everything that a learner sees over ``count`` steps after a reset, as bytes."""
     observation, info = env.reset(seed=seed, options=options)
     seen: list[tuple] = [(observation.tobytes(), observation.dtype, info)]
     for action in actions(env, seed, count):
@@ -38,7 +38,7 @@ def rollout(env: gymnasium.Env, seed: int, count: int, **options: Any) -> list[t
 
 
 def go_on(env: Locomotion, start: int, steps: int) -> list[tuple]:
-    """The next steps with a limit of 300 steps per episode, as a learner would count them."""
+    """The next steps, with a limit of 300 steps per episode."""
     seen: list[tuple] = []
     for action in actions(env, start, steps):
         observation, reward, terminated, _, _ = env.step(action)
@@ -49,8 +49,8 @@ def go_on(env: Locomotion, start: int, steps: int) -> list[tuple]:
     return seen
 
 
-#: Steps before the state is taken: none since the very first reset; in the first episode, which differs from
-#: the others; after changes of the task and the gravity; where no episode ends by itself; where many end.
+#: Steps before the state is saved: none after the very first reset; in the first episode, which differs from
+#: the others; after changes of the task and the gravity; if no episode ends by itself; if many end.
 CASES: list[tuple[type[Locomotion], dict[str, Any], int]] = [
     (Ant, {}, 0),
     (Ant, {}, 130),

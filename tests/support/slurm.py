@@ -1,5 +1,7 @@
-"""A real Slurm of one node on this machine, in a temporary folder: munged, slurmctld and slurmd of Debian's
-packages, with ports and a key of its own, as root or as an ordinary user."""
+"""A real one-node Slurm on this machine, in a temporary folder.
+
+It runs munged, slurmctld and slurmd of Debian's packages with their own ports and key, as root or as an
+ordinary user."""
 
 from __future__ import annotations
 
@@ -23,16 +25,15 @@ from tests.support.watch import watched
 
 SKIP = "PLASTICITY_BENCH_SKIP_SLURM"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "setpriv")
-#: Seconds for which something is waited for on a machine that is busy, that a command of Slurm may take, and
-#: that a test may take.
+#: Seconds to wait for something on a busy machine, and limits for a command of Slurm and for a test.
 PATIENCE, COMMAND_PATIENCE, TEST_PATIENCE = 120.0, 60.0, 220.0
-#: Of util-linux: the daemons end also where the tests are killed.
+#: A tool of util-linux: the daemons end even if the tests are killed.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
-#: Debian keeps daemons where an ordinary user's PATH may not look.
+#: Debian's folders of daemons, which may not be on an ordinary user's PATH.
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
-#: The node has what stands here, whatever the machine has (config_overrides). A job that takes more memory
-#: than it asked for is ended. cred_expire: how long a job that was put back waits at least (else 120 s).
+#: The node has the resources given here, whatever the machine has (config_overrides). A job that uses more
+#: memory than it asked for is ended. cred_expire: least wait of a requeued job (default 120 s).
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -68,7 +69,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def programs() -> None:
-    """Fails the test where Slurm is not installed, unless the environment allows to skip."""
+    """Fails the test if Slurm is not installed, unless the environment allows skipping it."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=PLACES) is None]
     if not missing:
         return
@@ -82,7 +83,7 @@ def programs() -> None:
 
 
 def wait_until(sign: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Waits for ``sign``; fails the test where it does not come."""
+    """Waits until ``sign`` is true; fails the test if that does not happen in time."""
     deadline = time.monotonic() + patience
     while not sign():
         assert time.monotonic() < deadline, f"waited {patience:.0f} s in vain: {what}"
@@ -90,7 +91,7 @@ def wait_until(sign: Callable[[], object], what: str, patience: float = PATIENCE
 
 
 class Slurm:
-    """The cluster. Commands of Slurm find it by SLURM_CONF, which ``slurm`` sets."""
+    """The cluster. Slurm's commands find it through SLURM_CONF, which the fixture ``slurm`` sets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.host = folder, socket.gethostname().partition(".")[0]
@@ -106,13 +107,13 @@ class Slurm:
         self.configuration.write_text(
             CONFIGURATION.format(host=self.host, user=user, folder=folder, controller=ports[0], node=ports[1])
         )
-        # No device of this machine is given out: the files only stand for GPUs.
+        # These files only represent GPUs: no device of this machine is used.
         for index in range(2):
             (folder / f"gpu{index}").symlink_to("/dev/null")
         (folder / "gres.conf").write_text(f"NodeName={self.host} Name=gpu File={folder}/gpu[0-1]\n")
 
     def start(self) -> None:
-        """Starts all and waits for an idle node."""
+        """Starts the daemons and waits for an idle node."""
         folder = self.folder
         munge = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
         self._daemon("munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *munge)
@@ -122,7 +123,7 @@ class Slurm:
         wait_until(lambda: self.node_state() == "idle", f"an idle node (logs in {folder})")
 
     def start_controller(self) -> None:
-        """Starts slurmctld, which takes up the jobs it knew."""
+        """Starts slurmctld, which restores the jobs it knew."""
         self._daemon("slurmctld", "-D", "-f", str(self.configuration))
 
     def kill_controller(self) -> None:
@@ -133,8 +134,10 @@ class Slurm:
         daemon.wait()
 
     def _save(self) -> None:
-        """Waits until slurmctld has saved what it knows of the jobs, which it does some seconds later. One
-        that it forgets runs on, and the node is drained when another gets its number."""
+        """Waits until slurmctld has saved its jobs, which takes some seconds.
+
+        A job that it forgets goes on running, and the node is drained when another job gets its number.
+        """
         mark = f"saved-{secrets.token_hex(4)}"
         for job in self.jobs():
             self.command("scontrol", "update", f"jobid={job}", f"comment={mark}-{job}")
@@ -148,25 +151,25 @@ class Slurm:
         wait_until(saved, "the state of the jobs on disk")
 
     def impatient(self) -> str:
-        """SLURM_CONF for commands that ask a slurmctld that is gone: they give up after a second, not ten."""
+        """SLURM_CONF for commands while slurmctld is down: they give up after one second, not ten."""
         path = self.folder / "impatient.conf"
         path.write_text(self.configuration.read_text() + "MessageTimeout=1\n")
         return str(path)
 
     def answers(self) -> bool:
-        """Whether slurmctld does."""
+        """Whether slurmctld answers."""
         return " is UP" in _ask("scontrol", "ping").stdout
 
     def node_state(self) -> str:
-        """As sinfo shows it: "idle", "mixed", "drained", ..."""
+        """The node's state as sinfo shows it: "idle", "mixed", "drained", ..."""
         return _ask("sinfo", "-h", "-o", "%T").stdout.strip()
 
     def drain_node(self) -> None:
-        """No more jobs for the node."""
+        """Lets no more jobs start on the node."""
         self.command("scontrol", "update", f"nodename={self.host}", "state=drain", "reason=test")
 
     def fail_node(self) -> None:
-        """Ends all that runs on the node at once, as a power cut does, and tells the controller."""
+        """Kills everything on the node at once, like a power cut, and marks the node as down."""
         daemon = self.daemons.pop("slurmd")
         daemon.kill()
         daemon.wait()
@@ -180,7 +183,7 @@ class Slurm:
         self._daemon("slurmd", "-D", "-f", str(self.configuration))
 
     def resume_node(self) -> None:
-        """Gives the node back to the jobs, where it has not come back by itself."""
+        """Makes the node available again, if it did not do so by itself."""
 
         def usable() -> bool:
             if not self.node_state().startswith(("drain", "down")):
@@ -191,17 +194,17 @@ class Slurm:
         wait_until(usable, "the node")
 
     def jobs(self, *states: str) -> list[str]:
-        """Numbers of the jobs in these states ("RUNNING", ...); without any, of all that have not ended."""
+        """Numbers of the jobs in these states ("RUNNING", ...); without states, of all unfinished jobs."""
         chosen = [f"--states={','.join(states)}"] if states else []
         return self.command("squeue", "-h", "-r", "-o", "%i", *chosen).split()
 
     def detail(self, job: str, key: str) -> str:
-        """An entry of ``scontrol show job``; "" where there is none."""
+        """An entry of ``scontrol show job``; "" if there is none."""
         match = re.search(rf"\b{key}=(\S*)", self.command("scontrol", "show", "job", job))
         return match[1] if match else ""
 
     def command(self, *words: str) -> str:
-        """What a command of Slurm prints."""
+        """The output of a command of Slurm."""
         done = _ask(*words)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout
@@ -225,16 +228,16 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 os.killpg(daemon.pid, signal.SIGKILL)
                 daemon.wait()
-        for pid in self._processes_of_jobs():  # where Slurm could not end them
+        for pid in self._processes_of_jobs():  # in case Slurm could not end them
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def alive(self) -> bool:
-        """Whether every daemon runs that nobody ended on purpose."""
+        """Whether all daemons run, apart from those that the test ended."""
         return all(daemon.poll() is None for daemon in self.daemons.values())
 
     def watched(self, seconds: float = TEST_PATIENCE) -> AbstractContextManager[None]:
-        """Within, a test fails soon where a daemon ends that nobody meant to end, or after ``seconds``."""
+        """In its block, the test fails soon if a daemon ends unexpectedly, and after ``seconds``."""
         return watched(self.daemons, self.folder, seconds)
 
     def _processes_of_jobs(self) -> list[int]:
@@ -266,9 +269,9 @@ class Slurm:
 
 @contextmanager
 def slurm() -> Iterator[Slurm]:
-    """A Slurm that runs, and an environment in which its commands find it."""
+    """A running Slurm, and an environment in which its commands find it."""
     programs()
-    # Not below pytest's folders, which are closed to others: munge wants its socket where all may come.
+    # Not in pytest's folders, which other users cannot enter: munge wants a socket that everyone can reach.
     folder = Path(tempfile.mkdtemp(prefix="pb-slurm-"))
     folder.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
@@ -293,7 +296,7 @@ def _ask(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Below the range of the ports of connections, so that they stay free while a daemon is away."""
+    """Free ports below the range of ephemeral ports, so that they stay free while a daemon is down."""
     found: list[int] = []
     while len(found) < count:
         port = 20_000 + secrets.randbelow(12_000)

@@ -21,23 +21,26 @@ SUBMIT += ["--stream", STREAM, "--no-references"]
 
 
 def tables(runs: Path) -> list[bytes]:
-    """Every table, by its path."""
+    """The content of every table, ordered by path."""
     return [path.read_bytes() for path in sorted(runs.glob("*/*/seed-*.csv"))]
 
 
 def go(plugin: str) -> None:
-    """From now on the plug-in waits no more."""
+    """Makes the plug-in stop sleeping."""
     Path(plugin.partition(":")[0]).with_name("go").touch()
 
 
 def submit(runs: Path, *methods: str, wait: float = 0.0, seeds: str = "2", more: tuple[str, ...] = ()) -> int:
-    """Submits both seeds as one stack; ``wait``: of the plug-in at every update, of which a task has 112."""
+    """Submits both seeds as one stack.
+
+    ``wait``: seconds that the plug-in sleeps at every update; a task has 112.
+    """
     given = [f"{method}:wait={wait}" if wait else method for method in methods]
     return main([*SUBMIT, "--seeds", seeds, "--runs", str(runs), "--method", *given, *more])
 
 
 def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """What ``status --json`` prints."""
+    """The output of ``status --json``."""
     capsys.readouterr()
     assert main(["status", "--runs", str(runs), "--json"]) == 0
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
@@ -45,7 +48,7 @@ def status(runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any
 
 
 def finished(runs: Path, count: int) -> None:
-    """Waits for ``count`` recorded seeds, and for the end of what recorded them."""
+    """Waits for ``count`` recorded seeds and for the end of their jobs."""
     wait_until(lambda: len(list(runs.glob("*/*/seed-*.json"))) == count, f"{count} seeds in {runs}")
     wait_until(lambda: not alive(runs), "the end of the jobs")
 
@@ -61,18 +64,18 @@ def trains(runs: Path) -> None:
 
 
 def log(runs: Path) -> str:
-    """What the only job of the only submission wrote in all of its starts."""
+    """The output of the only job of the only submission, from all its starts."""
     (path,) = (runs / "slurm").glob("pb-*/*_0_log.out")
     return path.read_text()
 
 
 def starts(runs: Path) -> int:
-    """How often that job was started."""
+    """The number of starts of that job."""
     return log(runs).count("Starting with")
 
 
 def expect_whole(runs: Path, wanted: list[bytes]) -> None:
-    """No record lost, none double, none different, and nothing left behind."""
+    """Checks that no record is lost, doubled or different, and that nothing is left behind."""
     assert tables(runs) == wanted
     for cell in find_cells(runs):
         for seed in cell.seeds():
@@ -82,7 +85,7 @@ def expect_whole(runs: Path, wanted: list[bytes]) -> None:
 
 
 def expect_started(cluster: Slurm, runs: Path, job: str, count: int) -> None:
-    """Waits for the job's ``count``-th start, which has a checkpoint to go on from."""
+    """Waits for the job's ``count``-th start, which continues from a checkpoint."""
     wait_until(lambda: cluster.detail(job, "Restarts") == str(count - 1), "put back")
     wait_until(lambda: starts(runs) == count, "started again")
     assert len(list(runs.glob("*/*/checkpoint-*.pt"))) == 1

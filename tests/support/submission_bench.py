@@ -1,4 +1,4 @@
-"""A submission that is valid and small, made without training: possible numbers in the real layout."""
+"""Small valid submissions, made without training: plausible numbers in the real layout."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORIGIN = made_origin(seconds=0.25)
 
 
 def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
-    """Made-up numbers within their bounds, filled where a run of a supervised stream fills them."""
+    """Made-up numbers within their bounds, in the fields that a run of a supervised stream fills."""
     rng = np.random.default_rng([seed, *cell.method.encode()])
     rows = []
     for task in range(cell.tasks):
@@ -52,7 +52,7 @@ def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[
 def sweep(
     out: Path, method: str, budget: int = 4, streams: Sequence[str] = (STREAM,), design: int = 0
 ) -> Path:
-    """``out`` with a sweep of the method on every stream, made of made-up records."""
+    """Writes a sweep of the method on every stream into ``out``, with made-up records."""
     for stream in streams:
         plan, seeds = named_sweep(stream, method, budget, design), tuning_seeds(2)
         write_sweep(out, sweep_table(plan, record(out, plan.cells(), seeds), seeds, design))
@@ -68,7 +68,7 @@ def submit(
     tuned: Path | None = None,
     **who: str,
 ) -> Path:
-    """The submission's folder, made by the code that the command uses, of made-up records."""
+    """Makes a submission from made-up records, with the code of the command. Returns its folder."""
     chosen = choose_method(method)
     plans = [
         tuned_plan(tuned, choose_stream(stream), chosen) if tuned else plan_cell(stream, method)
@@ -96,7 +96,7 @@ def edit_json(path: Path, **changes: Any) -> None:
 
 
 def edit_table(table: Path, old: str, new: str) -> None:
-    """Changes a table, with a checksum that fits, as a forger would."""
+    """Changes a table and its checksum, as a forger would."""
     text = table.read_text()
     assert old in text
     data = text.replace(old, new, 1).encode()
@@ -105,7 +105,7 @@ def edit_table(table: Path, old: str, new: str) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below with its bytes; locks left out."""
+    """Name -> bytes of every file below the folder, without locks."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -114,7 +114,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def problems(*paths: Path) -> list[str]:
-    """What ``verify`` says is wrong with these submissions, fit to print."""
+    """The problems that ``verify`` reports, as lines."""
     found = [str(problem) for problem in verify(paths).problems]
     assert all(line.isprintable() for line in found)
     return found

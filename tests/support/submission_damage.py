@@ -1,4 +1,4 @@
-"""Ways to damage a submission of l2, and the words that verification has for each."""
+"""Ways to damage a submission of l2, and the words with which verification reports each."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _second_cell(folder: Path) -> None:
 
 
 DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
-#: What is done to the submission of l2 -> words of the one line that says so.
+#: Name of a kind of damage -> (the damage, words of the line that reports it).
 DAMAGE: dict[str, tuple[Damage, str]] = {
     "no table": (remove("seed-001.csv"), "seed-001.csv: is missing"),
     "no provenance": (remove("seed-000.json"), "seed-000.json: is missing"),
@@ -134,8 +134,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         "the name of a built-in method",
     ),
     "settings": (edit("config.json", method__settings__strength=5.0), "method.label is"),
-    "cell folder": (_move_cell, f"config.json: belongs into records/{FOLDER}/l2-862e076f"),
-    "second cell": (_second_cell, "config.json: belongs into"),
+    "cell folder": (_move_cell, f"config.json: belongs in records/{FOLDER}/l2-862e076f"),
+    "second cell": (_second_cell, "config.json: belongs in"),
     "accuracy": (change("online_performance", "1.5"), "online_performance is 1.5 at task 1; it is in [0, 1]"),
     "negative": (change("online_performance", "-0.5"), "online_performance is -0.5 at task 1"),
     "accuracy inf": (change("online_performance", "inf"), "online_performance is inf at task 1"),

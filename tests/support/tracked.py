@@ -1,4 +1,4 @@
-"""Records to track, and what sinks wrote of them, read back with other code than wrote it."""
+"""Records to track, and readers of what the sinks wrote that share no code with them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.fake_records import learning_curves, write_cell
 
 BOTH = ("tensorboard", "wandb")
 
-#: Of the LevelDB log format, in which wandb writes its files after 7 bytes of its own.
+#: Block size of the LevelDB log format, in which wandb writes its files after 7 bytes of its own.
 BLOCK, HEADER, FULL, FIRST, MIDDLE, LAST = 32768, 7, 1, 2, 3, 4
 
 
 def table(cell: Cell, seed: int) -> dict[str, dict[int, float]]:
-    """``task/<column>`` and ``rollout/<column>`` -> step -> value, as a sink should show it."""
+    """``task/<column>`` and ``rollout/<column>`` -> step -> value, as a sink must show them."""
     found: dict[str, dict[int, float]] = {}
     for axis, step, rows in (("task", "task", cell.table(seed)), ("rollout", "steps", cell.rollouts(seed))):
         for name, column in (rows or {}).items():
@@ -45,7 +45,7 @@ def events(folder: Path) -> Any:
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Tag -> step -> value; fails where a step is there twice."""
+    """Tag -> step -> value; fails if a step occurs twice."""
     found, read = {}, events(folder)
     for tag in read.Tags()["scalars"]:
         entries = read.Scalars(tag)
@@ -78,7 +78,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
 
 
 def wandb_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name -> what the file of an offline run holds; fails where a run has two files."""
+    """Name -> content of the file of an offline run; fails if a run has two files."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
         records = list(wandb_records(path))
@@ -103,7 +103,7 @@ def wandb_runs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def wandb_values(history: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
-    """The same as ``table``; fails where a step is there twice, or out of order."""
+    """The same as ``table``; fails if a step occurs twice or out of order."""
     found: dict[str, dict[int, float]] = {}
     assert [line["_step"] for line in history] == list(range(len(history)))
     for line in history:
@@ -121,7 +121,7 @@ def _items(items: Any) -> dict[str, Any]:
 
 @contextmanager
 def offline(folder: Path) -> Iterator[None]:
-    """No account and no network, whoever runs the tests; wandb keeps its own in ``folder``."""
+    """Sets wandb offline, without the user's account; wandb keeps its own files in ``folder``."""
     home = str(folder)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
@@ -150,12 +150,12 @@ def console() -> tuple[Console, io.StringIO]:
 
 
 def single(found: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
-    """In single precision, as TensorBoard holds it."""
+    """The value in single precision, as TensorBoard stores it."""
     return {tag: {at: float(np.float32(v)) for at, v in steps.items()} for tag, steps in found.items()}
 
 
 def expect_shown(out: Path, cell: Cell, seeds: Sequence[int] = (0, 1), sinks: Sequence[str] = BOTH) -> None:
-    """Both sinks hold the tables of ``seeds`` and nothing else of this cell."""
+    """Checks that both sinks hold the tables of ``seeds`` and nothing else of this cell."""
     wanted = {f"seed-{seed:03d}": table(cell, seed) for seed in seeds}
     if "tensorboard" in sinks:
         folder = out / "tensorboard" / cell.label

@@ -1,4 +1,4 @@
-"""Ways to damage the sweep's table of a tuned submission, and the words that verification has for each."""
+"""Ways to damage the sweep's table of a tuned submission, and the words that report each."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def tune(change: Callable[[dict[str, Any]], object]) -> Damage:
     return damage
 
 
-def put(*where: str | int, value: object) -> Damage:
-    """Replaces the entry at a place inside tuning.json."""
+def put(*path: str | int, value: object) -> Damage:
+    """Replaces the entry at this path of keys and indices in tuning.json."""
 
     def change(document: dict[str, Any]) -> None:
         inner: Any = document
-        for key in where[:-1]:
+        for key in path[:-1]:
             inner = inner[key]
-        inner[where[-1]] = value
+        inner[path[-1]] = value
 
     return tune(change)
 
@@ -75,15 +75,16 @@ def _tuning_seed(folder: Path) -> None:
 
 
 def _cheat(folder: Path) -> None:
-    """The default wins after all, while another configuration was run."""
+    """The table chooses the default, but another configuration was run."""
     tune(lambda document: document.update(chosen=0))(folder)
     row(0, per_seed=[1.0, 1.0], score=1.0)(folder)
 
 
-#: What is done to the tuned submission of l2, whose sweep chose configuration 3 of 4 -> words of the line.
+#: Name of a kind of damage -> (the damage to the tuned submission of l2, words of the line that reports it).
+#: Its sweep chose configuration 3 of 4.
 DAMAGE: dict[str, tuple[Damage, str]] = {
-    "missing": (lambda folder: (cell(folder) / "tuning.json").unlink(), "tuning.json is missing beside it"),
-    "folder": (_untuned_folder, "config.json: belongs into records/"),
+    "missing": (lambda folder: (cell(folder) / "tuning.json").unlink(), "tuning.json is missing next to it"),
+    "folder": (_untuned_folder, "config.json: belongs in records/"),
     "NaN": (content(b'{"schema": NaN}'), "tuning.json: holds NaN, which is not JSON"),
     "deep": (content(b"[" * 100_000), "tuning.json: is nested more than"),
     "list": (content(b"[]"), "tuning.json: not a JSON object"),
@@ -93,8 +94,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "entry more": (put("bonus", value=1), "bonus is not an entry that this version knows"),
     "type": (put("budget", value=True), "budget is true; expected int"),
     "budget": (put("budget", value=12), "budget is 12; it holds 4 configurations"),
-    "stream": (put("stream", value="bit-flip-v1"), f'stream is "bit-flip-v1"; it lies in "{FOLDER}"'),
-    "method": (put("method", value="syre"), 'method is "syre"; config.json beside it makes it "l2"'),
+    "stream": (put("stream", value="bit-flip-v1"), f'stream is "bit-flip-v1", but its folder is "{FOLDER}"'),
+    "method": (put("method", value="syre"), 'method is "syre"; config.json next to it makes it "l2"'),
     "method's file": (put("method", value="/x/evil.py:Evil"), 'method is "/x/evil.py:Evil"; config.json'),
     "objective": (put("objective", value="the best seed"), 'objective is "the best seed"; this version'),
     "control characters": (put("objective", value="\u202e"), "control characters"),
@@ -132,7 +133,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "chosen nowhere": (put("chosen", value=-1), "chosen is -1; expected int >= 0"),
     "chosen beyond": (put("chosen", value=4), "chosen is 4; there are 4 configurations"),
     "tie": (_better(0, 3), "chosen is 3; the first of the best is configuration 0"),
-    "other settings": (_cheat, 'method is "l2"; config.json beside it makes it "l2:lr='),
+    "other settings": (_cheat, 'method is "l2"; config.json next to it makes it "l2:lr='),
     "best settings": (
         edit("method.json", **{f"streams__{FOLDER}__settings__lr": 0.5}),
         f"streams.{FOLDER}.settings.lr is 0.5; the records say",
@@ -179,10 +180,10 @@ PLUGIN_DAMAGE: dict[str, tuple[Damage, str]] = {
     "method": (put("method", value="noise:strength=0.5"), 'its default is "noise"'),
     "cell": (row(1, cell="noise-00000000"), 'configurations[1].cell is "noise-00000000"; its settings'),
     "default's cell": (row(0, cell="l2-862e076f"), 'cell is "l2-862e076f", which is no cell of noise'),
-    "chosen's label": (row(2, label="noise:lr=9"), 'chose "noise:lr=9"; config.json beside it is of'),
+    "chosen's label": (row(2, label="noise:lr=9"), 'chose "noise:lr=9"; config.json next to it is of'),
 }
 
 
 def tune_untuned(folder: Path, tuned: Path) -> None:
-    """Puts the sweep's table of ``tuned`` beside records that have none."""
+    """Puts the sweep's table of ``tuned`` next to records that have none."""
     shutil.copy(cell(tuned) / "tuning.json", cell(folder) / "tuning.json")

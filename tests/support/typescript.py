@@ -49,7 +49,7 @@ def compiler() -> str:
 
 
 def _installed() -> tuple[str | None, str]:
-    """The compiler that npm has installed, or None; and why there is none."""
+    """(the compiler that npm installed or None, the reason if there is none)."""
     npm = shutil.which("npm")
     if npm is None:
         return None, "neither tsc nor npm is on PATH"

@@ -1,4 +1,4 @@
-"""A small training loop whose method's hook is called apart, and the reset of units written as loops."""
+"""A small training loop that calls the method's hook separately, and resets of units written as loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Units = list[list[int] | None]  # per hidden layer; None: the layer is left alon
 
 
 class Bench:
-    """Random data, double precision, Adam; the method's hook is called apart from the update."""
+    """Random data, double precision, Adam; the method's hook is called separately from the update."""
 
     def __init__(self, spec: NetworkSpec, method: Method, batch: int = BATCH) -> None:
         self.spec, self.method, self.batch = spec, method, batch
@@ -39,7 +39,7 @@ class Bench:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Everything of an update but the method's hook."""
+        """An update without the method's hook."""
         x = torch.randn(len(SEEDS), self.batch, *self.spec.inputs, generator=self.data, dtype=torch.float64)
         target = torch.rand(len(SEEDS), self.batch, self.spec.outputs, generator=self.data).double()
         self.gradients(x, target / target.sum(-1, keepdim=True))
@@ -68,7 +68,7 @@ class Bench:
         return np.stack([h[:, unit].ravel() for unit in range(h.shape[1])], 1)
 
     def read_by(self, i: int, unit: int) -> tuple[slice, int | NDArray[np.intp]]:
-        """Where the outgoing weights of a unit lie in the next layer's weights."""
+        """The indices of a unit's outgoing weights in the next layer's weights."""
         layer, following = self.layers[i], self.layers[i + 1]
         if layer.kind == following.kind:
             return slice(None), unit
@@ -91,19 +91,19 @@ class Bench:
                 weights[i + 1][self.read_by(i, unit)] = 0
 
     def expect(self, seed: int, arrays: tuple[Arrays, Arrays]) -> None:
-        """The seed's weights are these."""
+        """Checks that the seed has these weights."""
         for theirs, ours in zip(arrays, self.weights(seed), strict=True):
             for expected, found in zip(theirs, ours, strict=True):
                 np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     def check_moments(self, seed: int, units: Units, before: Arrays) -> None:
-        """Cleared for all weights of the reset units, and nowhere else."""
+        """Checks that Adam's moments are cleared for all weights of the reset units and for no others."""
         kept = [np.ones(p.shape[1:], bool) for p in parameters(self.layers)]
         for i, chosen in enumerate(units):
             for unit in chosen or ():
                 kept[2 * i][unit] = kept[2 * i + 1][unit] = kept[2 * i + 2][self.read_by(i, unit)] = False
-        for was, now, where in zip(before, self.moments(seed), [k for k in kept for _ in "mv"], strict=True):
-            np.testing.assert_array_equal(now, was * where)
+        for was, now, rest in zip(before, self.moments(seed), [k for k in kept for _ in "mv"], strict=True):
+            np.testing.assert_array_equal(now, was * rest)
 
     def moments(self, seed: int) -> Arrays:
         """Copies of Adam's moments of one seed."""
@@ -115,7 +115,7 @@ Choice = Callable[[int, int, tuple[Arrays, Arrays]], Units]
 
 
 def run(bench: Bench, steps: int, choose: Choice) -> int:
-    """Trains; every step's resets are checked against the units ``choose`` finds. How many there were."""
+    """Trains, and checks every step's resets against those of ``choose``. Returns the number of resets."""
     resets = 0
     for step in range(1, steps + 1):
         bench.update()

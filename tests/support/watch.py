@@ -1,4 +1,4 @@
-"""Daemons under watch: a test whose daemon ends or hangs fails, whatever it waits for."""
+"""Watches daemons: a test fails if its daemon ends or hangs, whatever the test is waiting for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import pytest
 
 @contextmanager
 def watched(daemons: Mapping[str, subprocess.Popen[bytes]], folder: Path, seconds: float) -> Iterator[None]:
-    """Within, the test fails within a second where one of the ``daemons`` (by name) ends, and after
-    ``seconds`` in any case. Their logs are ``<name>.out`` in ``folder``. In the main thread only."""
+    """In its block, the test fails within a second if one of the ``daemons`` (by name) ends.
+
+    It also fails after ``seconds``. The daemons' logs are ``<name>.out`` in ``folder``. Only for the main
+    thread.
+    """
     deadline = time.monotonic() + seconds
 
     def last_words(name: str) -> str:

@@ -45,7 +45,7 @@ def test_weights_are_those_of_stable_baselines3_on_the_published_ant() -> None:
         seed=0,
         device="cpu",
     )
-    start = int(generator(0, "data", 0).integers(2**31))  # what the task begins from
+    start = int(generator(0, "data", 0).integers(2**31))  # the start of the task
     theirs.get_env().seed(start)  # type: ignore[union-attr]
     policy = theirs.policy
     modules: list[Any] = [*policy.mlp_extractor.policy_net[::2], policy.action_net]

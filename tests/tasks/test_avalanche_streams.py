@@ -39,7 +39,7 @@ def source(text: str, seeds: tuple[int, ...] = (0, 1), tasks: int | None = None)
 
 
 def everything(task: Any, steps: int = 6) -> list[torch.Tensor]:
-    """All that a task holds, seeds first."""
+    """All data of a task, seeds first."""
     x, y = task.batches(0, steps)
     ((test_x, test_y),) = task.evaluation()
     return [x.transpose(0, 1), y.transpose(0, 1), *task.probe(), test_x, test_y]
@@ -208,7 +208,7 @@ def no_tensors() -> Any:
     return types.SimpleNamespace(train_stream=[experience] * 2, test_stream=[])
 
 
-def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_benchmarks_give_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def line(name: str) -> str:
         return message(lambda: supervised(f"avalanche:{name}").open((0,), CPU, torch.float32).task(0))
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, monkeypatch: 
     empty_folders(tmp_path, monkeypatch)
     assert "MNIST is not here and could not be downloaded" in line("SplitMNIST")
     monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar.tar.gz")
-    told = line("SplitCIFAR10")
-    assert "avalanche:SplitCIFAR10 cannot be made: URLError" in told
-    assert "its data belongs in" in told
+    found = line("SplitCIFAR10")
+    assert "avalanche:SplitCIFAR10 cannot be made: URLError" in found
+    assert "its data belongs in" in found
     assert "avalanche:SplitMNIST" in message(lambda: choose_stream("split-mnist"))

@@ -1,4 +1,4 @@
-"""Contract of every registered stream on which the agent acts, and what runs on them leave behind."""
+"""The contract of every control stream, and the records of runs on them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shorten_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def play(stream: ControlStream, worlds: Worlds, steps: int, seed: int = 0) -> list[np.ndarray]:
-    """Everything that ``steps`` random actions lead to, the same actions for every seed of the stack."""
+    """Everything that follows from ``steps`` random actions, the same for every seed of the stack."""
     rng, outputs = np.random.default_rng(seed), stream.network.outputs
     seeds, count = worlds.observations.shape[:2]
     seen = []
@@ -101,7 +101,7 @@ def test_a_task_depends_on_seed_and_index_alone(name: str) -> None:
         together, single = play(stream, stack, 60), play(stream, alone, 60)
         assert same([array[1:] for array in together], single)
         assert not same([array[:1] for array in together], single)
-    # The published robots' very first observation differs from a later one, and so ours does.
+    # The first observation differs from later ones, as in the published robots.
     late.begin(0)
     late.begin(1)
     assert same(play(stream, late, 60), single)
@@ -167,7 +167,7 @@ def test_the_friction_of_slippery_ants_is_10_to_the_u_of_4_and_changes() -> None
         found += [ant.variables.friction for ant in worlds.ants]  # type: ignore[attr-defined]
     exponents = np.log10(found)
     assert len(set(found)) == len(found)
-    # What is recorded depends on these: they follow from (seed, task) and must not change.
+    # Recorded results depend on these values: they follow from (seed, task) and must not change.
     assert found[:4] == pytest.approx(PINNED_FRICTIONS, rel=1e-12)
     draws = generator(1, "data", 7)
     draws.integers(2**31)

@@ -1,4 +1,4 @@
-"""The gridworlds against a plain one, one cell and one step at a time; and what the stream promises."""
+"""The gridworlds compared with a plain implementation, and the properties of their stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOVES = {0: (-1, 0), 1: (1, 0), 2: (0, -1), 3: (0, 1)}  # up, down, left, right
 
 
 class PlainWorld:
-    """One world as its rules read."""
+    """One world, written like its rules."""
 
     def __init__(self, side: int, pixels: np.ndarray) -> None:
         self.side, self.pixels = side, pixels
@@ -60,7 +60,7 @@ def actions(seeds: Sequence[int], steps: int, environments: int = 16) -> np.ndar
 
 
 def played(made: Gridworlds, chosen: np.ndarray) -> list[np.ndarray]:
-    """Everything that is seen and earned: arrays (steps, S, E, ...)."""
+    """All observations and rewards: arrays (steps, S, E, ...)."""
     trace = [(*made.step(a), made.observations) for a in chosen]
     return [np.stack(column) for column in zip(*trace, strict=True)]
 
@@ -109,7 +109,7 @@ def test_starts_and_goals_are_uniform_over_pairs_of_cells() -> None:
 
 
 def test_episodes_are_taken_in_order_and_redrawn_when_used_up() -> None:
-    """The goals that a seed meets are those drawn for it, whichever world needs one first."""
+    """A seed's goals are those drawn for it, whichever world needs one first."""
     made = worlds((4,), task=0)
     first = made.ahead[0].copy()
     taken, drawn = [made.goal[0].copy()], 0

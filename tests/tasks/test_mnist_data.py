@@ -43,7 +43,7 @@ def publish(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Publ
 
 
 def parse_idx(content: bytes) -> np.ndarray:
-    """An idx file of bytes, read the plain way."""
+    """An idx file of bytes, read by simple code."""
     dimensions = content[3]
     shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
@@ -95,7 +95,7 @@ def test_published_files(
 
 
 def test_known_values(genuine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Facts told by others: the first labels, the class counts, the published mean and deviation."""
+    """Published facts: the first labels, the class counts, the mean and the deviation."""
     monkeypatch.setenv("PLASTICITY_BENCH_CACHE", str(genuine[1]))
     mnist, fashion = mnist_data.load_mnist("MNIST"), mnist_data.load_mnist("FashionMNIST")
     assert mnist.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
@@ -213,9 +213,9 @@ def test_damaged_cache_is_made_again(
     assert not path.exists() or path.read_bytes() != before
     capsys.readouterr()
     check_small(mnist_data.load_mnist(), arrays)
-    told = capsys.readouterr().err
-    assert str(path) in told
-    assert "making it again" in told
+    message = capsys.readouterr().err
+    assert str(path) in message
+    assert "making it again" in message
     assert path.read_bytes() == before
 
 
@@ -252,7 +252,7 @@ def test_find_sees_a_changed_byte(publish: Publish, folders: tuple[Path, Path]) 
 
 
 def test_killed_while_writing(publish: Publish, folders: tuple[Path, Path]) -> None:
-    """What a killed process leaves (a temporary file, arrays without an index) is no hindrance and goes."""
+    """Leftovers of a killed process (a temporary file, arrays without an index) are removed."""
     arrays = publish()
     folder = folders[1] / "MNIST"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""How the published MNIST files come: from a folder, by download, damaged, missing, through Avalanche."""
+"""The published MNIST files: from a folder, by download, damaged, missing, through Avalanche."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_damaged_file(damage: str, name: str, publish: Publish, folders: tuple[P
 def test_files_that_torchvision_cannot_read(
     damage: str, publish: Publish, folders: tuple[Path, Path]
 ) -> None:
-    """Whatever the data set classes raise becomes one line. The checksum agrees, so they come to see it."""
+    """Any error of the data set classes becomes one line. Checksums fit, so the classes read the files."""
     publish(damage=lambda name, content: DAMAGES[damage](content) if name == IMAGES else content)
     said = message(mnist_data.load_mnist)
     assert said.startswith(f"cannot unpack MNIST in {folders[1] / 'MNIST'}: ")
@@ -126,7 +126,7 @@ def test_no_such_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder served over HTTP on this machine, in the place of torchvision's mirrors."""
+    """A folder served over HTTP on this machine, in place of torchvision's mirrors."""
     from torchvision.datasets import MNIST
 
     folder = tmp_path / "mirror"
@@ -208,7 +208,7 @@ def test_full_disk(
 def test_standard_output_is_left_alone(
     publish: Publish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tables and JSON go there; what libraries print while unpacking goes to standard error."""
+    """It is for tables and JSON; output of libraries while unpacking goes to standard error."""
     publish()
     original = mnist_files._avalanche("MNIST")
 

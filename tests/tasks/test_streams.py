@@ -1,4 +1,4 @@
-"""Contract of every registered stream, and each stream against its source's definition."""
+"""The contract of every registered stream, and each stream compared with the definition in its source."""
 
 from __future__ import annotations
 
@@ -121,8 +121,10 @@ def test_unknown_settings_are_refused() -> None:
 
 
 def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the last bit of their mean and deviation, which depend on how they lie in memory; read by
-    scikit-learn itself where its file lies elsewhere."""
+    """Mean and deviation are bit-identical, which depends on the memory layout.
+
+    If scikit-learn's file is not in the usual place, scikit-learn reads it.
+    """
     import sklearn.datasets
 
     from plasticity_bench.tasks import digits
@@ -154,7 +156,7 @@ def test_permuted_digits_is_one_pass_over_permuted_images() -> None:
 
 
 def test_bit_flip_follows_the_authors_definition() -> None:
-    """Unit by unit and example by example, as their code computes it."""
+    """Computed unit by unit and example by example, like the authors' code."""
     stream = small("bit-flip")
     opened = source(stream, (2,))
     assert isinstance(opened, BitFlipTasks)

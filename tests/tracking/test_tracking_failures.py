@@ -78,7 +78,7 @@ def test_a_failing_sink_never_ends_a_run(tmp_path: Path, capsys: pytest.CaptureF
     (cell,) = find_cells(tmp_path / "runs")
     assert cell.seeds() == [0]
     assert track(tmp_path / "runs", out) == 1
-    assert "not all is tracked with TensorBoard" in capsys.readouterr().err
+    assert "some seeds are not tracked with TensorBoard" in capsys.readouterr().err
     expect_shown(out, cell, [0], ["wandb"])
 
 

@@ -30,7 +30,7 @@ function isReference(label) {
 }
 
 /**
- * Colours go by place: a method keeps its place while it is shown, and the place is free afterwards.
+ * A method keeps its colour while it is shown; afterwards the colour is free for another method.
  * @param {string} label
  */
 function colour(label) {

@@ -46,7 +46,7 @@ function detailParts(method, index) {
 }
 
 /**
- * A list of names, each with what belongs to it.
+ * A list of names, each with its content.
  * @param {Content[][]} entries
  */
 function pairs(entries) {
@@ -211,7 +211,7 @@ function opened(title, make) {
 }
 
 /**
- * A table that scrolls by itself. The first column names the rows; columns in `numbers` are right-aligned.
+ * A table in its own scrolling box. The first column names the rows; columns in `numbers` are right-aligned.
  * @param {string} name
  * @param {Content[]} head
  * @param {(Content | Content[])[][]} rows
@@ -284,7 +284,7 @@ function startDetail() {
 }
 
 /**
- * People type a hash, too: if it is no valid encoding, it is taken as it is.
+ * Users may type a hash: if it is not a valid encoding, it is used unchanged.
  * @param {string} text
  */
 function labelOf(text) {

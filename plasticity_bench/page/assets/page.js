@@ -104,7 +104,7 @@ function listenToFilters() {
 function describeRuns() {
   const { runs } = DATA;
   if (!runs) return;
-  const where = runs.link ? link(runs.link, runs.folder) : runs.folder;
+  const folder = runs.link ? link(runs.link, runs.folder) : runs.folder;
   const counts = [
     counted(DATA.streams.length, 'stream'), counted(DATA.methods.length, 'method'),
     counted(runs.seeds, 'trained seed'),
@@ -113,7 +113,7 @@ function describeRuns() {
   const more = waiting.length > MOST_NAMED ? ` and ${waiting.length - MOST_NAMED} more` : '';
   const list = `${waiting.slice(0, MOST_NAMED).join(', ')}${more}`;
   byId('runs').replaceChildren(
-    el('span', {}, 'Records: ', where, `: ${counts.join(', ')}.`),
+    el('span', {}, 'Records: ', folder, `: ${counts.join(', ')}.`),
     ...(waiting.length ? [` No finished seed yet: ${list}.`] : []),
   );
 }

@@ -104,12 +104,12 @@ function unranked(rows) {
 function drawRanking() {
   const rows = scopeRows(), shown = ordered(rows.filter(matches)), together = aggregated();
   const streams = scopeStreams();
-  const where = rankingTitle(streams);
-  byId('ranking-title').textContent = where;
+  const title = rankingTitle(streams);
+  byId('ranking-title').textContent = title;
   byId('ranking-about').textContent = rankingAbout(rows, together);
   const empty = rows.length || !streams.length ? undefined : NOTHING_TOGETHER;
   const holder = byId('ranking-table'), columns = rankingColumns(rows, shown);
-  drawTable(holder, 'ranking', `Ranking: ${where}`, columns, shown, drawRanking, empty);
+  drawTable(holder, 'ranking', `Ranking: ${title}`, columns, shown, drawRanking, empty);
   const only = streams.length === 1 ? DATA.streams[streams[0]].notes : [];
   const notes = [...(together ? overall().notes : only), ...unranked(shown)];
   byId('ranking-notes').replaceChildren(...notes.map((note) => el('li', {}, note)));

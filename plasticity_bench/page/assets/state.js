@@ -128,7 +128,7 @@ function ordered(rows) {
 }
 
 /**
- * A reference that nobody tuned is shown with the tuned rows, too.
+ * A reference without a tuned row is shown with the tuned rows, too.
  * @param {Method} method
  * @param {string} settings
  */

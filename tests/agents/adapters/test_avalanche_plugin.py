@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
 def strategy(
     method: Any = "", kind: str = "naive", model: nn.Module | None = None, decay: float = 0.0, **options: Any
 ) -> Any:
-    """What a user's script makes; without a method nothing is plugged in."""
+    """A strategy as in a user's script, without the plug-in if there is no method."""
     torch.manual_seed(0)
     model = model or SimpleMLP(10, 64, 16, hidden_layers=2, drop_rate=0.1)
     return STRATEGIES[kind](
@@ -145,16 +145,16 @@ def test_reset_comes_between_experiences_and_not_before_evaluation(kind: str) ->
 
 
 def test_online_streams_have_a_task_for_every_origin_or_one_where_they_hide_it() -> None:
-    for told, tasks in ((True, 2), (False, 1)):
+    for visible, tasks in ((True, 2), (False, 1)):
         made = strategy("reset")
         stream = BENCHMARKS["permuted"]().train_stream[:2]
-        online = split_online_stream(stream, experience_size=40, access_task_boundaries=told)
+        online = split_online_stream(stream, experience_size=40, access_task_boundaries=visible)
         for experience in online:
             made.train(experience)
         assert plugin(made).experiences == tasks
 
 
-def test_the_generators_of_torch_are_left_alone_and_seeds_differ() -> None:
+def test_torchs_generators_are_not_used_and_seeds_differ() -> None:
     ends = []
     for seed in (0, 0, 5):
         made = strategy("syre:sigma=1,strength=0.1", seed=seed)
@@ -167,7 +167,7 @@ def test_the_generators_of_torch_are_left_alone_and_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("name", ["syre+reset", "cbp:rate=0.2,maturity=2", "trac"])
-def test_training_goes_on_from_state_with_the_same_bits(name: str) -> None:
+def test_training_continued_from_state_is_bit_identical(name: str) -> None:
     made, stream = strategy(name), BENCHMARKS["permuted"]().train_stream
     made.train(stream[0])
     file = io.BytesIO()
@@ -203,7 +203,7 @@ def test_saved_strategies_and_replaced_optimizers_keep_the_method(way: str) -> N
 
 
 class Soon(SupervisedPlugin):
-    """Ends every experience after 20 updates; of the two epochs that takes the second is none."""
+    """Ends every experience after 20 updates, within the first of two epochs."""
 
     def after_training_iteration(self, strategy: Any, *_: Any, **__: Any) -> None:
         if strategy.clock.train_exp_iterations >= 20:
@@ -265,7 +265,7 @@ class Growing(nn.Module):
         return self.head(self.first(x.flatten(1)).relu())
 
 
-def test_what_cannot_be_served_is_told_in_one_line() -> None:
+def test_what_is_not_supported_gives_one_line() -> None:
     def line(method: str, model: nn.Module | None = None) -> str:
         with pytest.raises(InputError) as caught:
             strategy(method, model=model).train(BENCHMARKS["split"]().train_stream)
@@ -278,7 +278,7 @@ def test_what_cannot_be_served_is_told_in_one_line() -> None:
 
 
 def test_evaluation_is_of_the_weights_that_predict() -> None:
-    """The tortoise's while the strategy evaluates, the hare's again afterwards."""
+    """Evaluation uses the tortoise's weights; afterwards the network has the hare's weights again."""
 
     class Watch(SupervisedPlugin):
         def before_eval_exp(self, strategy: Any, *_: Any, **__: Any) -> None:

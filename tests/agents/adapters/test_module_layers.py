@@ -1,4 +1,4 @@
-"""What module_layers finds in a torch module, and what it refuses."""
+"""Layers that module_layers finds in a torch module, and modules that it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.attached import residual
 
 
 class Twice(nn.Module):
-    """A network whose middle is made by the test."""
+    """A network with a middle part that the test makes."""
 
     def __init__(self, way: Callable[[Any, torch.Tensor], Any], **modules: nn.Module) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Swish(nn.Module):
 
 
 class Neighbours(nn.Module):
-    """Every unit takes part in the next one."""
+    """Every unit contributes to the next one."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + x.roll(1, 1)
@@ -47,7 +47,7 @@ def linears(*widths: int) -> dict[str, nn.Module]:
     return {f"l{i}": nn.Linear(a, b) for i, (a, b) in enumerate(itertools.pairwise(widths))}
 
 
-#: What lies between layers, and why nobody can tell whose units are read, or "" where it is known.
+#: (modules between layers, why it is unknown which units are read; "" if it is known).
 WAYS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "chain": (lambda: Twice(lambda m, x: m.l1(m.l0(x).relu()), **linears(4, 6, 3)), ""),
     "own activation": (
@@ -147,7 +147,7 @@ def test_units_are_paired_where_that_is_known_and_only_there(way: str) -> None:
     assert not found.unordered or "outside" in reason
 
 
-def test_what_cannot_be_served_is_told_in_one_line() -> None:
+def test_what_is_not_supported_gives_one_line() -> None:
     def line(model: nn.Module, method: str = "l2") -> str:
         parameters = list(model.parameters())
         with pytest.raises(InputError) as caught:

@@ -81,7 +81,7 @@ def test_every_method_trains(name: str, algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSTANCES)
-def test_same_seed_same_bits(name: str) -> None:
+def test_the_same_seed_is_bit_identical(name: str) -> None:
     assert torch.equal(trained(name, "ppo"), first(name, "ppo"))
 
 
@@ -162,7 +162,7 @@ def test_features_are_the_last_minibatchs_not_the_rollouts() -> None:
 
 
 @pytest.mark.parametrize("sde", [False, True])
-def test_reset_starts_a_gaussian_policy_anew(sde: bool) -> None:
+def test_reset_restores_a_gaussian_policy(sde: bool) -> None:
     model = script(environment="Pendulum-v1", use_sde=sde, policy_kwargs={"log_std_init": -0.5})
     attached = attach("reset", model)
     model.learn(64)
@@ -190,7 +190,7 @@ def test_without_orthogonal_initialisation_fresh_weights_are_torchs() -> None:
 @pytest.mark.parametrize(
     "name", ["syre", "cbp:rate=0.2,maturity=2", "syre-offset-only:sigma=1", "trac", "upgd"]
 )
-def test_saved_and_loaded_training_goes_on_with_the_same_bits(name: str) -> None:
+def test_saved_and_loaded_training_is_bit_identical(name: str) -> None:
     model, file, states = script(), io.BytesIO(), io.BytesIO()
     attached = attach(name, model)
     model.learn(64)
@@ -224,7 +224,7 @@ class Shared(nn.Module):
         self.policy_net = self.value_net = nn.Linear(4, 8)
 
 
-def test_what_cannot_be_served_is_told_in_one_line() -> None:
+def test_what_is_not_supported_gives_one_line() -> None:
     def line(make: Callable[[], Any], method: str = "l2") -> str:
         with pytest.raises(InputError) as caught:
             attach(method, make())
@@ -274,7 +274,7 @@ def test_architectures_are_those_of_the_learner_and_survive_saving(name: str, al
     torch.testing.assert_close(loaded.policy.predict_values(x), stack.forward(x.unsqueeze(0))[0])
 
 
-def test_architecture_policy_takes_architectures_alone() -> None:
+def test_architecture_policy_takes_only_architectures() -> None:
     for name in ("l2", "none", "layer-norm+l2", "crelu+reset"):
         with pytest.raises(InputError, match="attach the others"):
             script(policy=ArchitecturePolicy, policy_kwargs={"architecture": name})

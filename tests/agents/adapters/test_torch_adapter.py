@@ -1,4 +1,4 @@
-"""Methods on torch modules and torch.optim: the same numbers as in the product's own learner."""
+"""Methods on torch modules and torch.optim: the same results as in the benchmark's learner."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_network_that_is_not_in_the_loss_is_left_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_what_cannot_be_served_is_told_in_one_line() -> None:
+def test_what_is_not_supported_gives_one_line() -> None:
     def line(method: str | Method, *modules: nn.Module, **options: Any) -> str:
         model = nn.Sequential(*modules)
         groups = options.pop("groups", list)

@@ -27,7 +27,7 @@ SPEC = NetworkSpec((2, 16, 16), 4, (7,), channels=(3, 5), kernel=3)
 
 
 class Convolutions(nn.Module):
-    """The learner's network, written as users write theirs."""
+    """The learner's network, written as a user would write it."""
 
     def __init__(self, layers: list[Layer] | None = None) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class InOrder(Convolutions):
         return iter([p for m in (self.first, self.second, self.wide, self.head) for p in m.parameters()])
 
 
-#: Those that look at activations before pooling in the learner, at what the next layer reads here.
+#: Methods that see activations before pooling in the learner, but the next layer's inputs here.
 BEFORE_POOLING = {EAGER["redo"], EAGER["snr"], "l2-er"}
 
 
@@ -128,7 +128,7 @@ def test_l2_is_weight_decay_on_resnet18_but_for_gains_and_shifts() -> None:
     assert all(layer.gain is not None for layer in found.layers[:-1])
 
 
-def test_reset_starts_weights_gains_running_statistics_and_moments_anew() -> None:
+def test_reset_restores_weights_gains_running_statistics_and_moments() -> None:
     model = residual()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     attached = attach("reset", model, optimizer)
@@ -150,7 +150,7 @@ def test_reset_starts_weights_gains_running_statistics_and_moments_anew() -> Non
     assert not optimizer.state
 
 
-def test_biases_that_are_not_there_stay_away() -> None:
+def test_layers_without_bias_stay_without() -> None:
     model = residual()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for method in ("syre:sigma=1,strength=0.5,decoupled=true", "shrink-perturb:interval=1", "upgd", "trac"):
@@ -164,7 +164,7 @@ def test_biases_that_are_not_there_stay_away() -> None:
 
 
 class Pooled(nn.Module):
-    """Convolutions of which each is read in another way."""
+    """Convolutions that are each read in a different way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def test_dead_channels_are_reset_with_the_weights_that_read_them(method: str) ->
 
 
 class Unreadable(nn.Module):
-    """Its way depends on numbers."""
+    """Its control flow depends on numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class Unreadable(nn.Module):
         return self.second(x) if float(x.detach().sum()) > 0 else self.second(2 * x)
 
 
-def test_code_that_cannot_be_read_takes_methods_that_look_at_parameters_alone() -> None:
+def test_code_that_cannot_be_traced_takes_only_methods_that_see_parameters() -> None:
     def end(method: str) -> torch.Tensor:
         torch.manual_seed(0)
         model = Unreadable()
@@ -264,7 +264,7 @@ def test_reading_a_network_leaves_it_and_the_generators_as_they_are() -> None:
     assert [m.training for m in model.children()] == [False, True, False, False]
 
 
-def test_training_goes_on_with_the_same_bits_from_saved_state() -> None:
+def test_training_continued_from_saved_state_is_bit_identical() -> None:
     def start() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
         model = nn.Sequential(

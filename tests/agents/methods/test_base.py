@@ -48,7 +48,7 @@ def test_class_variables_are_those_of_method() -> None:
 
 @dataclass
 class Counting(Method):
-    """Notes which of its hooks are called."""
+    """Records which of its hooks are called."""
 
     info: ClassVar[MethodInfo] = MethodInfo("counting", "", task_boundaries=True)
     called: ClassVar[set[str]] = set()
@@ -102,7 +102,7 @@ def attached() -> None:
         pass
 
 
-#: Only a learner that captures its updates asks how many are alike.
+#: Only a learner that captures its updates asks how many of them are equal.
 REPLAYED = {"repeats", "skip"}
 
 

@@ -1,4 +1,4 @@
-"""Methods joined by +: the same as doing both, and one name, folder and setting for each."""
+"""Methods combined with +: they act like both methods, with one name, folder and set of settings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PAPER, ELSEWHERE = Paper("A, B", "One", 2020, arxiv="2001.00001"), Paper("C, D",
 
 @dataclass
 class First(Method):
-    """Has a penalty and a boundary hook that it is not to be told of."""
+    """Has a penalty, and a boundary hook that must not be called."""
 
     info = MethodInfo("first", "a", (PAPER, ELSEWHERE))
 
@@ -72,7 +72,7 @@ class First(Method):
 
 @dataclass
 class Second(Method):
-    """Has a penalty and is told of boundaries."""
+    """Has a penalty, and is notified of boundaries."""
 
     info = MethodInfo(
         "second", "b", (ELSEWHERE,), task_boundaries=True, search_space={"size": (1, 2)}, version=3
@@ -153,7 +153,7 @@ def test_labels_and_folders(text: str, settings: dict[str, str], label: str) -> 
     assert msgspec.json.encode(configuration(choose_stream(DIGITS), chosen))
 
 
-def test_folders_tell_compositions_apart(tmp_path: Path) -> None:
+def test_different_compositions_have_different_folders(tmp_path: Path) -> None:
     texts = ["l2", "layer-norm", "layer-norm+l2", "l2+layer-norm", "layer-norm+l2:strength=0.1", "none+l2"]
     texts += ["layer-norm+l2:lr=0.1"]
     assert len({method_folder(choose_method(text)) for text in texts}) == len(texts)

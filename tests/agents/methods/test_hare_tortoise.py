@@ -1,4 +1,4 @@
-"""Hare and tortoise: the average as a loop, and that it is what predicts."""
+"""Hare and tortoise: the average, compared with a loop, and that predictions use it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_tortoise_is_the_average_of_the_hare(kind: str, clear: bool) -> None
 @pytest.mark.parametrize("stream", ["permuted-digits:tasks=2", MNIST])
 @pytest.mark.parametrize("method", ["", "layer-norm+", "batch-norm+"])
 def test_the_tortoise_predicts(method: str, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is recorded of a task but the norms, from a network with the average's weights."""
+    """All recorded values of a task apart from the norms come from a network with the averaged weights."""
     few_test_images(monkeypatch)
     made = learner(f"{method}hare-tortoise:decay=0.9,period=20", (2, 3), stream=stream)
     shadow = StackedNetwork(made.network.spec, SeedRng((2, 3), "init"), torch.device("cpu"), torch.float32)

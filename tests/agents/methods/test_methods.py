@@ -1,4 +1,4 @@
-"""Contract of every registered method: tested by existing."""
+"""The contract of every registered method. A new method is tested without a change here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALL = [*METHODS, *VARIANTS, EXAMPLE]
 
 
 def expected(check: str, name: str) -> str:
-    """The state in which a method ends a check, where it is not "passed"."""
+    """The state of a check for a method, if it is not "passed"."""
     parts = {name} if name == EXAMPLE else {part.partition(":")[0] for part in split_parts(name)}
     built = parts & ARCHITECTURES and "normalize=false" not in name
     match check:
@@ -54,15 +54,15 @@ def test_a_method_is_called_as_it_is_registered(name: str) -> None:
 
 @lru_cache(maxsize=2)
 def subject(name: str) -> Subject:
-    """One for all checks of a method, which share its runs as they do in ``plasticity_bench check``."""
+    """One subject for all checks of a method: they share its runs, as in ``plasticity_bench check``."""
     return Subject(name)
 
 
-# The checks of one method follow one another, so that a process of the tests runs many of them.
+# The checks of one method come one after the other, so that a test process can share their runs.
 @pytest.mark.parametrize("check", [check for check in CHECKS if check.name != "cost"], ids=lambda c: c.name)
 @pytest.mark.parametrize("name", ALL)
 def test_contract(check: Check, name: str) -> None:
-    """The checks of ``plasticity_bench check``, each of which tests/contract/test_contract.py sees fail."""
+    """The checks of ``plasticity_bench check``; tests/contract/test_contract.py shows that each can fail."""
     result = examine(check, subject(name))
     assert result.state == expected(check.name, name), result
 

@@ -66,10 +66,10 @@ def batch_normalised(net: StackedNetwork, seed: int) -> nn.Sequential:
 
 @KINDS
 def test_batch_norm_is_torchs(spec: NetworkSpec) -> None:
-    """Three batches in training, each seed against a network of its own: outputs, gradients, statistics."""
+    """Outputs, gradients and statistics of three training batches; each seed compared with a network."""
     net = network_of("batch-norm", spec)
     with torch.no_grad():
-        for parameter in trainable(net.layers):  # gains and shifts too, away from where they start
+        for parameter in trainable(net.layers):  # gains and shifts too, away from their initial values
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
     theirs = [batch_normalised(net, s) for s in range(len(SEEDS))]
     step = net.train_step(cross_entropy_gradient)
@@ -136,7 +136,7 @@ def test_resets_restore_running_statistics() -> None:
     assert torch.equal(again, variance == 1)
 
 
-def test_batch_norm_is_refused_for_single_examples_and_beside_layer_norm() -> None:
+def test_batch_norm_is_refused_for_single_examples_and_with_layer_norm() -> None:
     with pytest.raises(InputError, match="more than one example"):
         learner("batch-norm", stream="online-permuted-mnist:tasks=2,batch_size=1")
     with pytest.raises(InputError, match="two normalisations"):
@@ -213,7 +213,7 @@ def test_online_performance_is_that_of_the_network_that_predicts(method: str, st
     found = [rows[0]["online_performance"] for rows in made.rows]
     np.testing.assert_allclose(found, (correct / made.stream.steps).numpy(), rtol=1e-5)
     for ours, theirs in zip(trainable(made.layers), trainable(other.layers), strict=True):
-        assert torch.equal(ours, theirs)  # looking changes nothing
+        assert torch.equal(ours, theirs)  # the evaluation changes nothing
 
 
 @pytest.mark.parametrize("method", ["dropout", "batch-norm", "layer-norm"])

@@ -1,4 +1,4 @@
-"""Methods that change the network, where the agent acts."""
+"""Methods that change the network, in PPO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.networks import StackedNetwork
-from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
@@ -21,7 +20,7 @@ from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
 from plasticity_bench.specs import PPOSpec
-from tests.support.control_bench import GymStream, PendulumStream, agent, finish
+from tests.support.control_bench import GymStream, PendulumStream, agent, finish, same, weights
 
 SPEC = PPOSpec(rollout=32, epochs=2, batch=16, environments=2)
 STREAMS = {"choices": GymStream, "vectors": PendulumStream}
@@ -32,14 +31,6 @@ METHODS = (
     "layer-norm+hare-tortoise:decay=0.9,period=5",
 )
 KINDS = pytest.mark.parametrize("kind", STREAMS)
-
-
-def weights(made: PPOLearner, index: int = 0) -> list[torch.Tensor]:
-    return [p.detach()[index].clone() for part in made.parts for p in trainable(part.layers)]
-
-
-def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 @KINDS
@@ -55,7 +46,7 @@ def test_a_seed_does_not_depend_on_its_stack(method: str, kind: str) -> None:
 
 @KINDS
 @pytest.mark.parametrize("method", METHODS)
-def test_a_resumed_run_ends_with_the_same_bits(method: str, kind: str) -> None:
+def test_a_resumed_run_is_bit_identical(method: str, kind: str) -> None:
     stream = STREAMS[kind](tasks=3, rollouts=2, spec=SPEC, hidden=(16, 16))
     whole, states = agent(method, (0, 3), stream), []
     while not whole.finished:
@@ -112,7 +103,7 @@ def test_the_kept_policy_of_an_injected_network_acts_as_it_did() -> None:
 
 
 def test_the_hare_acts_and_returns_to_the_tortoise() -> None:
-    """Without returns the run is that of none: what acts and is recorded is what is trained."""
+    """Without returns to the tortoise the run equals that of none: the trained network acts."""
     plain = finish(agent("none", (0, 1), GymStream(spec=SPEC)))
     apart = finish(agent("hare-tortoise:decay=0.9,period=0", (0, 1), GymStream(spec=SPEC)))
     assert same(weights(plain), weights(apart))

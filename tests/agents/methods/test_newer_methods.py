@@ -1,4 +1,4 @@
-"""What defines fire, adamo, swr and l2-er, against computations of another kind."""
+"""The definitions of fire, adamo, swr and l2-er, checked by independent computations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_fire_leaves_a_matrix_of_zeros() -> None:
 @both
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_adamo_is_the_optimizers_step_and_a_gradient_step_of_the_penalty(kind: str, optimizer: str) -> None:
-    """Per seed and tensor: torch.optim fed the task's gradients alone, autograd for the penalty."""
+    """Per seed and tensor: torch.optim with only the task's gradients, and autograd for the penalty."""
     lr, strength = 0.01, 0.7
     bench = Bench(AdamO(strength), kind, optimizer, lr)
     bench.move()

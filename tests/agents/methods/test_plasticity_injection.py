@@ -1,4 +1,4 @@
-"""Plasticity injection: outputs stay, frozen parts stand still, and what is new is trained."""
+"""Plasticity injection: outputs do not change, frozen parts stay fixed, and new parts are trained."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_gradients_are_those_of_the_three_heads(stream: str, head: int) -> None:
             torch.testing.assert_close(found.grad[s], gradient[s], rtol=1e-8, atol=1e-11)
 
 
-def test_it_is_none_until_the_injection_and_then_goes_on_alone() -> None:
+def test_it_equals_none_until_the_injection() -> None:
     tables, plain = finish(learner("plasticity-injection:after=2")), finish(learner("none"))
     assert np.array_equal(tables[:, :2], plain[:, :2], equal_nan=True)
     assert not np.array_equal(tables[:, 2], plain[:, 2], equal_nan=True)
@@ -146,7 +146,7 @@ def test_it_is_none_until_the_injection_and_then_goes_on_alone() -> None:
     assert (tables[:, 2, 1] > plain[:, 2, 1] - 0.1).all()
 
 
-def test_a_run_goes_on_after_the_injection_with_the_same_bits_in_mid_task() -> None:
+def test_a_run_resumed_in_mid_task_after_the_injection_is_bit_identical() -> None:
     name, stream = "plasticity-injection:after=1,head=2", "permuted-mnist:tasks=3,images=128,epochs=6"
     whole = learner(name, stream=stream)
     whole.piece = 5
@@ -188,7 +188,7 @@ def test_a_reset_takes_the_frozen_heads_away() -> None:
         ("plasticity-injection:after=0", ""),
     ],
 )
-def test_it_is_refused_where_it_would_never_inject(tmp_path: Path, method: str, said: str) -> None:
+def test_it_is_refused_if_it_would_never_inject(tmp_path: Path, method: str, said: str) -> None:
     plans = [plan_cell(DIGITS, "l2"), plan_cell(DIGITS, method)]
     if not said:
         assert len(open_cells(tmp_path / "runs", plans, [0])) == 2
@@ -198,7 +198,7 @@ def test_it_is_refused_where_it_would_never_inject(tmp_path: Path, method: str, 
     assert not (tmp_path / "runs").exists(), "before a folder is made for the first"
 
 
-def test_what_cannot_be_done_is_told_in_one_line() -> None:
+def test_what_is_not_supported_gives_one_line() -> None:
     with pytest.raises(InputError, match="averaged weights cannot follow"):
         learner("hare-tortoise+plasticity-injection")
     for text, phrase in (("after=-1", "negative"), ("head=0", "at least 1")):

@@ -1,4 +1,4 @@
-"""Syre is right: shown in double precision, on the product's own learner parts."""
+"""Syre's properties, shown in double precision with parts of the benchmark's learner."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ ARMS = ("none", "l2", "syre gamma=1e-4", "syre gamma=1e-3")
 
 @pytest.fixture(scope="module", params=ARMS)
 def escaped(request: pytest.FixtureRequest) -> tuple[str, Bench]:
-    """Every arm after the same 20,000 steps of gradient descent at 0.05."""
+    """Every variant after the same 20,000 steps of gradient descent with step size 0.05."""
     methods: dict[str, Method] = {
         "none": NoMethod(),
         "l2": L2(strength=2e-3),  # torch's weight decay is twice the paper's gamma

@@ -1,4 +1,4 @@
-"""Methods that reset units, against the papers' definitions written as loops over single units in numpy."""
+"""Methods that reset units, compared with the papers' definitions as loops over single units in numpy."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_cbp_replaces_the_least_useful_mature_units_at_its_rate(spec: NetworkSpe
 
 
 def test_cbp_keeps_the_outputs_mean_where_the_running_mean_is_exact() -> None:
-    """One batch over and over, weights at rest: the handed-on bias replaces what the unit gave on average."""
+    """With one batch and fixed weights, the moved bias replaces the unit's mean contribution exactly."""
     bench = Bench(NetworkSpec((6,), 4, (9,)), ContinualBackprop(rate=0.2, maturity=3))
     x = torch.randn(len(SEEDS), 32, 6, generator=bench.data, dtype=torch.float64)
     with torch.no_grad():
@@ -192,7 +192,7 @@ def test_snr_thresholds_are_the_tails_of_geometric_silences() -> None:
 
 
 @SPECS
-def test_reset_units_say_nothing_and_the_others_the_same(spec: NetworkSpec) -> None:
+def test_reset_units_contribute_nothing_and_the_others_are_unchanged(spec: NetworkSpec) -> None:
     bench = Bench(spec, ReDo())
     bench.update()
     masks = [torch.arange(layer.bias.numel()).view_as(layer.bias) % 3 == 0 for layer in bench.layers[:-1]]
@@ -258,7 +258,7 @@ def test_stack_and_plain_network_reset_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("stream", ["permuted-digits:tasks=2", "permuted-mnist:tasks=2,images=640"])
-def test_features_are_those_of_the_batch_and_kept_only_where_wanted(stream: str) -> None:
+def test_features_are_those_of_the_batch_and_kept_only_if_needed(stream: str) -> None:
     made, other = learner("redo", stream=stream), learner("l2", stream=stream)
     x, y = made.current.batches(0, 1)
     target = torch.nn.functional.one_hot(y[0], made.network.spec.outputs).to(x.dtype)

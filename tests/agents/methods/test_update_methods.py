@@ -1,4 +1,4 @@
-"""What defines the methods that change the update itself, against the papers' algorithms written as loops."""
+"""Methods that change the update itself, compared with the papers' algorithms written as loops."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_dash_shrinks_by_clipped_cosines(kind: str) -> None:
 
 
 def vectors(p: torch.Tensor, m: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """What shrinks together: a seed's biases, a unit's row, a kernel."""
+    """The vectors that shrink together: a seed's biases, a unit's row, a kernel."""
     if p.dim() == 5:
         return [
             (p[s, o, i], m[s, o, i]) for s in range(2) for o in range(p.shape[1]) for i in range(p.shape[2])
@@ -102,7 +102,7 @@ def test_erfi_is_scipys() -> None:
 @both
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_trac_is_the_papers_loop(kind: str, optimizer: str) -> None:
-    """Per seed: a base optimizer of torch's that is fed the gradients, and the tuner with scipy's erfi."""
+    """Per seed: one of torch's optimizers as the base, and the tuner with scipy's erfi."""
     bench = Bench(Trac(scale=1e-2), kind, optimizer, 0.01)
     reference = bench.now()
     base = [p.clone().requires_grad_() for p in reference]

@@ -1,4 +1,4 @@
-"""What defines the methods that pull or reset weights, against independent double-precision computations."""
+"""Methods that pull or reset weights, compared with independent computations in double precision."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_weight_clipping_counts_from_the_range_of_the_initial_weights(init: str)
 def test_wasserstein_force_is_the_gradient_of_the_sorted_formula(kind: str) -> None:
     bench = Bench(WassersteinInit(strength=0.7), kind)
     initial = bench.now()
-    for _ in range(3):  # the order found in one update is where the next one starts
+    for _ in range(3):  # the order found in one update is the start for the next one
         bench.move()
         forces = bench.force()
         for now, start, force in zip(bench.now(), initial, forces, strict=True):

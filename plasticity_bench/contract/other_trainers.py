@@ -1,4 +1,4 @@
-"""That a method works in PPO, in a torch loop and in stable-baselines3; and what it costs."""
+"""Checks that a method works in PPO, in a torch loop and in stable-baselines3, and measures its cost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def serves_ppo(subject: Subject) -> str:
 
 
 def _act(subject: Subject, seeds: tuple[int, ...]) -> list[dict[str, torch.Tensor]]:
-    """What is trainable after two tasks of one rollout, 16 updates each, of actor and critic."""
+    """The parameters of actor and critic after two tasks of one rollout, with 16 updates each."""
     from plasticity_bench.agents.ppo import PPOLearner
 
     stream = create_stream(GRIDWORLD)
@@ -75,19 +75,21 @@ def train_both(
     optimizer: OptimizerSpec,
     build: Callable[[list[Layer]], nn.Module],
 ) -> Iterator[tuple[list[Layer], nn.Module]]:
-    """Trains two tasks of ten updates twice, on the same random examples of four classes: in the benchmark's
-    own learner, and in a torch loop with a method attached.
+    """Trains the same network in the benchmark's learner and in a torch loop with the method attached.
+
+    Both train two tasks of ten updates, on the same random examples of four classes.
 
     Args:
         make: Makes the method; called once for each of the two.
-        network: Of one seed, in float64.
+        network: Architecture of one seed; both compute in float64.
         optimizer: "adam" or "sgd", at torch's defaults apart from step size and momentum.
         build: Makes the torch module, with the weights of the layers that it is given.
 
     Yields:
         (the learner's layers, the torch module) after every update.
 
-    Raises InputError if the method cannot be attached to the module.
+    Raises:
+        InputError: if the method cannot be attached to the module.
     """
     from plasticity_bench.agents.adapters.torch_adapter import attach
 
@@ -127,7 +129,7 @@ def _torch_network(layers: list[Layer]) -> nn.Module:
 
 
 def serves_torch(subject: Subject) -> str:
-    """Attached to a torch network and optimizer it does what it does in the benchmark's own learner."""
+    """Attached to a torch network and optimizer, it gives the results of the benchmark's learner."""
     try:
         for layers, model in train_both(
             subject.make, SMALL_NETWORK, OptimizerSpec("adam", 0.01), _torch_network
@@ -141,11 +143,11 @@ def serves_torch(subject: Subject) -> str:
                 f"attached to a torch network, {name} does not end as in the benchmark's learner",
                 "use only lr, moments(parameter) and reset() of the optimizer, count dimensions from the end",
             )
-    return "attach(...) to nn.Sequential and torch.optim.Adam: the numbers of the benchmark's learner"
+    return "attach(...) to nn.Sequential and torch.optim.Adam: the results of the benchmark's learner"
 
 
 def serves_sb3(subject: Subject) -> str:
-    """Attached to stable-baselines3's PPO it trains, twice with bit-identical results."""
+    """Attached to stable-baselines3's PPO it trains; two runs are bit-identical."""
     try:
         ends = [_learn(subject) for _ in range(2)]
     except InputError as error:
@@ -155,7 +157,7 @@ def serves_sb3(subject: Subject) -> str:
             "in stable-baselines3's PPO the weights are not finite", "look at small gradients and units"
         )
     if not same_bits(*ends):
-        raise Broken("in stable-baselines3's PPO the same seed gives other numbers twice", SHARED)
+        raise Broken("in stable-baselines3's PPO the same seed gives different results", SHARED)
     return "attach(...) to stable-baselines3's PPO"
 
 
@@ -175,7 +177,7 @@ def _learn(subject: Subject) -> torch.Tensor:
 
 
 def costs(subject: Subject) -> str:
-    """Time per update relative to plain training, measured in turn; for information only."""
+    """Time per update relative to plain training, for information only. Both are timed alternately."""
     times: list[list[float]] = [[], []]
     learners = [subject.learner(range(8), method) for method in (NoMethod(), None)]
     while not all(made.finished for made in learners):
