@@ -1,8 +1,8 @@
 """A plasticity method in a plain PyTorch loop: `python examples/pytorch_loop.py cbp:rate=1e-3`.
 
-Trains on twenty tasks: scikit-learn's digits under twenty permutations of the pixels. Prints the accuracy in the
-first three and in the last three tasks, without the method and with it. Accuracy is measured while the network
-learns, on each batch before it is trained on it.
+Trains on twenty tasks: scikit-learn's digits under twenty permutations of the pixels. Prints the accuracy
+in the first three and in the last three tasks, without the method and with it. Accuracy is measured while
+the network learns, on each batch before it is trained on it.
 """
 
 import argparse

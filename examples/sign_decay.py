@@ -1,7 +1,7 @@
 """A method in one file: `python -m plasticity_bench run --method examples/sign_decay.py:SignDecay`.
 
-Sign decay adds the L1 penalty strength * sum |theta| to the loss. The gradient of the penalty is the sign of every
-parameter. The operation is elementwise, so it works for one network and for a stack of seeds.
+Sign decay adds the L1 penalty strength * sum |theta| to the loss. The gradient of the penalty is the sign
+of every parameter. The operation is elementwise, so it works for one network and for a stack of seeds.
 """
 
 from collections.abc import Sequence

@@ -186,9 +186,7 @@ def test_other_changes_are_refused(change: PullRequest) -> None:
     change.commit()
     done = change.verify()
     assert done.returncode == 1
-    assert done.stderr == (
-        "plasticity_bench/__init__.py changes too; a pull request with a submission changes leaderboard/ only\n"
-    )
+    assert "plasticity_bench/__init__.py changes too; a pull request with a submission" in done.stderr
 
 
 def test_code_of_the_clone_is_never_run(change: PullRequest) -> None:

