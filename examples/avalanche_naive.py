@@ -1,7 +1,8 @@
 """A plasticity method in an Avalanche strategy: `python examples/avalanche_naive.py cbp:rate=1e-3`.
 
-Any strategy takes the plug-in: Naive, Replay, EWC, ... The benchmark is made of scikit-learn's digits, five
-experiences under five permutations of the pixels, so that nothing is downloaded.
+The plug-in works with any strategy: Naive, Replay, EWC, ... The benchmark has five experiences: the digits of
+scikit-learn under five permutations of the pixels. Nothing is downloaded. Prints the accuracy after
+each experience.
 """
 
 import argparse

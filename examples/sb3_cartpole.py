@@ -1,6 +1,7 @@
 """A plasticity method in a stable-baselines3 script: `python examples/sb3_cartpole.py syre:strength=1e-3`.
 
-Trains PPO on CartPole whose pole becomes longer: two tasks, and the method is told of the change.
+Trains PPO on CartPole with a short pole and then with a long one. These are two tasks: `task_end`
+notifies the method of the change.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from plasticity_bench.agents.adapters.sb3 import attach
 
 arguments = argparse.ArgumentParser(description="PPO on CartPole with a plasticity method")
 arguments.add_argument("method", nargs="?", default="syre:strength=1e-3")
-arguments.add_argument("steps", nargs="?", type=int, default=20_000, help="of each of the two tasks")
+arguments.add_argument("steps", nargs="?", type=int, default=20_000, help="training steps of each task")
 options = arguments.parse_args()
 
 environment: Any = gymnasium.make("CartPole-v1")

@@ -1,7 +1,7 @@
 """A method in one file: `python -m plasticity_bench run --method examples/sign_decay.py:SignDecay`.
 
-Sign decay: the loss plus strength * sum |theta|, the L1 penalty. Its gradient is the sign of every parameter.
-An elementwise operation serves one network and a stack of seeds alike.
+Sign decay adds the L1 penalty strength * sum |theta| to the loss. The gradient of the penalty is the sign
+of every parameter. The operation is elementwise, so it works for one network and for a stack of seeds.
 """
 
 from collections.abc import Sequence

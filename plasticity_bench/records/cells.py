@@ -5,6 +5,7 @@
                                        /seed-000.json    how it was run: versions, hardware, training time
             /<method>-<hash8>-tuned/tuning.json          if a sweep chose the settings: its table
                                        /seed-000.*       if an agent acts: its rollouts and final policy
+                                       /source/*.py      of a plug-in: the source that was trained
                                        /checkpoint-*.pt  while a stack of seeds is unfinished
 
 A seed is recorded once its .json file exists: it is written last and holds the checksum of the table.

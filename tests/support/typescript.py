@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-from platformdirs import user_cache_path
+
+from tests.support.npm import npm_package
 
 TSC, SKIP = "PLASTICITY_BENCH_TSC", "PLASTICITY_BENCH_SKIP_TSC"
 #: The version that npm installs if there is no compiler.
 VERSION = "5.9.3"
-#: Seconds that npm may take.
-INSTALL_SECONDS = 200
 STRICT = (
     "--noEmit",
     "--allowJs",
@@ -49,38 +47,11 @@ def compiler() -> str:
 
 
 def _installed() -> tuple[str | None, str]:
-    """(the compiler that npm installed or None, the reason if there is none)."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return None, "neither tsc nor npm is on PATH"
-    folder = user_cache_path("plasticity_bench") / f"typescript-{VERSION}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        path = folder / "node_modules" / ".bin" / ("tsc.cmd" if os.name == "nt" else "tsc")
-        if not path.exists():
-            command = [
-                npm,
-                "install",
-                "--prefix",
-                str(folder),
-                "--no-save",
-                "--no-package-lock",
-                "--no-audit",
-            ]
-            try:
-                done = subprocess.run(
-                    [*command, "--no-fund", f"typescript@{VERSION}"],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=INSTALL_SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                return None, f"npm did not finish within {INSTALL_SECONDS} seconds"
-            if done.returncode or not path.exists():
-                lines = [line for line in done.stderr.splitlines() if line.strip()]
-                return None, f"npm failed ({lines[0] if lines else done.returncode})"
-    return str(path), ""
+    """The compiler that npm has installed, or None; and why there is none."""
+    modules, problem = npm_package("typescript", VERSION)
+    if modules is None:
+        return None, f"tsc is not on PATH, and {problem}"
+    return str(modules / ".bin" / ("tsc.cmd" if os.name == "nt" else "tsc")), ""
 
 
 def type_errors(scripts: Sequence[Path]) -> list[str]:
