@@ -1,10 +1,12 @@
-"""Writes docs/streams.md, docs/methods.md and the pages below them from the code and the leaderboard."""
+"""Writes docs/streams.md, docs/methods.md and the pages below them from the code and the leaderboard.
+
+Also writes the tables in docs/quick-start.md."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from docs.generate import methods, streams
+from docs.generate import methods, output, streams
 from docs.generate.results import ROOT
 
 
@@ -12,6 +14,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Path within docs/ and text of every page that is generated."""
     yield from streams.pages()
     yield from methods.pages()
+    yield output.page()
 
 
 def stale() -> set[str]:
