@@ -19,7 +19,7 @@ options = arguments.parse_args()
 
 environment: Any = gymnasium.make("CartPole-v1")
 model = PPO("MlpPolicy", environment, n_steps=512, seed=0, device="cpu")
-attached = attach(model, options.method)
+attached = attach(options.method, model)
 for length in (0.5, 1.5):
     environment.unwrapped.length = length
     model.learn(options.steps)

@@ -28,7 +28,7 @@ HIDDEN_GAIN, ACTION_GAIN, VALUE_GAIN = 2**0.5, 0.01, 1.0
 
 
 def attach(
-    model: OnPolicyAlgorithm, method: MethodLike, *, state: Mapping[str, Any] | None = None
+    method: MethodLike, model: OnPolicyAlgorithm, *, state: Mapping[str, Any] | None = None
 ) -> Attachment:
     """Attaches a method to a stable-baselines3 model: from now on it acts in every gradient step.
 
@@ -39,13 +39,12 @@ def attach(
     ``attach`` adds a second method.
 
     Args:
-        model: A PPO or A2C model with an actor-critic perceptron as its policy (``"MlpPolicy"``). Its seed is
-            that of the methods' random numbers too; 0 if it has none.
         method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
             or function that makes one. A Method is copied, so that it can be attached several times.
+        model: A PPO or A2C model with an actor-critic perceptron as its policy (``"MlpPolicy"``). Its seed is
+            that of the methods' random numbers too; 0 if it has none.
         state: ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay
-        as
-            they are: load those of that time first.
+            as they are: load those of that time first.
 
     Returns:
         The attachment: call its ``task_end()`` when the task changes, between two calls of ``model.learn``.
@@ -56,7 +55,7 @@ def attach(
     Example:
         >>> from stable_baselines3 import PPO
         >>> model = PPO("MlpPolicy", "CartPole-v1", n_steps=64, batch_size=32, device="cpu")
-        >>> attached = attach(model, "syre:strength=1e-3")
+        >>> attached = attach("syre:strength=1e-3", model)
         >>> _ = model.learn(64)
         >>> attached.task_end()
     """

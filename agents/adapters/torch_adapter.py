@@ -42,9 +42,9 @@ class Attachment:
         optimizer: Trains them all.
         method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
             or function that makes one. A Method is copied, so that it can be attached several times.
-        seed: Of the methods' random numbers; torch's global generator is never drawn from. state:
-        ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay as
-            they are: load those of that time first.
+        seed: Of the methods' random numbers; torch's global generator is never drawn from.
+        state: ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay
+            as they are: load those of that time first.
 
     Raises:
         InputError: A method cannot be used with its network, or the optimizer does not train all of it.
@@ -257,10 +257,10 @@ def attach(
         method: A name with settings as on the command line (``"syre:strength=1e-3"``), a Method, or a class
             or function that makes one. A Method is copied, so that it can be attached several times.
         model: Any module whose parameters are those of nn.Linear, nn.Conv2d, and normalisations after them.
-        optimizer: Trains all parameters of ``model``, at one learning rate. seed: Of the method's random
-        numbers; torch's global generator is never drawn from. state: ``state_dict()`` of an earlier
-        attachment. The method continues from it, and the weights stay as
-            they are: load those of that time first.
+        optimizer: Trains all parameters of ``model``, at one learning rate.
+        seed: Of the method's random numbers; torch's global generator is never drawn from.
+        state: ``state_dict()`` of an earlier attachment. The method continues from it, and the weights stay
+            as they are: load those of that time first.
 
     Returns:
         The attachment: call its ``task_end()`` when the task changes.

@@ -167,7 +167,7 @@ def _learn(subject: Subject) -> torch.Tensor:
     kwargs: dict[str, Any] = {"net_arch": {"pi": [8, 6], "vf": [7]}}
     small: dict[str, Any] = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "policy_kwargs": kwargs}
     model = PPO("MlpPolicy", "CartPole-v1", seed=4, device="cpu", **small)
-    attached = attach(model, subject.make)
+    attached = attach(subject.make, model)
     for _ in range(2):
         model.learn(32)
         attached.task_end()

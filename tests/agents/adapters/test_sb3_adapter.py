@@ -57,7 +57,7 @@ def trained(method: str, algorithm: str = "ppo", **options: Any) -> torch.Tensor
     """``numbers`` after two tasks of seven or eight updates each; without a name nothing is attached."""
     fewer = {"n_steps": 16, "batch_size": 8} if algorithm == "ppo" else {}
     model = script(algorithm, **fewer, **options)
-    attached = attach(model, method) if method else None
+    attached = attach(method, model) if method else None
     for _ in range(2):
         model.learn(32)
         if attached:
@@ -116,7 +116,7 @@ def test_penalties_join_the_gradient_after_clipping() -> None:
     ends = []
     for method in (Penalty, "l2:strength=0.1"):
         model = script(max_grad_norm=0.01)
-        attach(model, method)
+        attach(method, model)
         model.learn(64)
         ends.append(numbers(model))
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-6)
@@ -124,7 +124,7 @@ def test_penalties_join_the_gradient_after_clipping() -> None:
 
 def test_actor_and_critic_have_a_method_each_with_generators_of_their_own() -> None:
     model = script()
-    layers = {name: part.layers for name, part in attach(model, "syre").parts.items()}
+    layers = {name: part.layers for name, part in attach("syre", model).parts.items()}
     assert [layer.weight.shape for layer in layers["actor"]] == [(8, 4), (6, 8), (2, 6)]
     assert [layer.weight.shape for layer in layers["critic"]] == [(7, 4), (1, 7)]
     for key, (name, hidden, head) in enumerate((("actor", 2**0.5, 0.01), ("critic", 2**0.5, 1.0))):
@@ -136,14 +136,14 @@ def test_actor_and_critic_have_a_method_each_with_generators_of_their_own() -> N
             assert std == pytest.approx(layer.initial_std(layer.weight), rel=1e-3)
             assert not layer.bias.any()
         torch.testing.assert_close(
-            attach(model, "syre:sigma=1").methods[name].offset[0],  # type: ignore[attr-defined]
+            attach("syre:sigma=1", model).methods[name].offset[0],  # type: ignore[attr-defined]
             rng.normal(layers[name][0].weight) * layers[name][0].initial_std(layers[name][0].weight),
         )
 
 
 def test_features_are_the_last_minibatchs_not_the_rollouts() -> None:
     model = script()
-    attached = attach(model, "cbp")
+    attached = attach("cbp", model)
     seen: list[list[int]] = []
     part = attached.parts["actor"]
     model.policy.optimizer.register_step_pre_hook(
@@ -164,7 +164,7 @@ def test_features_are_the_last_minibatchs_not_the_rollouts() -> None:
 @pytest.mark.parametrize("sde", [False, True])
 def test_reset_starts_a_gaussian_policy_anew(sde: bool) -> None:
     model = script(environment="Pendulum-v1", use_sde=sde, policy_kwargs={"log_std_init": -0.5})
-    attached = attach(model, "reset")
+    attached = attach("reset", model)
     model.learn(64)
     moved = model.policy.log_std.detach().clone()
     assert not torch.equal(moved, torch.full_like(moved, -0.5))
@@ -179,7 +179,7 @@ def test_reset_starts_a_gaussian_policy_anew(sde: bool) -> None:
 
 def test_without_orthogonal_initialisation_fresh_weights_are_torchs() -> None:
     model = script(policy_kwargs={"ortho_init": False})
-    attached = attach(model, "reset")
+    attached = attach("reset", model)
     attached.task_end()
     (layer, *_) = attached.parts["critic"].layers
     assert not layer.orthogonal
@@ -192,14 +192,14 @@ def test_without_orthogonal_initialisation_fresh_weights_are_torchs() -> None:
 )
 def test_saved_and_loaded_training_goes_on_with_the_same_bits(name: str) -> None:
     model, file, states = script(), io.BytesIO(), io.BytesIO()
-    attached = attach(model, name)
+    attached = attach(name, model)
     model.learn(64)
     model.save(file)
     torch.save(attached.state_dict(), states)
     file.seek(0)
     states.seek(0)
     loaded = PPO.load(file, env=model.get_env(), device="cpu")
-    attach(loaded, name, state=torch.load(states, weights_only=True))
+    attach(name, loaded, state=torch.load(states, weights_only=True))
     assert torch.equal(numbers(loaded), numbers(model))
     ends = []
     for made in (model, loaded):
@@ -211,7 +211,7 @@ def test_saved_and_loaded_training_goes_on_with_the_same_bits(name: str) -> None
 
 def test_learning_rate_schedules_reach_the_method() -> None:
     model = script(learning_rate=lambda left: 0.01 * left)
-    optimizer = attach(model, "none").parts["critic"].optimizer
+    optimizer = attach("none", model).parts["critic"].optimizer
     model.learn(64)
     assert optimizer.lr == model.policy.optimizer.param_groups[0]["lr"] == 0.0
 
@@ -227,7 +227,7 @@ class Shared(nn.Module):
 def test_what_cannot_be_served_is_told_in_one_line() -> None:
     def line(make: Callable[[], Any], method: str = "l2") -> str:
         with pytest.raises(InputError) as caught:
-            attach(make(), method)
+            attach(method, make())
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -251,7 +251,7 @@ def test_what_cannot_be_served_is_told_in_one_line() -> None:
 @pytest.mark.parametrize("name", ["crelu", "deep-fourier", "layer-norm", "layer-norm+deep-fourier"])
 def test_architectures_are_those_of_the_learner_and_survive_saving(name: str, algorithm: str) -> None:
     model = script(algorithm, policy=ArchitecturePolicy, policy_kwargs={"architecture": name})
-    attached = attach(model, "l2-init" if "norm" not in name else "syre+reset")
+    attached = attach("l2-init" if "norm" not in name else "syre+reset", model)
     model.learn(64)
     attached.task_end()
     model.learn(64)
