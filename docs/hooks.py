@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -47,7 +48,7 @@ def target(link: str, page: Path) -> Path | None:
     """The file or folder of the repository that a link in the file ``page`` leads to; None: another link."""
     if re.match(r"[a-z]+:|#", link):
         return None
-    path = Path(os.path.normpath(page.parent / link.partition("#")[0]))
+    path = Path(os.path.normpath(page.parent / unquote(link.partition("#")[0])))
     return path if path.is_relative_to(ROOT) and path.exists() else None
 
 
@@ -69,7 +70,7 @@ def outside_files() -> Iterator[Path]:
 
 def listed(overview: str) -> list[Any]:
     """The entries of the navigation below an overview page: the pages it links to, by its headings."""
-    found: list[Any] = [overview]
+    found: list[Any] = [{"Overview": overview}]
     inside: list[Any] = found
     for line in (DOCS / overview).read_text().splitlines():
         if line.startswith("## "):
@@ -78,10 +79,8 @@ def listed(overview: str) -> list[Any]:
         for text, link in LINK.findall(line):
             if link.startswith(SECTIONS[overview]):
                 inside.append({text.strip("`"): link})
-    kept = [entry for entry in found if isinstance(entry, str) or any(entry.values())]
-    if len(kept) > 2:
-        return kept
-    return [overview, *next(iter(kept[1].values()))]
+    sections = [entry for entry in found[1:] if any(entry.values())]
+    return [found[0], *sections]
 
 
 def on_config(config: MkDocsConfig) -> None:

@@ -1,1 +1,1 @@
-"""Writes the pages of streams and methods: ``python -m docs.generate``. A test holds them to what it writes."""
+"""Writes the pages of streams and methods: ``python -m docs.generate``. A test holds that they are current."""

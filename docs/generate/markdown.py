@@ -35,7 +35,7 @@ def paragraphs(docstring: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with a capital letter at the start, unless it starts with a name that has none, and a full stop."""
+    """Text with a full stop, and a capital letter at the start unless its first word is a name."""
     first = text.split(" ")[0]
     capital = text if re.search(r"[_`A-Z0-9]", first) else text[:1].upper() + text[1:]
     return capital if capital.endswith((".", ":", "!", "?")) else f"{capital}."
@@ -70,5 +70,8 @@ def shell(*commands: str) -> str:
 
 
 def estimate(interval: Interval) -> str:
-    """A number with its interval, as the leaderboard writes them; empty if it was not measured."""
-    return "" if interval.point != interval.point else interval_text(interval)
+    """A number with its interval, as the leaderboard writes them; empty if it was not measured.
+
+    A narrow column breaks the line before the bracket only.
+    """
+    return "" if interval.point != interval.point else interval_text(interval).replace(", ", ",&nbsp;")

@@ -22,12 +22,13 @@ PLAIN = NetworkSpec((4,), 2, (8,))
 OVERVIEW = """\
 # Methods
 
-A method changes how a network is trained, or the network itself, so that it keeps learning. Every method has a page
-with its settings, its papers, its differences from them, and its results. `python -m plasticity_bench list methods`
-prints the same list.
+A method changes how a network is trained, or the network itself, so that it keeps learning. Every method has
+a page with its settings, its papers, its differences from them, and its results. `python -m plasticity_bench
+list methods` prints the same list.
 
-Methods can be combined: `--method layer-norm+l2:strength=1e-2` trains both as one method. {combined} [Your own
-method](your-own-method.md) is one Python file.
+Methods can be combined: `--method layer-norm+l2:strength=1e-2` trains both as one method. {combined}
+
+A [method of your own](your-own-method.md) is one Python file.
 """
 
 
@@ -56,7 +57,7 @@ def _overview(classes: dict[str, type[Method]]) -> str:
                 for name, info in own.items()
             )
             head = ("method", "what it does", "uses task boundaries", "source")
-            parts.append(f"## {family}\n\n{sentence(summary)}\n\n{table(head, lines)}")
+            parts.append(f"## {family.capitalize()}\n\n{sentence(summary)}\n\n{table(head, lines)}")
     return "\n".join(parts)
 
 

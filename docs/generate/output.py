@@ -19,7 +19,7 @@ BLOCK = re.compile(r"(<!-- printed -->\n```text\n).*?(```\n<!-- end -->)", re.DO
 
 
 def printed() -> str:
-    """The tables that ``run`` prints: of the method and its references on the suite, with default settings."""
+    """The tables that ``run`` prints for the method and its references on the suite."""
     streams = SUITES[SUITE].streams
     cells = [
         cell

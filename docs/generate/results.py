@@ -35,7 +35,7 @@ class Row:
     tuned: bool
     rank: str  # "3=", empty without a rank
     method: str  # its name, without settings
-    settings: str  # those that differ from the defaults
+    settings: tuple[str, ...]  # those that differ from the defaults, as "strength=0.01"
     seeds: int
     metrics: Mapping[str, Interval]
     to_none: Interval  # difference of retained plasticity to that of `none`
@@ -64,11 +64,11 @@ def _row(line: Mapping[str, str]) -> Row:
     )
 
 
-def _split(configuration: str) -> tuple[str, str]:
-    """The name of a method, or of a composition, and its settings as text."""
+def _split(configuration: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a method, or of a composition, and its settings."""
     parts = [split_settings(part) for part in split_parts(configuration)]
-    given = [",".join(f"{key}={value}" for key, value in settings.items()) for _, settings in parts]
-    return "+".join(name for name, _ in parts), " ".join(filter(None, given))
+    given = tuple(f"{key}={value}" for _, settings in parts for key, value in settings.items())
+    return "+".join(name for name, _ in parts), given
 
 
 def _interval(line: Mapping[str, str], column: str) -> Interval:
@@ -114,7 +114,7 @@ def numbers(row: Row) -> list[str]:
 
 def settings_cell(row: Row) -> str:
     """The settings of a row: "defaults", or those that were chosen."""
-    return code(row.settings) if row.settings else "defaults"
+    return " ".join(map(code, row.settings)) or "defaults"
 
 
 def of_method(name: str) -> str:
@@ -129,23 +129,23 @@ def of_method(name: str) -> str:
             [
                 stream_link(row.stream, "../streams/"),
                 "tuned" if row.tuned else "default",
-                settings_cell(row),
-                f"{row.rank} of {field}" if row.rank else "-",
+                f"{row.rank} of {field}".replace(" ", "&nbsp;") if row.rank else "-",
                 str(row.seeds),
                 *numbers(row),
+                settings_cell(row),
             ]
         )
-    return table(("stream", "row", "settings", "rank", "n", *HEAD), lines)
+    return table(("stream", "row", "rank", "n", *HEAD, "settings"), lines)
 
 
 def of_stream(stream: str, tuned: bool) -> str:
     """The table of a stream's page: its methods in the order of their ranks."""
     lines = [
-        [row.rank or "-", method_link(row.method), *([settings_cell(row)] if tuned else []), str(row.seeds)]
-        + numbers(row)
+        [row.rank or "-", method_link(row.method), str(row.seeds), *numbers(row)]
+        + ([settings_cell(row)] if tuned else [])
         for row in group(stream, tuned)
     ]
-    return table(("rank", "method", *(["settings chosen"] if tuned else []), "n", *HEAD), lines)
+    return table(("rank", "method", "n", *HEAD, *(["settings chosen"] if tuned else [])), lines)
 
 
 def method_link(name: str, folder: str = "../methods/") -> str:
@@ -163,10 +163,10 @@ def explanation(leaderboard: str, concepts: str) -> str:
     """What the columns mean, for below a table."""
     return (
         f"These are rows of [the leaderboard]({leaderboard}), which has more columns. {_glossary(concepts)} "
-        "The difference is one of retained plasticity, to `none` on the same seeds. Its p is corrected for all "
-        f"pairs of methods on the stream, and bold if it is at most {LEVEL:g}. Rows with tuned and with default "
-        f"settings are ranked apart. Ranks with = are shared. A row without a rank has fewer than {FEW_SEEDS} "
-        "seeds, or `none` does not start above chance.\n"
+        "The difference is in retained plasticity, on the same seeds. Its p is corrected for all pairs of "
+        f"methods on the stream, and bold if it is at most {LEVEL:g}. Rows with tuned and with default "
+        "settings are ranked separately. Ranks with = are shared. A row without a rank has fewer than "
+        f"{FEW_SEEDS} seeds, or `none` does not start above chance.\n"
     )
 
 

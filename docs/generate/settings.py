@@ -44,4 +44,5 @@ def _meanings(cls: type[Any]) -> Iterator[tuple[str, str]]:
     yield from re.findall(r"^    (\w+): [^=\n]+ = [^#\n]+  # (.+)$", inspect.getsource(cls), re.MULTILINE)
     arguments = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
     for name, meaning in re.findall(r"^    (\w+): (.+(?:\n {8,}.+)*)", arguments, re.MULTILINE):
-        yield name, " ".join(meaning.split())
+        text = " ".join(meaning.split()).rstrip(".")
+        yield name, text[:1].lower() + text[1:]

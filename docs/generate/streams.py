@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import fields
 from functools import lru_cache
 from statistics import median
-from typing import TYPE_CHECKING
 
 from docs.generate.markdown import (
     COMMENT,
@@ -49,9 +48,9 @@ A stream is a sequence of tasks with a fixed network, optimizer and training len
 `python -m plasticity_bench list streams` prints the same list.
 """
 DATA = """\
-The digits are part of scikit-learn. MNIST and Fashion-MNIST (`dataset=fashion-mnist`) are downloaded with checksums to
-a cache folder on first use, or read from the folder that `PLASTICITY_BENCH_DATA` names (torchvision's layout). All
-other data are generated. Benchmarks of Avalanche are streams too: see
+The digits are part of scikit-learn. MNIST and Fashion-MNIST (`dataset=fashion-mnist`) are downloaded to a
+cache folder on first use and checked, or read from the folder that `PLASTICITY_BENCH_DATA` names (in torchvision's
+layout). All other data are generated. Benchmarks of Avalanche can be used as streams too: see
 [your own training code](adapters.md#avalanches-benchmarks-as-streams).
 """
 INITS = {
@@ -124,7 +123,7 @@ def _page(name: str, stream: Stream) -> str:
     if isinstance(stream, ControlStream):
         parts.append(f"## PPO\n\n{_ppo(stream.ppo)}")
     parts += [
-        f"## Source\n\n{linked(stream.info.source)}\n",
+        f"## Source\n\n{sentence(linked(stream.info.source))}\n",
         "Differences from the source, and choices that it leaves open:\n",
         bullets(linked(text) for text in stream.info.deviations),
         f"## Results\n\n{_results(_folder(stream))}",
@@ -234,7 +233,9 @@ def _cost(stream: str) -> str:
     if not known:
         return ""
     _, stack, device = known[0][1]
-    times = " and ".join(f"{number(seconds)} s with `{name}`" for name, (seconds, _, _) in known)
+    times = " and ".join(
+        f"{seconds:.{1 if seconds < 100 else 0}f} s with `{name}`" for name, (seconds, _, _) in known
+    )
     together = f"{stack} seeds trained together" if stack > 1 else "one seed at a time"
     kind = "processor time on a CPU" if device == "cpu" else f"on {device}"
     return f"{times} per seed ({kind}, {together})"
