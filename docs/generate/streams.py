@@ -49,8 +49,8 @@ A stream is a sequence of tasks with a fixed network, optimizer and training len
 """
 DATA = """\
 The digits are part of scikit-learn. MNIST and Fashion-MNIST (`dataset=fashion-mnist`) are downloaded to a
-cache folder on first use and checked, or read from the folder that `PLASTICITY_BENCH_DATA` names (in torchvision's
-layout). All other data are generated. Benchmarks of Avalanche can be used as streams too: see
+cache folder on first use and checked, or read from the folder that `PLASTICITY_BENCH_DATA` names (in
+torchvision's layout). All other data are generated. Benchmarks of Avalanche can be used as streams too: see
 [your own training code](adapters.md#avalanches-benchmarks-as-streams).
 """
 INITS = {
