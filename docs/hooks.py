@@ -30,6 +30,8 @@ PLACES = {
 }
 LANGUAGES = {".py": "python", ".yml": "yaml", ".toml": "toml", ".sh": "bash"}
 LINK = re.compile(r"(?<!\\)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+#: Beginnings of pages that the search shows before others, with the factor of their scores.
+SEARCHED_FIRST = {"concepts.md": 4.0, "quick-start.md": 2.0, "methods/": 3.0, "streams/": 3.0}
 #: Overview page -> title of its section. The pages that it links to are listed below it.
 SECTIONS = {"streams.md": "streams/", "methods.md": "methods/"}
 
@@ -118,6 +120,9 @@ def _without_records(page: str) -> str:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrites links between files of the repository as links between their places in the site."""
+    for beginning, factor in SEARCHED_FIRST.items():
+        if page.file.src_uri.startswith(beginning):
+            page.meta["search"] = {"boost": factor}
     source, start = source_of(page.file.src_uri), Path(page.file.src_uri).parent
 
     def rewritten(match: re.Match[str]) -> str:

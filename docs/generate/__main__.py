@@ -4,7 +4,7 @@ Also writes the tables in docs/quick-start.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from docs.generate import methods, output, streams
 from docs.generate.results import ROOT
@@ -17,16 +17,17 @@ def pages() -> Iterator[tuple[str, str]]:
     yield output.page()
 
 
-def stale() -> set[str]:
-    """Pages of docs/streams and docs/methods that are not generated, such as one of a method that is gone."""
-    return {*streams.existing(), *methods.existing()} - {name for name, _ in pages()}
+def stale(written: Collection[str]) -> set[str]:
+    """Pages in docs/streams and docs/methods that are not among those written, such as a removed method's."""
+    return {*streams.existing(), *methods.existing()} - set(written)
 
 
 def main() -> None:
-    """Writes all pages, and removes those of what there is no more."""
-    for name in stale():
+    """Writes all pages, and removes stale ones."""
+    written = dict(pages())
+    for name in stale(written):
         (ROOT / "docs" / name).unlink()
-    for name, text in pages():
+    for name, text in written.items():
         path = ROOT / "docs" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -28,7 +28,7 @@ from docs.generate.results import (
     loss_of_none,
     of_stream,
 )
-from docs.generate.settings import settings_of
+from docs.generate.settings import Setting, settings_of
 from plasticity_bench.plugins import import_class
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.records.tables import COLUMNS
@@ -110,7 +110,7 @@ def _folder(stream: Stream) -> str:
 
 def _page(name: str, stream: Stream) -> str:
     command = "python -m plasticity_bench run --method syre --stream"
-    other = next(iter(settings_of(type(stream))))
+    other = next(iter(stream_settings(type(stream))))
     parts = [
         COMMENT,
         f"# {name}\n",
@@ -196,10 +196,15 @@ def _optimizer(spec: OptimizerSpec) -> str:
     return f"Adam, step size {spec.lr:g}, decay rates {beta1:g} and {beta2:g}, epsilon {spec.eps:g}"
 
 
+def stream_settings(cls: type[Stream]) -> list[Setting]:
+    """The settings of a stream; some have the name and meaning of a field of a spec."""
+    return settings_of(cls, PPOSpec, OptimizerSpec, NetworkSpec)
+
+
 def _settings(stream: Stream) -> str:
     lines = [
         [code(setting.name), setting.kind, code(setting.default), inert(setting.meaning)]
-        for setting in settings_of(type(stream), PPOSpec, OptimizerSpec, NetworkSpec)
+        for setting in stream_settings(type(stream))
     ]
     if not isinstance(stream, ControlStream):
         values = "; ".join(f"{code(name)}: {inert(text)}" for name, text in PRECISIONS.items())
