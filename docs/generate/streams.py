@@ -59,6 +59,7 @@ INITS = {
     "lecun": "LeCun uniform initialisation, biases 0",
 }
 ACTIVATIONS = {"relu": "ReLU"}
+LOSSES = {"cross-entropy": "cross-entropy", "mse": "mean squared error", "ppo": "that of PPO"}
 RETURN = {
     "online_performance": "mean return of the episodes that ended in the task",
     "final_performance": "mean return of the episodes that ended in the last fifth of the task",
@@ -138,7 +139,7 @@ def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
     yield "length of a task", _length(stream)
     yield "network", _network(stream)
     yield "optimizer", _optimizer(stream.optimizer)
-    yield "training loss", "PPO" if info.loss == "ppo" else info.loss
+    yield "training loss", LOSSES[info.loss]
     yield "performance", f"{info.unit} ({code(info.score)}): {inert(score)}"
     yield "chance", f"{number(info.chance)}: the performance without learning"
     windows = [_span(start, size) for start in (info.warmup_tasks, stream.tasks - size)]
@@ -176,7 +177,8 @@ def _network(stream: Stream) -> str:
         side = f"{spec.kernel}x{spec.kernel}"
         channels = _and(spec.channels)
         parts.append(f"{side} convolutions with {channels} channels, each followed by 2x2 max pooling")
-    parts.append(f"hidden layers of {_and(spec.hidden)} units")
+    layers = "hidden layers" if len(spec.hidden) > 1 else "a hidden layer"
+    parts.append(f"{layers} of {_and(spec.hidden)} units")
     parts.append(f"{spec.outputs} output{'s' if spec.outputs > 1 else ''}")
     parts += [ACTIVATIONS[spec.activation], INITS[spec.init], f"{parameter_count(spec):,} parameters"]
     if isinstance(stream, ControlStream):

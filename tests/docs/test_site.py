@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from docs.examples import with_examples
+from docs.hooks import place, target
 from tests.support.command_line import run
 from tests.support.paths import REPOSITORY
 
@@ -114,6 +115,17 @@ def test_it_works_from_disk(site: Path, chromium: Browser) -> None:
     assert not problems
     assert {url.partition(":")[0] for url in asked} == {"file"}
     page.close()
+
+
+def test_links_to_files_outside_of_the_pages() -> None:
+    page = DOCS / "streams" / "bit-flip.md"
+    assert target("../../leaderboard/README.md#columns", page) == REPOSITORY / "leaderboard" / "README.md"
+    assert target("../../leaderboard/%52EADME.md", page) == REPOSITORY / "leaderboard" / "README.md"
+    for link in ("https://arxiv.org/abs/2408.15495", "#results", "../../../elsewhere.md", "missing.md"):
+        assert target(link, page) is None
+    assert place(page) == "streams/bit-flip.md"
+    assert place(REPOSITORY / "leaderboard" / "README.md") == "leaderboard/tables.md"
+    assert place(REPOSITORY / "tasks" / "bit_flip.py") == "source/tasks/bit_flip.py.md"
 
 
 def test_examples_of_docstrings_are_code(site: Path) -> None:
