@@ -16,13 +16,6 @@ from plasticity_bench.agents.methods.units import dormancy_scores
 
 #: ReDo's threshold for a dormant unit in its default setting (arXiv:2302.12902).
 TAU = 0.025
-#: Diagnostics are taken at about this many evenly spaced tasks, or at every task if there are fewer.
-MEASURED = 50
-
-
-def is_measured(task: int, tasks: int) -> bool:
-    """Whether diagnostics are taken at the end of ``task``, one of ``tasks``."""
-    return task % -(-tasks // MEASURED) == 0 or task == tasks - 1
 
 
 def unit_features(layer: Layer) -> torch.Tensor:

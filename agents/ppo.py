@@ -26,7 +26,7 @@ from plasticity_bench.agents.returns import generalised_advantages, mean_returns
 from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
-from plasticity_bench.specs import OptimizerSpec, check_acting
+from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured
 from plasticity_bench.tasks.base import ControlStream
 
 #: Observations of a task's last rollout on which diagnostics are measured.
@@ -104,7 +104,7 @@ class PPOLearner:
         """One rollout and the update after it; at the end of a task also its row and ``on_task_end``."""
         last = self.rollout + 1 == self.stream.rollouts
         self._collect()
-        norms = self._learn(last and diagnostics.is_measured(self.task, self.stream.tasks))
+        norms = self._learn(last and is_measured(self.task, self.stream.tasks))
         self.rollout += 1
         if last:
             self._end_task(norms)

@@ -25,7 +25,7 @@ from plasticity_bench.agents.networks import (
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
-from plasticity_bench.specs import OptimizerSpec
+from plasticity_bench.specs import OptimizerSpec, is_measured
 from plasticity_bench.tasks.base import SupervisedStream, TaskSource
 
 #: Numbers per seed in the inputs of one piece of work: 4 MB, small compared with a GPU's memory.
@@ -113,7 +113,7 @@ class StackLearner:
         """One piece of a task; at the end of the task also its row and ``on_task_end``."""
         stop = min(self.step + self.piece, self.stream.steps)
         last_piece = stop == self.stream.steps
-        measured = last_piece and diagnostics.is_measured(self.task, self.stream.tasks)
+        measured = last_piece and is_measured(self.task, self.stream.tasks)
         before: list[torch.Tensor] = []
         x, y = self.current.batches(self.step, stop)
         target = self._target(y, x.dtype)

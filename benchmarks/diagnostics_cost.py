@@ -26,6 +26,7 @@ from plasticity_bench.agents import diagnostics
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
+from plasticity_bench.specs import is_measured
 
 #: Stream -> sizes of the stack that are measured by default.
 STACKS = {"permuted-digits": (16, 1), "permuted-mnist:architecture=mlp": (1,), "permuted-mnist": (1,)}
@@ -33,7 +34,7 @@ STACKS = {"permuted-digits": (16, 1), "permuted-mnist:architecture=mlp": (1,), "
 
 def measured_tasks(tasks: int) -> int:
     """Of a run: how often diagnostics are taken."""
-    return sum(diagnostics.is_measured(task, tasks) for task in range(tasks))
+    return sum(is_measured(task, tasks) for task in range(tasks))
 
 
 def task_seconds(learner: SupervisedLearner, full: int) -> float:

@@ -31,7 +31,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.registry.catalog import STREAMS
 from plasticity_bench.registry.choices import choose_stream
 from plasticity_bench.registry.create import create_method, create_stream
-from plasticity_bench.registry.precision import PRECISIONS, prepare
+from plasticity_bench.registry.precision import PRECISIONS, set_up_device
 from plasticity_bench.running.training import find_device
 from plasticity_bench.specs import NetworkSpec, layer_shapes
 from plasticity_bench.tasks.base import SupervisedStream
@@ -257,7 +257,7 @@ def main() -> int:
     args = arguments()
     try:
         args.device = find_device(args.device)
-        prepare(args.device, args.precision)
+        set_up_device(args.device, args.precision)
     except InputError as error:
         print(f"gpu_speed: {error}", file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream, with_learning_rate
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells, plan_jobs
-from plasticity_bench.running.training import chosen
+from plasticity_bench.running.training import stream_and_method
 from plasticity_bench.tasks.base import SupervisedStream
 from plasticity_bench.tuning.sweep import plan_sweep, tuning_seeds
 
@@ -35,10 +35,10 @@ BUDGET, TUNING, RUN, PROCESSES = 12, 4, 16, 4
 
 def learner_of(job: Job) -> StackLearner:
     """As a worker makes it."""
-    (stream, *_), methods = zip(*map(chosen, job.members), strict=True)
+    (stream, *_), methods = zip(*map(stream_and_method, job.members), strict=True)
     assert isinstance(stream, SupervisedStream)
     made = [(method.make(), with_learning_rate(stream, method)) for method in methods]
-    if job.beside:
+    if job.others:
         return GroupedLearner(stream, made, job.seeds)
     return SupervisedLearner(stream, made[0][0], job.seeds, optimizer=made[0][1])
 

@@ -58,7 +58,7 @@ def plans() -> list[CellPlan]:
 
 def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[list[object]]:
     """stream, method, settings, seed, and the scores; trains what is missing."""
-    processes, devices = launch.workers(workers, device)
+    processes, devices = launch.processes_and_devices(workers, device)
     planned = open_cells(runs, plans(), seeds)
     launch.train_missing(planned, processes, devices, Console(stderr=True))
     found: list[list[object]] = []

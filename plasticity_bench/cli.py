@@ -1,4 +1,4 @@
-"""The command line: finds the command, runs it, and turns what went wrong into one line and an exit code."""
+"""The command line: runs a command, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ COMMANDS = (
 DESCRIPTION = "plasticity_bench: the benchmark for loss of plasticity."
 EPILOG = """first steps:
   python -m plasticity_bench run --method syre          train, score and compare with the references
-  python -m plasticity_bench list methods               what there is to run
+  python -m plasticity_bench list methods               all methods
   python -m plasticity_bench compare syre l2            paired differences on common seeds
   python -m plasticity_bench report                     everything recorded as one web page: report.html
-  python -m plasticity_bench new my-method              a file to begin a method of your own with
+  python -m plasticity_bench new my-method              a file to start your own method from
   python -m plasticity_bench submit syre                write its submission for the leaderboard
   python -m plasticity_bench leaderboard --runs runs --out DIR     tables and figures of your own runs
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """One clear line for a bad argument, without the usage block."""
+    """Reports a bad argument in one line, without the usage."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise InputError(f"{message} (see {self.prog} --help)")
@@ -56,8 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 done, 1 a check or a run failed, 2 bad input, 130 or 143
-    ended by SIGINT or SIGTERM."""
+    """Runs one command.
+
+    Returns its exit code. 0: done, 1: a check or a run failed, 2: bad input, 130 or 143: ended by SIGINT or
+    SIGTERM.
+    """
     try:
         args = build_parser().parse_args(arguments)
         code: int = args.run(args)
@@ -72,17 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         _say("interrupted; what is done is kept: the same command goes on from there")
         return 128 + (error.signal if isinstance(error, Interrupted) else signal.SIGINT)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = error.filename or "input or output"
-        _say(f"{where}: {error.strerror or error}; check the path and the rights on it")
+        file = error.filename or "input or output"
+        _say(f"{file}: {error.strerror or error}; check the path and the rights on it")
         return 2
 
 
 def entry() -> None:
-    """The console script."""
+    """The entry point of the console script."""
     sys.exit(main())
 
 

@@ -1,4 +1,4 @@
-"""What this installation and this machine offer, and what prevents a run."""
+"""Checks the installation, the machine and the data, for the ``doctor`` command."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plasticity_bench.processes.workers import usable_cores
+
 OK, WARN, FAIL = "ok", "warn", "fail"
 
-#: Distribution -> what needs it; None: every run does.
+#: Distribution -> what needs it; None: every run.
 USED_FOR: dict[str, str | None] = {
     "torch": None,
     "numpy": None,
     "scikit-learn": None,
     "rich": None,
+    "msgspec": None,
     "filelock": None,
     "platformdirs": None,
     "torchvision": "the MNIST streams",
@@ -34,12 +37,14 @@ USED_FOR: dict[str, str | None] = {
     "pillow": "watch",
     "pandas": "plot",
     "seaborn": "plot",
+    "matplotlib": "plot",
+    "cloudpickle": "methods defined in a notebook or a script",
     "scipy": "score",
 }
 
 GIB = 2**30
 
-#: Seconds an import in a process of its own may take (a cold network file system is slow).
+#: Most seconds that an import in a separate process may take: a network file system may be slow.
 IMPORT_TIMEOUT = 300
 
 
@@ -54,7 +59,7 @@ class Finding:
 
 
 def diagnose(runs: Path) -> Iterator[Finding]:
-    """Examines installation, machine and data; yields each finding when it is there.
+    """Checks installation, machine and data; yields each finding as soon as it is known.
 
     Nothing is downloaded, and no file is left behind.
     """
@@ -147,7 +152,7 @@ print(json.dumps([list(images.shape), int(images.sum()), int(labels.sum())]))
 
 
 def _torch() -> Iterator[Finding]:
-    found, problem = run_apart(_TORCH)
+    found, problem = run_in_process(_TORCH)
     if problem:
         fix = "install torch and torchvision of one release together: https://pytorch.org/get-started/locally"
         yield Finding("import torch", FAIL, problem, fix)
@@ -173,7 +178,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _cores() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     detail = f"{usable} usable of {os.cpu_count()}"
     quota = _cgroup("cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit() and int(quota[0]) < usable * int(quota[1]):
@@ -206,7 +211,7 @@ def _cgroup(name: str) -> str:
 
 
 def _digits() -> Finding:
-    found, problem = run_apart(_DIGITS)
+    found, problem = run_in_process(_DIGITS)
     fix = "pip install --force-reinstall --no-deps scikit-learn"
     if problem:
         return Finding("digits (embedded)", FAIL, problem, fix)
@@ -258,11 +263,13 @@ def _writable(name: str, folder: Path, fix: str, bad: str = FAIL) -> Finding:
     return Finding(name, WARN, detail, f"free space, or {fix}") if free < GIB else Finding(name, OK, detail)
 
 
-def run_apart(code: str) -> tuple[Any, str]:
-    """Runs Python code in a process of its own: a broken compiled library ends the process that imports it.
+def run_in_process(code: str) -> tuple[Any, str]:
+    """Runs Python code in a separate process, as a broken compiled library may end the process that imports
+    it.
 
     Returns:
-        What it prints last, read as JSON, and ""; or None, and the reason in one line if that fails.
+        The value of the last line that it prints, which is JSON, and ""; if that fails, None and the reason
+        in one line.
     """
     try:
         done = subprocess.run(

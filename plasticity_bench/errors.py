@@ -1,4 +1,5 @@
-"""The two ways a command ends early: the user can mend it (exit 2), or a check or a run failed (exit 1)."""
+"""The two ways in which a command ends early: the user can fix it (exit code 2), or a check or a run failed
+(exit code 1)."""
 
 from __future__ import annotations
 
@@ -6,36 +7,36 @@ import difflib
 from collections.abc import Iterable
 
 
-class _Told(Exception):
-    """Told in one line each: the arguments."""
+class _LinesError(Exception):
+    """An error whose arguments are messages of one line each."""
 
     @property
     def lines(self) -> list[str]:
-        """What is said to the user."""
+        """The messages for the user."""
         return [" ".join(str(argument).splitlines()) for argument in self.args]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.args))
 
 
-class InputError(_Told):
-    """Something the user can mend. The message is one line: what is wrong, where, and how to mend it."""
+class InputError(_LinesError):
+    """Something that the user can fix. The message is one line: what is wrong, where, and how to fix it."""
 
 
 class CannotWrite(InputError):
-    """The system refused a write: the disk is full, or the folder not writable."""
+    """The system refused a write: the disk is full, or the folder is not writable."""
 
 
-class RunFailed(_Told):
-    """A run or a check failed for a reason inside the code that ran (exit code 1), told in one line."""
+class RunFailed(_LinesError):
+    """A run or a check failed for a reason inside the code that ran. The message is one line."""
 
 
 class OutOfMemory(RunFailed):
-    """There was no memory for it beside what else ran on the device."""
+    """There was too little memory on the device, next to what else ran there."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Asked to end by a signal, and all is saved."""
+    """A signal asked this process to end, and all is saved."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -43,7 +44,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``'did you mean "syre"? '`` for a near miss, followed by every known name."""
+    """All known names; in front of them, the one that ``name`` is likely to mean, if there is one.
+
+    >>> did_you_mean("syer", ["none", "syre"])
+    'did you mean "syre"? known: none, syre'
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     guess = f'did you mean "{near[0]}"? ' if near else ""

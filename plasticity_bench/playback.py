@@ -1,4 +1,4 @@
-"""Plays a recorded policy: pictures of one episode in a task of its stream."""
+"""Plays a recorded policy: pictures of one episode, in a task of its stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plasticity_bench.tasks.base import ControlStream
 
 
-#: About the most pictures per second.
+#: Pictures per second, approximately at most.
 RATE = 30
 
 
@@ -25,7 +25,7 @@ class Episode(NamedTuple):
 
     steps: int  # in the environment
     total: float  # its return, the sum of rewards
-    ended: bool  # it ended or was cut; False: ``longest`` steps were reached first
+    ended: bool  # whether it ended or was truncated; False: it was left after ``longest`` steps
     pictures: list[np.ndarray]  # (H, W, 3) uint8
     rate: float  # pictures per second
 
@@ -40,12 +40,12 @@ def find_cell(path: Path) -> Cell:
     raise InputError(f"{path} is no cell (it has no config.json){hint}")
 
 
-def show(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
+def play(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
     """Plays the final policy of a seed, with its most likely or mean actions.
 
     Args:
         cell: The recorded cell.
-        seed: Whose policy is played, and whose environment it is played in.
+        seed: The seed whose policy is played, in the environment of the same seed.
         task: Number of the task; None: the last one.
         longest: Steps after which the episode is left.
 
@@ -76,7 +76,7 @@ def show(cell: Cell, seed: int, task: int | None, longest: int) -> Episode:
 
 
 def save_gif(pictures: list[np.ndarray], path: Path, rate: float) -> None:
-    """Writes an animated GIF."""
+    """Writes an animated GIF. ``rate``: pictures per second."""
     from PIL import Image
 
     images = [Image.fromarray(picture) for picture in pictures]

@@ -1,15 +1,16 @@
-"""Classes and functions of users: from a file, a package, or a notebook's cell.
+"""Plug-ins: classes and functions of users, from a file, a package or a notebook.
 
-A plug-in's source is read once, when a command or a call names it. From then on its content travels with it:
-what is trained, in whatever process, is what was read, however the file changes meanwhile. The same content
-is executed once in a process.
+A plug-in's source is read once, when a command or a call names it. That source is trained, in all processes,
+even if the file changes later. A process executes the same source once.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
+import linecache
 import marshal
 import sys
 import traceback
@@ -22,16 +23,16 @@ from typing import Any, Protocol
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.storage.files import sha256
 
-#: In place of a file's name in the origin of a class that was defined in a notebook or a script.
+#: Stands for the file's name in the origin of a class that was defined in a notebook or a script.
 NOTEBOOK = "notebook"
 
 
 class Plugin(Protocol):
-    """Where a class or function came from. It is hashable, and can be pickled."""
+    """The origin of a class or function. It is hashable and can be pickled."""
 
     @property
     def origin(self) -> str:
-        """As records name it: ``file.py:Class``, ``package.module:Class`` or ``notebook:Class``."""
+        """The name in records: ``file.py:Class``, ``package.module:Class`` or ``notebook:Class``."""
 
     @property
     def digest(self) -> str:
@@ -39,21 +40,21 @@ class Plugin(Protocol):
 
     @property
     def file_name(self) -> str:
-        """The file that records keep the source in: ``file.py``."""
+        """The name of the file in which records keep the source: ``file.py``."""
 
     @property
     def source(self) -> bytes:
-        """The text of the source; empty if it could not be had."""
+        """The source; empty if it is not available."""
 
     def load(self) -> Any:
-        """The class or function itself, the same object whenever it is asked for in a process."""
+        """The class or function. A process always gets the same object."""
 
     def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class FilePlugin:
-    """A name in a file or in a module of a package, with the file's content when it was read."""
+    """A class or function in a file or a package's module, with the content of the file when it was read."""
 
     place: str  # path of the file, or "package.module"
     name: str  # of the class or function in it
@@ -77,10 +78,10 @@ class FilePlugin:
 
 @dataclass(frozen=True)
 class NotebookPlugin:
-    """A class without a file of its own: its text, and itself as cloudpickle writes it."""
+    """A class of a notebook or a script: its source, and the class pickled with cloudpickle."""
 
     name: str
-    source: bytes  # empty: the text could not be had
+    source: bytes  # empty: not available
     pickled: bytes = field(compare=False, repr=False)
     cls: Any = field(compare=False, repr=False)
 
@@ -111,10 +112,10 @@ def _from_notebook(name: str, source: bytes, pickled: bytes) -> NotebookPlugin:
 
 
 def _bytecode(cls: type) -> bytes:
-    """What a class does, if its text is not known: its plain values and compiled functions.
+    """A class whose source is not available, as its plain values and compiled functions.
 
-    The same for the same class in another session of the same Python; names of files and line numbers do not
-    count.
+    It is the same in another session with the same version of Python: names of files and line numbers are
+    left out.
     """
     found = [repr([base.__qualname__ for base in cls.__mro__]).encode()]
     for name, value in sorted(vars(cls).items()):
@@ -131,32 +132,38 @@ def _without_places(code: CodeType) -> CodeType:
     return code.replace(co_filename="", co_firstlineno=1, co_consts=inner)
 
 
-def import_class(where: str) -> Any:
-    """Imports "module:Class"."""
-    module, _, name = where.partition(":")
+def import_class(location: str) -> Any:
+    """Imports "module:Class" and returns the class."""
+    module, _, name = location.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def is_file(where: str) -> bool:
-    """Whether this names a file without a class."""
-    return where.endswith(".py")
+def is_file(location: str) -> bool:
+    """Whether this names a file, without a class in it."""
+    return location.endswith(".py")
 
 
-def read_plugin(where: str, base: type | None = None) -> FilePlugin:
+def read_plugin(location: str, base: type | None = None) -> FilePlugin:
     """The plug-in that a user named: "file.py:Name" or "package.module:Name".
 
-    ``base``: the class that it derives from; "file.py" then names the only subclass in the file. If it is
-    None, a function is wanted. Raises InputError if there is no such file or name, or the file cannot be
-    executed.
+    Args:
+        location: The name.
+        base: The class that it must derive from; "file.py" then names the only subclass in the file. None: it
+            names a function.
+
+    Raises:
+        InputError: There is no such file or name, or executing the file raises an error.
     """
-    place, _, name = (where, "", "") if is_file(where) else where.rpartition(":")
+    place, _, name = (location, "", "") if is_file(location) else location.rpartition(":")
     source = _read(place)
     try:
         module = _module(place, source)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is for the user, in one line
-        line = "" if isinstance(error, SyntaxError) else line_of(error, place)  # which says it itself
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        line = (
+            "" if isinstance(error, SyntaxError) else error_location(error, place)
+        )  # its message has the line
         raise InputError(f"cannot import {place}: {type(error).__name__}: {error}{line}") from error
     name = name or _only_class(place, module, base)
     if not hasattr(module, name):
@@ -168,10 +175,10 @@ def read_plugin(where: str, base: type | None = None) -> FilePlugin:
 
 
 def plugin_of(cls: type) -> Plugin:
-    """Where a class came from that the caller has at hand.
+    """The plug-in of a class.
 
-    A class of a module that can be imported is that module's; one of a notebook, a script that runs or a
-    function is kept with its text, as far as Python still has it.
+    If the class can be imported from a module, it is that module's. A class that was defined in a notebook,
+    in the running script or in a function is kept with its source, if Python still has it.
     """
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
@@ -179,11 +186,26 @@ def plugin_of(cls: type) -> Plugin:
         return FilePlugin(cls.__module__, cls.__qualname__, Path(file).read_bytes())
     import cloudpickle
 
+    return NotebookPlugin(cls.__name__, _text_of(cls).encode(), cloudpickle.dumps(cls), cls)
+
+
+def _text_of(cls: type) -> str:
+    """The text of a class; empty if Python does not have it any more."""
     try:
-        text = inspect.getsource(cls).encode()
+        return inspect.getsource(cls)
     except (OSError, TypeError):
-        text = b""
-    return NotebookPlugin(cls.__name__, text, cloudpickle.dumps(cls), cls)
+        pass
+    # A notebook is no file to inspect. But IPython keeps the text of each cell for tracebacks, under the name
+    # that the cell's functions were compiled with.
+    for value in vars(cls).values():
+        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+        text = "".join(linecache.getlines(code.co_filename)) if isinstance(code, CodeType) else ""
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                if first <= code.co_firstlineno <= (node.end_lineno or 0):
+                    return "".join(text.splitlines(keepends=True)[first - 1 : node.end_lineno])
+    return ""
 
 
 def _read(place: str) -> bytes:
@@ -203,7 +225,7 @@ def _read(place: str) -> bytes:
 
 
 def _find(module: str) -> str:
-    """The file of a module of a package. The packages above it are imported."""
+    """The file of a package's module. The packages that contain it are imported."""
     try:
         spec = importlib.util.find_spec(module)
     except (Exception, SystemExit) as error:
@@ -219,7 +241,8 @@ def _find(module: str) -> str:
 
 @cache
 def _module(place: str, source: bytes) -> ModuleType:
-    """Executes the source; a module of a package only if the process has not imported it yet."""
+    """Executes the source and returns the module. A package's module that is imported already is not executed
+    again."""
     if is_file(place):
         path = place
         name = f"plasticity_bench_plugin_{Path(place).stem}_{sha256(source)[:8]}"
@@ -248,13 +271,13 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
     if base is None:
         raise InputError(f"{place} does not say which function: write {place}:NAME")
     kind = base.__name__.lower()
-    own = {  # class -> its name; a second name for one class is no second class
+    own = {  # class -> its name: a class may have two names
         value: name
         for name, value in reversed(vars(module).items())
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
     }
     names = [own[cls] for cls in reversed(own)]
-    # A base class of the user's own has no info; if nothing has, the message is about that.
+    # A user's own base class has no info. If no class has one, all are kept: a later message says so.
     found = [name for name in names if hasattr(getattr(module, name), "info")] or names
     if not found:
         full = f"{base.__module__.removesuffix('.base')}.{base.__name__}"
@@ -264,9 +287,9 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
     return found[0]
 
 
-def line_of(error: BaseException, path: str) -> str:
-    """`` (file.py, line 12)``: the last line of this file that an exception passed through; empty if it
-    passed through none."""
+def error_location(error: BaseException, path: str) -> str:
+    """`` (file.py, line 12)``: the last line of this file in an exception's traceback; empty if there is
+    none."""
     name = Path(path).name
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == name]
     return f" ({name}, line {lines[-1]})" if lines else ""

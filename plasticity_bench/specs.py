@@ -1,4 +1,7 @@
-"""What a stream fixes about the learner: network, optimizer and PPO. Plain values; torch is not imported."""
+"""What a stream fixes about the learner: network, optimizer, PPO, and the tasks at which it is measured.
+
+Plain values; torch is not imported.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,24 @@ from typing import Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 
-#: Activations with several outputs per unit, and how many.
+#: Activations with several outputs per unit -> the number of outputs.
 WIDENING = {"crelu": 2, "fourier": 2}
 
 #: Fields of specs that are newer than the first records: they are recorded only if they are set.
 YOUNGER = ("norm", "log_std", "fused", "dropout", "injected")
 
+#: Diagnostics are taken at about this many evenly spaced tasks, or at every task if there are fewer.
+MEASURED_TASKS = 50
+
+
+def is_measured(task: int, tasks: int) -> bool:
+    """Whether diagnostics are taken at the end of ``task``, one of ``tasks``."""
+    return task % -(-tasks // MEASURED_TASKS) == 0 or task == tasks - 1
+
 
 def _recorded(spec: Any) -> dict[str, Any]:
-    """As config.json holds it. A newer field is left out at its default, so that a configuration that existed
-    before is recorded as it was then."""
+    """The spec as config.json holds it. Newer fields are left out if they have their default, so that older
+    configurations are recorded as before."""
     defaults = {f.name: f.default for f in fields(spec)}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(spec).items()}
     return {k: v for k, v in plain.items() if k not in YOUNGER or v != defaults[k]}

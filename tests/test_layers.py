@@ -18,6 +18,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("commands",),
+    ("api",),
     ("leaderboard",),
     ("submissions",),
     ("tuning", "tracking", "figures", "page", "terminal", "doctor"),
@@ -67,7 +68,7 @@ def imports(name: str) -> Iterator[str]:
             inner = full.removeprefix("plasticity_bench.")
             inside = inner if inner in MODULES else inner.rpartition(".")[0]
             assert inside in MODULES, f"{name} imports {full}, which does not exist"
-            if inside:  # the version, which plasticity_bench/__init__.py holds, is everybody's
+            if inside:  # the version, which plasticity_bench/__init__.py holds, may be imported everywhere
                 yield inside
 
 

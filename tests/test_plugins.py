@@ -84,8 +84,8 @@ def test_what_is_unpickled_is_what_was_read(tmp_path: Path) -> None:
     data = pickle.dumps(chosen)
     file.unlink()
     code = "import pickle, sys; found = pickle.load(sys.stdin.buffer); print(found.label, found.make())"
-    told = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout
-    assert told.decode().startswith("layer-norm+noise:strength=0.25 Composed(parts=(LayerNorm")
+    output = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout
+    assert output.decode().startswith("layer-norm+noise:strength=0.25 Composed(parts=(LayerNorm")
     again = pickle.loads(data)
     assert (again.label, again.digest, again.source) == (chosen.label, chosen.digest, chosen.source)
     assert again.parts[1].cls is chosen.parts[1].cls
@@ -151,8 +151,8 @@ def test_a_class_of_a_notebook_is_a_method_without_a_file(tmp_path: Path) -> Non
     assert chosen.label == "noise:strength=0.5"
     code = "import pickle, sys; found = pickle.load(sys.stdin.buffer); print(found.make(), found.digest)"
     data = pickle.dumps(chosen)
-    told = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout
-    assert told.decode().split() == ["Noise(strength=0.5)", chosen.digest]
+    output = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout
+    assert output.decode().split() == ["Noise(strength=0.5)", chosen.digest]
     # The same text again is the same method, another one is not.
     digests: list[str] = []
     for text in (GOOD, f"\n\n{GOOD}", GOOD.replace("1e-4", "1e-3"), GOOD.replace("normal", "uniform")):

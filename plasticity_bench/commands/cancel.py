@@ -16,9 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ends the jobs. Records and checkpoints stay."""
-    from plasticity_bench.running.slurm.overview import end
+    from plasticity_bench.running.slurm.overview import end_jobs
 
-    running, pending = end(args.runs)
+    running, pending = end_jobs(args.runs)
     print(f"cancelled {running} running and {pending} pending jobs; checkpoints are kept")
     print(
         "to submit what is missing: the same run command, once `status` shows nothing running (a job has "

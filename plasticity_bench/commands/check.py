@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from plasticity_bench.commands.next_steps import print_next_steps
 
@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from plasticity_bench.contract.results import Result
 
 SUMMARY = "check that a method keeps the contract: reproducible, stacked seeds, checkpoints, PPO, adapters"
-
-#: State of a check -> how it is shown.
-SHOWN = {
-    "passed": "ok",
-    "failed": "FAILED",
-    "warning": "warning",
-    "does not apply": "does not apply",
-    "information": "",
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +34,20 @@ def run(args: argparse.Namespace) -> int:
 
     from plasticity_bench.registry.choices import choose_method
 
-    began = time.perf_counter()
+    began, output = time.perf_counter(), sys.stdout
     with redirect_stdout(sys.stderr):  # what a method prints is not part of the report
         chosen = choose_method(args.method)  # reports bad input before anything is printed
     if not args.json:
         print(f"checking {chosen.label} ({args.method})", flush=True)  # importing torch takes a moment
-    results = _examine(args.method, None if args.json else sys.stdout)
+
+    def show(text: str, end: str = "\n") -> None:
+        if not args.json:
+            print(text, end=end, file=output, flush=True)
+
+    with redirect_stdout(sys.stderr):
+        from plasticity_bench.contract.report import check_all
+
+        results = check_all(chosen, lambda line: show(line, " "), show)
     failed = any(result.state == "failed" for result in results)
     if args.json:
         report = {"method": chosen.label, "source": chosen.source, "ok": not failed}
@@ -58,57 +57,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _examine(method: str, report: TextIO | None) -> list[Result]:
-    from plasticity_bench.contract.checks import CHECKS, examine
-    from plasticity_bench.contract.results import Result, Verdict
-    from plasticity_bench.contract.subject import Subject
-    from plasticity_bench.errors import RunFailed
-
-    results: list[Result] = []
-
-    def finish(result: Result) -> None:
-        results.append(result)
-        if report:
-            print(_shown(result, results[:-1]), file=report, flush=True)
-
-    def begin(line: str) -> None:
-        if report:
-            print(line, end=" ", file=report, flush=True)
-
-    with redirect_stdout(sys.stderr):
-        try:
-            subject = Subject(method)
-        except RunFailed as error:  # there is nothing to train
-            begin(f"{'makes a network':56}")
-            fix = "network returns a NetworkSpec: replace(spec, ...)"
-            finish(Result("network", Verdict.FAILED, str(error), fix))
-            return results
-        for number, check in enumerate(CHECKS, 1):
-            begin(f"{number:2}/{len(CHECKS)} {check.question:50}")
-            finish(examine(check, subject))
-    return results
-
-
-def _shown(result: Result, before: list[Result]) -> str:
-    """The rest of a check's line, and below it what to do."""
-    state = SHOWN[result.state]
-    if result.state in ("passed", "information"):
-        return f"{state}{'  ' if state else ''}{result.detail}"
-    for number, other in enumerate(before, 1):
-        if (other.state, other.detail, other.where) == (result.state, result.detail, result.where):
-            return f"{state}  as in {number}"
-    lines = [state, f"      {result.where + ': ' if result.where else ''}{result.detail}"]
-    return "\n".join([*lines, f"      -> {result.fix}"] if result.fix else lines)
-
-
 def _print_counts(method: str, label: str, results: list[Result], seconds: float) -> None:
     from shlex import quote
 
-    states = [result.state.value for result in results]
-    counts = [
-        f"{states.count(state)} {state}" for state in SHOWN if state in states and state != "information"
-    ]
-    print(f"{label}: {', '.join(counts)} ({seconds:.0f} s)")
-    if "failed" in states:
-        return
-    print_next_steps(f"run --method {quote(method)} l2", f"compare {label} l2")
+    from plasticity_bench.contract.report import count_states
+
+    print(f"{label}: {count_states(results)} ({seconds:.0f} s)")
+    if all(result.state != "failed" for result in results):
+        print_next_steps(f"run --method {quote(method)} l2", f"compare {label} l2")

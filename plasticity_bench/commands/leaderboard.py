@@ -177,7 +177,7 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
         raise InputError("--replay and --seed: at least one seed, and a --seed of at least 0")
     names = [*args.stream, *(suite_streams(args.suite) if args.suite else ())]
     streams = [stream_folder(choose_stream(name)) for name in names] if names else None
-    workers, devices = launch.workers(args.jobs, args.device)
+    workers, devices = launch.processes_and_devices(args.jobs, args.device)
     from plasticity_bench.processes.workers import Workers, usable_cores
 
     with Workers(usable_cores()) as readers:

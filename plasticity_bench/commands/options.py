@@ -118,13 +118,9 @@ def streams_in_precision(args: argparse.Namespace, devices: Sequence[str]) -> li
 
     Raises InputError for an unknown stream, and if one of the devices does not support the precision.
     """
-    from plasticity_bench.registry.choices import choose_stream
-    from plasticity_bench.registry.precision import check_devices, of_settings, with_precision
+    from plasticity_bench.api.training import choose_streams
 
-    streams = [choose_stream(text) for text in with_precision(chosen_streams(args), args.precision)]
-    for stream in streams:
-        check_devices(of_settings(stream.settings), devices)
-    return streams
+    return choose_streams(chosen_streams(args), args.precision, devices)
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:

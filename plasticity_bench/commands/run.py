@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 from plasticity_bench.commands.next_steps import print_next_steps
 from plasticity_bench.commands.options import (
@@ -62,30 +58,22 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is missing, then prints the scores of the selected methods and streams."""
     from rich.console import Console
 
+    from plasticity_bench.api.training import plan_cells
     from plasticity_bench.errors import InputError
-    from plasticity_bench.records.configuration import CellPlan
     from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
-    from plasticity_bench.running.slurm.options import options
-    from plasticity_bench.running.slurm.slurm import need
+    from plasticity_bench.running.slurm.options import slurm_options
+    from plasticity_bench.running.slurm.slurm import require_command
     from plasticity_bench.tracking.tracker import open_sinks, tracked
-    from plasticity_bench.tuning.sweep import tuned_plan
 
-    cluster = options(args)
-    workers, devices = (0, []) if cluster else launch.workers(args.jobs, args.device)
+    cluster = slurm_options(args)
+    workers, devices = (0, []) if cluster else launch.processes_and_devices(args.jobs, args.device)
     streams = streams_in_precision(args, [cluster.device] if cluster else devices)
     settings = given_settings(args)
-    # References first, so that an unfinished run can be scored.
-    references = () if args.no_references else REFERENCES
-    plans = [CellPlan(stream, choose_method(name)) for stream in streams for name in references]
     methods = [choose_method(name, settings) for name in args.method]
-    plans += [
-        tuned_plan(args.tuned, stream, method) if args.tuned else CellPlan(stream, method)
-        for stream in streams
-        for method in methods
-    ]
+    plans = plan_cells(streams, methods, not args.no_references, args.tuned)
     seeds = _seeds(args.seeds)
     if args.track_dir and not args.track:
         raise InputError("--track-dir is the folder of --track: give --track tensorboard or wandb too")
@@ -93,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--track works only while this command runs: with --executor slurm give --wait too")
     sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
     if cluster:
-        need("sbatch")
+        require_command("sbatch")
     planned = open_cells(args.runs, plans, seeds)
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = overview(args.runs)
     if args.json:
-        print(json.dumps([cell.recorded() for cell in found], indent=1))
+        print(json.dumps([cell.as_json() for cell in found], indent=1))
     else:
         _print(args.runs, found)
     return 0
@@ -66,6 +66,6 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    from plasticity_bench.records.checkpoints import seed_ranges
+    from plasticity_bench.records.names import seeds_text
 
-    return f"seed{'s' * (len(seeds) > 1)} {seed_ranges(seeds, ',')}" if seeds else "(seeds unknown)"
+    return seeds_text(seeds) if seeds else "(seeds unknown)"

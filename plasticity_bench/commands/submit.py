@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     method = choose_method(args.method, settings)
     name = args.name or submission_name(method, tuned)
     found = find_submission(args.out, name, method, tuned)
-    workers, devices = launch.workers(args.jobs, args.device)
+    workers, devices = launch.processes_and_devices(args.jobs, args.device)
     plans: list[tuple[CellPlan, tuple[int, ...]]] = []
     for text in streams:
         stream = choose_stream(text)

@@ -59,13 +59,13 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.running.slurm import submit as submitted
-    from plasticity_bench.running.slurm.options import options
-    from plasticity_bench.running.slurm.slurm import need
+    from plasticity_bench.running.slurm.options import slurm_options
+    from plasticity_bench.running.slurm.slurm import require_command
     from plasticity_bench.terminal import make_console
     from plasticity_bench.tuning import sweep
 
-    cluster = options(args)
-    workers, devices = (1, ["cpu"]) if cluster else launch.workers(args.jobs, args.device)
+    cluster = slurm_options(args)
+    workers, devices = (1, ["cpu"]) if cluster else launch.processes_and_devices(args.jobs, args.device)
     streams = streams_in_precision(args, [cluster.device] if cluster else devices)
     seeds = sweep.tuning_seeds(args.seeds)
     # All names and settings are checked before anything is trained.
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     messages, console, tables = Console(stderr=True), make_console(), []
     if cluster:  # all methods at once, so that nothing is left to train below
-        need("sbatch")
+        require_command("sbatch")
         everything = [
             item
             for of_method in plans

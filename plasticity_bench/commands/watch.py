@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plays one episode and writes its frames."""
     from plasticity_bench.errors import InputError
-    from plasticity_bench.playback import find_cell, save_gif, show
+    from plasticity_bench.playback import find_cell, play, save_gif
 
     if args.steps < 1:
         raise InputError(f"--steps {args.steps}: at least one step is needed")
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if not seeds:
         raise InputError(f"no finished seed in {cell.path} yet; run it to its end first")
     seed = seeds[0] if args.seed is None else args.seed
-    episode = show(cell, seed, args.task, args.steps)
+    episode = play(cell, seed, args.task, args.steps)
     save_gif(episode.pictures, args.out, episode.rate)
     end = "to the episode's end" if episode.ended else "so far"
     print(f"{cell.method}, seed {seed}: return {episode.total:.1f} in {episode.steps} steps, {end}")

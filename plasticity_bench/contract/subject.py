@@ -21,15 +21,8 @@ from plasticity_bench.contract import STREAM
 from plasticity_bench.contract.watch import GlobalDraws, watched
 from plasticity_bench.records.configuration import configuration
 from plasticity_bench.records.tables import COLUMNS
-from plasticity_bench.registry.choices import (
-    Chosen,
-    choose_method,
-    choose_stream,
-    method_names,
-    with_learning_rate,
-)
+from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.create import create_stream
-from plasticity_bench.registry.settings import split_parts, split_settings
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
 
@@ -54,14 +47,13 @@ class Run(NamedTuple):
 class Subject:
     """A method with its settings."""
 
-    def __init__(self, text: str, settings: Mapping[str, str] | None = None) -> None:
-        """``text`` is a method as ``run --method`` takes it.
+    def __init__(self, method: Chosen[Method] | str) -> None:
+        """``method``: chosen, or as ``run --method`` takes it.
 
-        Raises InputError if it names no method, or if the method refuses these settings or the stream's
+        Raises InputError if there is no such method, or if the method refuses its settings or the stream's
         network; RunFailed if ``network`` fails.
         """
-        self.text = text
-        self.chosen: Chosen = choose_method(text, settings)
+        self.chosen = choose_method(method) if isinstance(method, str) else method
         #: The composed methods, or the method itself.
         self.parts: Sequence[Chosen] = self.chosen.parts or (self.chosen,)
         configuration(choose_stream(STREAM), self.chosen)
@@ -81,15 +73,7 @@ class Subject:
 
     def with_settings(self, settings: Mapping[str, str]) -> Subject:
         """The same method with these settings in addition to its own; a part's are named ``part.key``."""
-        named = [split_settings(part) for part in split_parts(self.text, method_names())]
-        pairs = list(zip(self.parts, named, strict=True))
-        prefix = len(pairs) > 1
-        own = {
-            f"{part.cls.info.name}.{key}" if prefix and key != "lr" else key: value
-            for part, (_, given) in pairs
-            for key, value in given.items()
-        }
-        return Subject("+".join(name for name, _ in named), {**own, **settings})
+        return Subject(self.chosen.with_settings(settings))
 
     @property
     def changes_network(self) -> bool:
@@ -174,12 +158,8 @@ def definition(function: Any) -> str:
 
 
 def _files(cls: type) -> set[str]:
+    """The files that the class's functions, and those of its own base classes, were compiled from."""
     own = [base for base in cls.__mro__ if base not in (Method, Composed, object)]
-    return {file for base in own if (file := _file(base))}
-
-
-def _file(cls: type) -> str | None:
-    try:
-        return inspect.getsourcefile(cls)
-    except (TypeError, OSError):
-        return None
+    values = [inspect.unwrap(value) for base in own for value in vars(base).values() if callable(value)]
+    files = {value.__code__.co_filename for value in values if hasattr(value, "__code__")}
+    return {file for file in files if file != "<string>"}  # what dataclasses generate

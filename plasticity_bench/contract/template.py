@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import method_names
+from plasticity_bench.registry.catalog import method_names
 
 #: What the template imports or Python reserves: a class of this name would hide it.
 TAKEN = {"Method", "MethodInfo", "Paper", "Sequence", "ClassVar", "Any", "None", "True", "False"}
 LONGEST = 40  # characters of a name
 
-SOURCE = '''"""NAME: what it does, in one line.
+TEMPLATE = '''"""NAME: what it does, in one line.
 
 Check it: python -m plasticity_bench check FILE
 Run it: python -m plasticity_bench run --method FILE l2
@@ -94,7 +94,7 @@ def source(name: str, path: Path) -> str:
         raise InputError(
             f"{path} would hide the module {path.stem} from Python: choose another name, or another --out"
         )
-    return SOURCE.replace("NAME", name).replace("CLASS", class_name(name)).replace("FILE", path.name)
+    return TEMPLATE.replace("NAME", name).replace("CLASS", class_name(name)).replace("FILE", path.name)
 
 
 def class_file(name: str) -> str:

@@ -101,6 +101,21 @@ def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
             write_bytes(path, buffer.getvalue())
 
 
+def draw_inline(draw: Callable[[], Figure]) -> Figure:
+    """A figure that a notebook shows as the last line of a cell, whatever its matplotlib settings are."""
+    with _own_settings():
+        figure = draw()
+    vars(figure)["_repr_png_"] = partial(_png, figure)  # where IPython looks for it
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with _own_settings():
+        figure.savefig(buffer, format="png", dpi=DPI / 2, bbox_inches="tight")
+    return buffer.getvalue()
+
+
 @contextmanager
 def _own_settings() -> Iterator[None]:
     import matplotlib

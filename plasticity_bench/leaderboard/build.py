@@ -20,15 +20,12 @@ from plasticity_bench.page.links import relative_path
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import find_cells
 from plasticity_bench.scoring.metrics import METRICS, MeasuredCell
-from plasticity_bench.scoring.ranking import Comparison
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import measure_cells, of_streams, place_of, score_measured
 from plasticity_bench.scoring.suites import suite_scores
+from plasticity_bench.scoring.summary import SUMMARY_COLUMNS, summary_rows
 from plasticity_bench.storage.files import write_text
 from plasticity_bench.submissions.model import Submission, in_own_words
-
-#: Ends of the column names of a point estimate and of its interval's bounds.
-BOUND_SUFFIXES = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -110,30 +107,9 @@ def _counted(measured: Iterable[MeasuredCell], on_line: Callable[[str], None]) -
 
 
 def _summary_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
-    head: list[object] = ["stream", "tuned", "rank", "rank_shared", "method", "configuration", "seeds"]
-    head += ["uses_task_boundaries", *(f"{metric}{bound}" for metric in METRICS for bound in BOUND_SUFFIXES)]
-    for other in ("row_above", "none"):
-        head += [f"difference_to_{other}{bound}" for bound in BOUND_SUFFIXES]
-        head += [f"p_{other}", f"p_holm_{other}"]
-        head += [f"probability_above_{other}{bound}" for bound in BOUND_SUFFIXES]
-    yield [*head, "configurations_tried", "tuning_seeds", "source", "evidence"]
-    for stream in scores.streams:
-        for group in stream.groups:
-            for row, place in zip(group.rows, group.places, strict=True):
-                method, tuning = row.cell.config.method, row.cell.tuning
-                line: list[object] = [stream.name, group.tuned, "" if place.rank is None else place.rank]
-                line += [place.shared, row.method, row.cell.configuration, len(row.seeds)]
-                line.append(method.task_boundaries)
-                for metric in METRICS:
-                    line += row.summary[metric]
-                for found in (place.above, place.none):
-                    line += _compared(found)
-                line += [len(tuning.configurations), len(tuning.seeds)] if tuning else ["", ""]
-                yield [*line, method.source, relative_path(row.cell.path, out)]
-
-
-def _compared(found: Comparison | None) -> list[object]:
-    return [*found.difference[:3], found.p, found.holm, *found.improvement] if found else [""] * 8
+    yield [*SUMMARY_COLUMNS, "evidence"]
+    for row, values in summary_rows(scores):
+        yield [*values, relative_path(row.cell.path, out)]
 
 
 def _seed_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
@@ -147,7 +123,7 @@ def _seed_rows(scores: Scores, out: Path) -> Iterable[list[object]]:
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
-    """CSV text; floats have nine significant digits, nan is empty."""
+    """CSV text; floats have nine significant digits, nan and None are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
@@ -158,4 +134,4 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 def _field(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.9g}"
-    return str(value)
+    return "" if value is None else str(value)

@@ -25,7 +25,7 @@ from plasticity_bench.scoring.scores import CellScores, StreamScores
 from plasticity_bench.stats.bootstrap import Difference, Interval
 
 #: Significant digits of scores; leaderboard.csv has more.
-SCORE_DIGITS = 6
+SHOWN_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def stream_data(
 
 def bounds(interval: Interval | Difference) -> list[float | None]:
     """[point, low, high], with more digits than the page shows."""
-    return [finite(value, SCORE_DIGITS) for value in interval[:3]]
+    return [finite(value, SHOWN_DIGITS) for value in interval[:3]]
 
 
 def place_data(place: Place, places: Mapping[str, int]) -> dict[str, Any]:

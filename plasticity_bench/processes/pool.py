@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from plasticity_bench.errors import CannotWrite, OutOfMemory, RunFailed
+from plasticity_bench.processes.main_module import hidden_main
 from plasticity_bench.processes.pool_worker import Work, exit_reason, serve
 from plasticity_bench.processes.signals import Interrupts, stop_signals_blocked
 
@@ -150,7 +151,7 @@ class Pool:
         process = context.Process(
             target=serve, args=(theirs, os.getpid(), device, self.start, self.work), name=f"worker {device}"
         )
-        with stop_signals_blocked():
+        with stop_signals_blocked(), hidden_main():
             process.start()
         theirs.close()  # so that the pipe ends if the worker dies
         return _Worker(process, ours)

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from plasticity_bench.errors import RunFailed
+from plasticity_bench.processes.main_module import hidden_main
 
 Argument = TypeVar("Argument")
 Returned = TypeVar("Returned")
@@ -56,7 +57,7 @@ class Workers:
                 self._begun, self._forks = True, may_fork()
                 context = multiprocessing.get_context("fork" if self._forks else "spawn")
                 self._pool = ProcessPoolExecutor(self.count, context, _start, (os.getpid(),))
-            with _broken_pool_is_run_failed():
+            with _broken_pool_is_run_failed(), hidden_main():
                 results = self._pool.map(function, parts)
             return _checked(results)
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a cell's unfinished seeds: written by workers, resumed from, and read by whoever watches."""
+"""Checkpoints of a cell's unfinished seeds: workers write them and resume from them; tracking reads them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,37 @@ from typing import Any, Protocol
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import PROTOCOL
+from plasticity_bench.records.names import seed_ranges
 from plasticity_bench.storage.files import write_atomic
 
 
-class Saved(Protocol):
-    """What is saved and recorded of a cell's seeds."""
+class Resumable(Protocol):
+    """Trains seeds of a cell, and can be saved, resumed and recorded."""
 
     seeds: list[int]
-    rollouts: list[list[list[float]]]  # per seed, where the agent acts: ``ROLLOUT_COLUMNS``
+    rollouts: list[list[list[float]]]  # per seed, if an agent acts: rows of ``ROLLOUT_COLUMNS``
 
     @property
     def rows(self) -> list[list[dict[str, float]]]:
-        """Per seed, one row per finished task."""
+        """Per seed, one row (column -> value) per finished task."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors; "trained" holds one entry with a "method" per network."""
+        """The state as plain values and tensors; "trained" holds one entry with a "method" per network."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues bit for bit."""
+        """Restores the state. Training then continues with bit-identical results."""
 
     def policy_state(self, index: int) -> dict[str, Any]:
-        """The final policy of the seed at ``index``, where the agent acts."""
+        """The final policy of the seed at ``index``; empty if no agent acts."""
 
 
 def checkpoint_path(folder: Path, seeds: Sequence[int]) -> Path:
-    """``checkpoint-0-15.pt``; gaps are written as ``checkpoint-0-3_7.pt``."""
+    """The file ``checkpoint-0-15.pt``; with gaps between the seeds, ``checkpoint-0-3_7.pt``."""
     return folder / f"checkpoint-{seed_ranges(seeds, '_')}.pt"
 
 
-def seed_ranges(seeds: Sequence[int], separator: str) -> str:
-    """``0-3,7``, with this separator."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    return separator.join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
 def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
-    """The stacks of seeds that have a checkpoint in this cell."""
+    """The stacks of seeds that have a checkpoint in the cell's folder."""
     stacks = []
     for path in sorted(folder.glob("checkpoint-*.pt")):
         match = re.fullmatch(r"checkpoint-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
@@ -63,8 +53,18 @@ def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
     return stacks
 
 
-def save_checkpoint(path: Path, learner: Saved, seconds: float) -> None:
-    """Writes the checkpoint. Raises TypeError where the method's state cannot travel through one."""
+def save_checkpoint(path: Path, learner: Resumable, seconds: float) -> None:
+    """Writes the checkpoint.
+
+    Args:
+        path: The checkpoint's file.
+        learner: What is saved.
+        seconds: Training time so far.
+
+    Raises:
+        TypeError: The method's state holds values that a checkpoint cannot hold.
+        CannotWrite: The disk is full or the folder is not writable.
+    """
     import torch
 
     inner = learner.state_dict()
@@ -72,18 +72,18 @@ def save_checkpoint(path: Path, learner: Saved, seconds: float) -> None:
         for name, value in trained["method"].items():
             if not is_plain(value):
                 raise TypeError(
-                    f"the method's attribute `{name}` ({type(value).__name__}) cannot travel through a "
+                    f"the method's attribute `{name}` ({type(value).__name__}) cannot be saved in a "
                     "checkpoint: keep tensors, numbers, text, lists and dicts, or define state_dict"
                 )
     for name, value in inner.items():
         if not is_plain(value):
-            raise TypeError(f"`{name}` of the learner holds what cannot travel through a checkpoint")
+            raise TypeError(f"`{name}` of the learner cannot be saved in a checkpoint")
     state = {"protocol": PROTOCOL, "seeds": learner.seeds, "seconds": seconds, "learner": inner}
     write_atomic(path, lambda file: torch.save(state, file))
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``torch.load(weights_only=True)`` reads it back."""
+    """Whether ``torch.load(weights_only=True)`` can read the value back."""
     import torch
 
     if type(value) in (list, tuple, dict):
@@ -91,8 +91,11 @@ def is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
 
 
-def load_checkpoint(path: Path, learner: Saved, device: Any) -> float:
-    """Loads the checkpoint where there is one; returns the seconds spent before it."""
+def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
+    """Loads the checkpoint if there is one. Returns the training time before it in seconds, or 0.
+
+    Raises InputError if the file is damaged, of other seeds, or cannot be read.
+    """
     import torch
 
     if not path.exists():
@@ -116,14 +119,16 @@ def load_checkpoint(path: Path, learner: Saved, device: Any) -> float:
 
 
 def checkpoint_position(path: Path) -> tuple[int, int] | None:
-    """(task, step) that the checkpoint was taken at; the start where there is none, None where it is damaged
-    (which ``load_checkpoint`` explains)."""
+    """(task, step) at which the checkpoint was saved; (0, 0) if there is none, None if it is damaged.
+
+    ``load_checkpoint`` explains the damage.
+    """
     import torch
 
     if not path.exists():
         return 0, 0
     try:
-        # Mapped: the weights are not looked at.
+        # Memory-mapped: the weights are not read.
         learner = torch.load(path, weights_only=True, mmap=True, map_location="cpu")["learner"]
         return int(learner["task"]), int(learner["step"])
     except Exception:  # as in load_checkpoint

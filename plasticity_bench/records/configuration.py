@@ -1,4 +1,4 @@
-"""From what the user asked for to cells on disk: configuration, hash, folder names."""
+"""From a stream and a method that the user chose to a cell: its configuration, hash and folder names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.plugins import line_of
+from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A (stream, method) to train."""
+    """A method to train on a stream."""
 
     stream: Chosen[Stream]
     method: Chosen[Method]
     tuning: SweepTable | None = field(default=None, compare=False)  # the sweep that chose the settings
-    sweep: str = ""  # cells with the same text, which is not empty, may train side by side
+    sweep: str = ""  # plans of the same sweep may train side by side; empty: of no sweep
 
     @property
     def label(self) -> str:
@@ -41,14 +41,17 @@ class CellPlan:
 
 
 def plan_cell(stream: str, method: str | type[Method], settings: Mapping[str, str] | None = None) -> CellPlan:
-    """The plan for what a user named: see ``choose_stream`` and ``choose_method``, which raise InputError."""
+    """The plan for a stream and a method that a user named.
+
+    For the arguments and the errors see ``choose_stream`` and ``choose_method``.
+    """
     return CellPlan(choose_stream(stream), choose_method(method, settings))
 
 
 def configuration(stream: Chosen, method: Chosen) -> CellConfig:
     """Everything that a score depends on: the cell's config.json.
 
-    Raises InputError if settings do not go together.
+    Raises InputError if settings do not fit together, or if the stream cannot train the method's network.
     """
     from plasticity_bench.tasks.base import ControlStream
 
@@ -94,13 +97,13 @@ def method_record(method: Chosen) -> MethodRecord:
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
-    """The architecture that the method makes of the stream's. Raises RunFailed where its code fails."""
+    """The stream's network as the method changes it. Raises RunFailed if the method's code fails."""
     try:
         network = method.make().network(spec)
     except (InputError, RunFailed):
         raise
-    except Exception as error:  # a plug-in's
-        line = line_of(error, method.source.partition(":")[0])
+    except Exception as error:  # in the code of a plug-in
+        line = error_location(error, method.source.partition(":")[0])
         raise RunFailed(f"{method.label}: network() failed: {type(error).__name__}: {error}{line}") from error
     if not isinstance(network, NetworkSpec):
         raise RunFailed(f"{method.label}: network() returned {type(network).__name__}, not a NetworkSpec")
@@ -111,7 +114,7 @@ def stream_folder(stream: Chosen) -> str:
     """``permuted-digits-v1``, with ``_key=value`` for every setting that differs from the default."""
     info = stream.cls.info
     changed = stream.label.removeprefix(info.name).removeprefix(":")
-    name = re.sub(r"[^\w.+-]+", ".", info.name)  # Avalanche's hold a colon
+    name = re.sub(r"[^\w.+-]+", ".", info.name)  # names of Avalanche's streams have a colon
     return f"{name}-v{info.version}" + (f"_{changed.replace(',', '_')}" if changed else "")
 
 

@@ -5,19 +5,23 @@ Each is one class, which writes, reads and verifies it. ``Document.to_bytes`` gi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
+from plasticity_bench.errors import InputError
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
-from plasticity_bench.storage.documents import Document, Setting
+from plasticity_bench.storage.documents import Document, DocumentT, Setting, convert, shown
+from plasticity_bench.storage.untrusted import Refused, parse_object
 
-#: Raised when the meaning of a record changes (columns, metrics, random streams).
+#: Increased when the meaning of a record changes (columns, metrics, random streams).
 PROTOCOL = 1
-#: Raised when the meaning of tuning.json changes.
+#: Increased when the meaning of tuning.json changes.
 TUNING_SCHEMA = 1
-#: Entries of config.json that only describe; records stay valid when their wording changes.
+#: Entries of config.json that are descriptions; records stay valid if their wording changes.
 DESCRIPTIONS = frozenset({"summary", "paper", "source"})
 
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -26,9 +30,7 @@ NotNegative = Annotated[int, Meta(ge=0)]
 #: Processes, threads and seeds that one machine can have.
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-
-
-#: A value of a setting that a sweep searches.
+#: Type of the values of a setting that a sweep searches.
 Value = bool | int | float | str
 
 
@@ -66,7 +68,7 @@ class MethodRecord(Document, frozen=True):
 
 
 class CellConfig(Document, frozen=True):
-    """config.json: everything that the tables of a cell depend on, but the seed."""
+    """config.json: everything that the tables of a cell depend on, apart from the seed."""
 
     protocol: int
     stream: StreamRecord
@@ -81,7 +83,7 @@ class CellConfig(Document, frozen=True):
         return self.ppo is not UNSET
 
     def as_json(self) -> dict[str, Any]:
-        """The document as plain values; the specs leave out younger fields at their defaults."""
+        """The document as plain values. The specs leave out newer fields that have their default."""
         plain: dict[str, Any] = {
             "protocol": self.protocol,
             "stream": self.stream.as_json(),
@@ -94,7 +96,7 @@ class CellConfig(Document, frozen=True):
 class Versions(
     Document, frozen=True, rename={"scikit_learn": "scikit-learn", "avalanche_lib": "avalanche-lib"}
 ):
-    """Versions of what a run's numbers may depend on; None: not installed."""
+    """Versions of the packages that a run's numbers may depend on; None: not installed."""
 
     python: str
     torch: str
@@ -156,7 +158,7 @@ class SweepTable(Document, frozen=True):
 
     schema: int
     stream: str  # name of the stream's folder
-    method: str  # label of what the sweep began from
+    method: str  # label of the method with the settings that the sweep does not change
     objective: str
     budget: Positive
     design: NotNegative
@@ -171,17 +173,43 @@ class SweepTable(Document, frozen=True):
         return self.configurations[self.chosen]
 
 
+def read_document(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
+    """A document of a cell: config.json, seed-NNN.json or tuning.json.
+
+    Raises InputError, whose message ends with ``advice``, if it is missing, damaged or of another protocol
+    version.
+    """
+    try:
+        found = parse_object(path.read_bytes())
+        if "protocol" in found and found["protocol"] != PROTOCOL:
+            raise InputError(
+                f"{path} follows protocol {shown(found['protocol'])}, this version reads protocol "
+                f"{PROTOCOL}; use a version that wrote it, or choose another --runs folder"
+            )
+        return convert(found, kind)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except Refused as error:
+        raise InputError(f"{path} is damaged ({error}); {advice}") from error
+
+
+def utc_now() -> str:
+    """The time as ``Origin.finished`` holds it: ``2026-11-21T20:05:54Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def recorded_identity(method: MethodRecord) -> dict[str, Any]:
-    """What two records of the same method share: all entries but the wording."""
+    """The entries that are the same in all records of one method: all but the descriptions."""
     kept = DESCRIPTIONS - {"source"}  # a method's source is the file that it came from
     return {name: value for name, value in method.as_json().items() if name not in kept}
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """``["stream.steps"]``: entries of two configurations that differ, apart from descriptions."""
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Names of the entries in which two configurations differ, such as ``stream.steps``; descriptions may
+    differ."""
     differing = []
-    for key in sorted({*found, *wanted}):
-        ours, theirs = wanted.get(key), found.get(key)
+    for key in sorted({*found, *expected}):
+        ours, theirs = expected.get(key), found.get(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
             names = sorted({*ours, *theirs} - DESCRIPTIONS)
             differing += [f"{key}.{name}" for name in names if ours.get(name) != theirs.get(name)]

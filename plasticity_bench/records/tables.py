@@ -1,7 +1,7 @@
-"""What tables hold, and their text: the columns of a record, written so that every number comes back exactly.
+"""The columns of tables, and their CSV text, from which every number is read back exactly.
 
-A table has one form: of equal numbers equal bytes. ``parse_table`` takes no other, for files of strangers;
-``read_columns`` reads what a checksum says to be as it was written.
+Equal numbers give equal bytes. ``parse_table``, for files of strangers, accepts no other spelling.
+``read_columns`` and ``read_many`` are faster, for tables whose checksum is right.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 
 from plasticity_bench.storage.untrusted import MAX_WHOLE, Refused
 
-#: Column -> what it holds. An empty field is "not measured at this task".
+#: Column -> its meaning. An empty field means that it was not measured at this task.
 COLUMNS: Mapping[str, str] = {
     "task": "index of the task, from 0",
     "online_performance": "mean over the task's examples of the performance before the update on them "
     "(accuracy in [0, 1]; regression: 1 - MSE / variance of the target, at least -1)",
     "online_loss": "mean over the task's examples of the loss before the update on them, without penalties",
-    "final_performance": "performance at the task's end, on the held-out set where the stream has one, "
+    "final_performance": "performance at the task's end, on the held-out set if the stream has one, "
     "else on the task's own examples",
     "dormant_fraction": "units with ReDo score <= 0.025, over all hidden units (arXiv 2302.12902)",
     "dormant_fraction_tau0": "units with ReDo score <= 0, over all hidden units",
@@ -39,10 +39,11 @@ COLUMNS: Mapping[str, str] = {
     "update_norm": "L2 norm of the change of all parameters in the task's last update",
 }
 
-#: Further columns where the agent acts. There, performance is the mean return of episodes: "online" of those
-#: that ended in the task, "final" of those that ended in the last fifth of its rollouts. The online loss is
-#: the mean squared error of the values of what was met, before the update on it. Units and ranks are the
-#: policy's, norms those of policy and value network together, the gradient that of the last update.
+#: Further columns if an agent acts. Performance is then the mean return of episodes: "online" of those that
+#: ended in the task, "final" of those that ended in the last fifth of its rollouts. The online loss is the
+#: mean squared error of the predicted values, before the update on them. Units and ranks are those of the
+#: policy network; norms are those of policy and value network together; the gradient is that of the last
+#: update.
 CONTROL_COLUMNS: Mapping[str, str] = {
     "episodes": "episodes that ended in the task",
     "episode_length": "mean number of steps of these episodes",
@@ -52,7 +53,7 @@ CONTROL_COLUMNS: Mapping[str, str] = {
     "critic_stable_rank": "stable_rank of the value network",
     "action_std": "mean standard deviation of a Gaussian policy's actions",
 }
-#: What is recorded of every rollout: the episodes that ended in it.
+#: Columns recorded for every rollout: the episodes that ended in it.
 ROLLOUT_COLUMNS = ("task", "steps", "episodes", "return", "length")
 
 #: Columns of whole numbers.
@@ -62,7 +63,10 @@ Table = dict[str, np.ndarray]
 
 
 def to_csv(head: Iterable[str], rows: Iterable[Sequence[float | None]]) -> bytes:
-    """A table that gives every number back exactly; what is None or nan is left empty."""
+    """The CSV text of a table, with every digit that is needed to read each number back exactly.
+
+    ``rows``: values in the order of ``head``; None and nan give an empty field.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = list(head)
@@ -78,32 +82,43 @@ def _written(name: str, value: float | None) -> str:
     return str(int(value)) if name in WHOLE else repr(float(value))
 
 
-def read_columns(data: bytes, columns: Iterable[str], wanted: Collection[str] | None = None) -> Table:
-    """Column -> values (rows,) of a table that ``to_csv`` wrote, nan where a field is empty; only those
-    ``wanted`` are converted, all where None.
+def read_columns(data: bytes, columns: Iterable[str], needed: Collection[str] | None = None) -> Table:
+    """Reads a table that ``to_csv`` wrote.
 
-    Several times as fast as ``parse_table``, and takes a number in any spelling: for bytes whose checksum is
-    known. Raises Refused where they are no table of these columns.
+    Several times as fast as ``parse_table``. It accepts every spelling of a number, so use it for bytes whose
+    checksum is right.
+
+    Args:
+        data: The table.
+        columns: The names of its columns.
+        needed: The columns to return; None: all.
+
+    Returns:
+        Column -> values of shape (rows,), with nan for empty fields.
+
+    Raises:
+        Refused: It is not a table with these columns.
     """
     names, fields = _fields(data, columns)
     found = {}
     for index, name in enumerate(names):
-        if wanted is None or name in wanted:
+        if needed is None or name in needed:
             try:
                 column = [float(field) if field else math.nan for field in fields[index :: len(names)]]
             except ValueError:
-                raise Refused(f"holds what is no number in its column {name}") from None
+                raise Refused(f"holds a field that is no number in its column {name}") from None
             found[name] = np.array(column)
     return found
 
 
-def read_alike(
-    tables: Sequence[bytes], columns: Iterable[str], wanted: Collection[str], rows: int
+def read_many(
+    tables: Sequence[bytes], columns: Iterable[str], needed: Collection[str], rows: int
 ) -> Table | None:
-    """``read_columns`` of many tables of so many rows at once: column -> values (tables, rows).
+    """``read_columns`` for many tables with the same number of rows: column -> values (tables, rows).
 
-    Faster, as no field becomes an object. None where that does not do, or where one would be refused: uneven
-    lines, signs of exponents, inf and the like.
+    It is faster because fields do not become Python objects. It returns None for tables that it cannot read
+    in this way: lines of different lengths, inf, exponents with a + sign, or anything that ``read_columns``
+    refuses.
     """
     names = list(columns)
     head = f"{','.join(names)}\n".encode()
@@ -112,7 +127,7 @@ def read_alike(
     if not rows or any(data.count(b"\n") != rows + 1 for data in tables):
         return None
     text = np.frombuffer(b"".join([data[len(head) :] for data in tables]), np.uint8)
-    # Commas and line ends; also blanks, quotes and +, which no field holds here.
+    # The positions of commas and line ends; also of blanks, quotes and +, which no field may hold here.
     ends = np.flatnonzero(text < ord("-"))
     if len(ends) != len(tables) * rows * len(names):
         return None
@@ -120,7 +135,7 @@ def read_alike(
     if (lines[:, :-1] != ord(",")).any() or (lines[:, -1] != ord("\n")).any():
         return None
     sizes = np.diff(ends, prepend=-1)
-    kept = (sizes > 1).reshape(-1, len(names)) & np.array([name in wanted for name in names])
+    kept = (sizes > 1).reshape(-1, len(names)) & np.array([name in needed for name in names])
     fields = text[np.repeat(kept.ravel(), sizes)].tobytes().replace(b"\n", b",")
     if fields.translate(None, b"0123456789.-e,"):
         return None
@@ -132,14 +147,14 @@ def read_alike(
     return {
         name: values[:, index].reshape(len(tables), rows)
         for index, name in enumerate(names)
-        if name in wanted
+        if name in needed
     }
 
 
 def _numbers(fields: bytes) -> np.ndarray:
-    """The numbers up to the first field that is none; each field ends in a comma."""
+    """The numbers up to the first field that is not a number; each field ends with a comma."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # says where it stopped
+        warnings.simplefilter("ignore", DeprecationWarning)  # it says at which field it stopped
         try:
             return np.fromstring(fields, sep=",")
         except ValueError:
@@ -147,10 +162,19 @@ def _numbers(fields: bytes) -> np.ndarray:
 
 
 def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> Table:
-    """Column -> values (rows,) of a table as ``to_csv`` writes it, nan where a field is empty.
+    """Reads a table that a stranger sent, and accepts only the bytes that ``to_csv`` writes for it.
 
-    Raises Refused where a single byte is not as it would have been written, so that a table has one form:
-    no quotes, blanks, other line ends or other spellings of a number.
+    Args:
+        data: The table.
+        columns: The names of its columns.
+        whole: Those of them that hold whole numbers.
+
+    Returns:
+        Column -> values of shape (rows,), with nan for empty fields.
+
+    Raises:
+        Refused: It is not a table with these columns, or a byte differs from what ``to_csv`` writes: quotes,
+            blanks, other line ends or other spellings of a number.
     """
     names, fields = _fields(data, columns)
     if uneven := _uneven(data.decode("ascii").partition("\n")[2], len(names)):
@@ -158,18 +182,20 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
     found = {}
     for index, name in enumerate(names):
         column = fields[index :: len(names)]
-        given = list(filter(None, column))
-        numbers = _as_written(given, name in whole)
+        filled = list(filter(None, column))
+        numbers = _parse_exact(filled, name in whole)
         if numbers is None:
-            wrong = next(field for field in given if _as_written([field], name in whole) is None)
-            raise Refused(f"line {column.index(wrong) + 2} holds what is no number as it is written here")
+            wrong = next(field for field in filled if _parse_exact([field], name in whole) is None)
+            raise Refused(
+                f"line {column.index(wrong) + 2} holds a field that is no number as it is written here"
+            )
         found[name] = np.full(len(column), math.nan)
         found[name][list(map(bool, column))] = numbers
     return found
 
 
 def _fields(data: bytes, columns: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The columns' names, and all fields line by line, as many as whole lines have."""
+    """The columns' names, and the fields of all lines. Raises Refused if a line has too few or too many."""
     names = list(columns)
     try:
         head, _, body = data.decode("ascii").partition("\n")
@@ -186,15 +212,15 @@ def _fields(data: bytes, columns: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _uneven(body: str, columns: int) -> str:
-    """Which line has not this many fields; empty where all have."""
+    """The first line with another number of fields, as a message; empty if there is none."""
     for number, line in enumerate(body.split("\n")[:-1], start=2):
         if (count := line.count(",") + 1) != columns:
             return f"line {number} has {count} fields, not {columns}"
     return ""
 
 
-def _as_written(fields: list[str], whole: bool) -> list[float] | None:
-    """The numbers; None where one is not what Python writes for it, or no number."""
+def _parse_exact(fields: list[str], whole: bool) -> list[float] | None:
+    """The numbers; None if a field is no number, or not spelled as Python writes it."""
     read: Callable[[str], float] = int if whole else float
     try:
         numbers = list(map(read, fields))

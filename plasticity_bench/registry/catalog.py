@@ -1,9 +1,13 @@
-"""The names of built-in methods, streams and suites. Nothing is imported for it."""
+"""The names of methods, streams and suites. The modules that define them are not imported."""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from plasticity_bench.errors import InputError, did_you_mean
@@ -65,6 +69,30 @@ STREAMS: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Group of entry points under which installed packages offer methods: name = "module:Class".
+ENTRY_POINTS = "plasticity_bench.methods"
+
+
+def method_names() -> dict[str, str]:
+    """Name -> "module:Class" of all built-in methods and installed plug-ins. They are not imported."""
+    names = dict(METHODS)
+    for name, value in _installed(tuple(sys.path)):
+        if name in names:
+            warnings.warn(f'plug-in method "{name}" ({value}) ignored: the name is taken', stacklevel=2)
+        else:
+            names[name] = value
+    return names
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Name and "module:Class" of the methods that packages on ``path`` (sys.path) offer.
+
+    The result is cached, as finding them takes milliseconds.
+    """
+    return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
+
+
 @dataclass(frozen=True)
 class Suite:
     """A named set of streams, each with its settings."""
@@ -100,7 +128,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
 
 
 def suite_streams(name: str) -> tuple[str, ...]:
-    """The streams of a suite, as ``choose_stream`` reads them."""
+    """The streams of a suite, for ``choose_stream``. Raises InputError if there is no such suite."""
     if name not in SUITES:
         raise InputError(f'unknown suite "{name}": {did_you_mean(name, SUITES)}')
     return SUITES[name].streams

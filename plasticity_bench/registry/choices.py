@@ -1,24 +1,21 @@
-"""How a name becomes a class with settings: of a method, of a stream. What is not chosen is not imported."""
+"""From a name to the class of a method or stream, with its settings. Only chosen classes are imported."""
 
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from dataclasses import field as dataclass_field
-from functools import lru_cache
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import Plugin, import_class, is_file, plugin_of, read_plugin
-from plasticity_bench.registry.catalog import METHODS, STREAMS
-from plasticity_bench.registry.precision import DEFAULT, PRECISION, checked
+from plasticity_bench.registry.catalog import METHODS, STREAMS, method_names
+from plasticity_bench.registry.precision import DEFAULT, PRECISION, check_precision
 from plasticity_bench.registry.settings import (
     LEARNING_RATE,
     parse_value,
+    setting_texts,
     settings_of_parts,
     split_parts,
     split_settings,
@@ -30,39 +27,39 @@ if TYPE_CHECKING:
     from plasticity_bench.specs import OptimizerSpec
     from plasticity_bench.tasks.base import Stream
 
-ENTRY_POINTS = "plasticity_bench.methods"
-
-#: What the names of Avalanche's benchmarks begin with as streams.
+#: Names of streams that are benchmarks of Avalanche begin with this and a colon.
 AVALANCHE = "avalanche"
 
 #: ``Chosen[Method]`` or ``Chosen[Stream]``.
 MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=True)
+#: What names a method: its name and settings as on the command line, its class, or an object of it.
+AnyMethod = Union[str, "type[Method]", "Method"]
 
 
 @dataclass(frozen=True)
 class Chosen(Generic[MethodOrStream]):
-    """A method's or stream's class with the settings the user gave, not yet made.
+    """A method's or stream's class with its settings; ``make`` makes the object.
 
-    It can be pickled: the process that unpickles it gets the same class, and of a plug-in the source that was
-    read here.
+    It can be pickled. The process that unpickles it gets the same class; for a plug-in, that is the source
+    that was read here.
     """
 
     cls: type[MethodOrStream]
-    label: str  # what identifies it to a user: name, and the settings that differ from the defaults
+    label: str  # for the user: the name, and the settings that differ from the defaults
     settings: Mapping[str, Any] = dataclass_field(hash=False)  # every setting
-    plugin: Plugin | None = None  # where a plug-in's class or function came from
+    plugin: Plugin | None = None  # the origin, if it is a plug-in
     parts: tuple[Chosen[Any], ...] = ()  # of a composition
 
     @property
     def source(self) -> str:
-        """Where it came from: ``builtin``, or of a plug-in its file or module; several are joined with +."""
+        """``builtin``, or a plug-in's file or module and class; several parts are joined with +."""
         if self.parts:
             return "+".join(part.source for part in self.parts) if self.digest else "builtin"
         return self.plugin.origin if self.plugin else "builtin"
 
     @property
     def digest(self) -> str:
-        """SHA-256 of a plug-in's source: another source is another cell. Empty for a built-in."""
+        """SHA-256 of a plug-in's source, so that another source is another cell; empty for a built-in."""
         if self.parts:
             digests = [part.digest for part in self.parts]
             return sha256("+".join(digests).encode()) if any(digests) else ""
@@ -76,7 +73,7 @@ class Chosen(Generic[MethodOrStream]):
         return _unpickled, (cls, name, self.label, dict(self.settings), self.plugin, self.parts)
 
     def with_settings(self, settings: Mapping[str, str]) -> Chosen[MethodOrStream]:
-        """The same with these settings changed; those of a part are written ``part.key``.
+        """The same class with these settings changed. Settings of a part are written ``part.key``.
 
         Raises InputError as ``choose_method`` does.
         """
@@ -88,9 +85,9 @@ class Chosen(Generic[MethodOrStream]):
         return _together(parts)  # type: ignore[return-value]  # only methods have parts
 
     def make(self) -> MethodOrStream:
-        """The method or stream itself.
+        """Makes the method or stream.
 
-        Raises InputError if the settings do not go together, or the class cannot be made.
+        Raises InputError if the settings do not fit together, or if the class raises an error.
         """
         if self.parts:
             values: dict[str, Any] = {"parts": tuple(part.make() for part in self.parts)}
@@ -103,44 +100,28 @@ class Chosen(Generic[MethodOrStream]):
             raise InputError(f"{self.label}: {error}") from error
         except InputError:
             raise
-        except Exception as error:  # a plug-in's
+        except Exception as error:  # from the code of a plug-in
             raise InputError(f"{self.label} cannot be made: {type(error).__name__}: {error}") from error
 
 
-def method_names() -> dict[str, str]:
-    """Name -> "module:Class" of all built-in methods and installed plug-ins, without importing them."""
-    names = dict(METHODS)
-    for name, value in _installed(tuple(sys.path)):
-        if name in names:
-            warnings.warn(f'plug-in method "{name}" ({value}) ignored: the name is taken', stacklevel=2)
-        else:
-            names[name] = value
-    return names
-
-
-@lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Name and "module:Class" of what packages on ``path`` (sys.path) offer: looking takes milliseconds."""
-    return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
-
-
-def choose_method(method: str | type[Method], settings: Mapping[str, str] | None = None) -> Chosen[Method]:
+def choose_method(method: AnyMethod, settings: Mapping[str, str] | None = None) -> Chosen[Method]:
     """The method that a user named.
 
     Args:
         method: ``name[:key=value,...]``, ``package.module:Class[:...]`` or ``path/to/file.py:Class[:...]``;
             if the file holds one method, ``path/to/file.py[:...]``. Several are written with + between them.
-            Or the class itself, of a script or notebook.
-        settings: more settings, which win over those in ``method``. In a composition the setting of a part
-            has the part's name in front: ``l2.strength``.
+            Or the class itself, or an object of it, whose fields are the settings.
+        settings: Further settings, which replace those in ``method``. In a composition, the setting of a part
+            begins with the part's name: ``l2.strength``.
 
-    Raises InputError if there is no such method or setting, or a value is not of the setting's kind.
+    Raises:
+        InputError: There is no such method or setting, or a value is not of the setting's type.
 
     >>> choose_method("l2:strength=1e-2").label
     'l2:strength=0.01'
     """
     if not isinstance(method, str):
-        return _choose_class(method).with_settings(settings or {})
+        return _choose_object(method).with_settings(settings or {})
     names = method_names()
     named = [split_settings(part) for part in split_parts(method, names)]
     parts = [_find(name, names) for name, _ in named]
@@ -155,11 +136,16 @@ def _together(parts: Sequence[Chosen[Method]]) -> Chosen[Method]:
     from plasticity_bench.agents.methods.composed import composed
 
     classes: list[Any] = [part.cls for part in parts]  # mypy: type[Method] is not hashable
-    every = {f"{p.cls.info.name}.{k}": v for p in parts for k, v in p.settings.items() if k != LEARNING_RATE}
+    settings = {
+        f"{part.cls.info.name}.{key}": value
+        for part in parts
+        for key, value in part.settings.items()
+        if key != LEARNING_RATE
+    }
     return Chosen(
         composed(*classes),
         "+".join(part.label for part in parts),
-        {**every, LEARNING_RATE: parts[-1].settings[LEARNING_RATE]},
+        {**settings, LEARNING_RATE: parts[-1].settings[LEARNING_RATE]},
         parts=tuple(parts),
     )
 
@@ -178,17 +164,27 @@ def _find(name: str, names: Mapping[str, str]) -> Chosen[Method]:
     return _default(plugin.load(), name, plugin)
 
 
+def _choose_object(method: type[Method] | Method) -> Chosen[Method]:
+    """The class that the caller has at hand, or the class of this object with the settings of the object."""
+    if isinstance(method, type) or not is_dataclass(method):
+        return _choose_class(method)
+    if parts := getattr(method, "parts", ()):
+        return _together([_choose_object(part) for part in parts])
+    values = {f.name: getattr(method, f.name) for f in fields(method)}
+    return _choose_class(type(method)).with_settings(setting_texts(values))
+
+
 def _choose_class(cls: type[Method]) -> Chosen[Method]:
-    """A class that the caller has at hand, with its default settings."""
-    for name, where in METHODS.items():
-        if isinstance(cls, type) and where == f"{cls.__module__}:{cls.__qualname__}":
+    """The method of a class, with its default settings."""
+    for name, location in METHODS.items():
+        if isinstance(cls, type) and location == f"{cls.__module__}:{cls.__qualname__}":
             return _default(cls, name)
     name = getattr(cls, "__name__", repr(cls))
     return _default(cls, name, plugin_of(cls) if isinstance(cls, type) else None)
 
 
 def _default(cls: Any, name: str, plugin: Plugin | None = None) -> Chosen[Method]:
-    """The class with its default settings, if it is a method."""
+    """The class with its default settings. Raises InputError if it is not a method."""
     from plasticity_bench.agents.methods import Method, MethodInfo
 
     if not (isinstance(cls, type) and issubclass(cls, Method)):
@@ -209,8 +205,9 @@ def choose_stream(text: str) -> Chosen[Stream]:
         text: ``name[:key=value,...]``; or ``avalanche:`` followed by a benchmark's name or by
             ``package.module:function``, then settings as before.
 
-    Raises InputError if there is no such stream or setting, a value is not of the setting's kind, or the
-    stream has fewer than 2 tasks.
+    Raises:
+        InputError: There is no such stream or setting, a value is not of the setting's type, or the stream
+            has fewer than 2 tasks.
 
     >>> choose_stream("permuted-digits:tasks=20").settings["tasks"]
     20
@@ -218,7 +215,7 @@ def choose_stream(text: str) -> Chosen[Stream]:
     name, settings = split_settings(text)
     kind, _, benchmark = name.partition(":")
     if kind == AVALANCHE:
-        if "n_experiences" in settings:  # Avalanche's name of it
+        if "n_experiences" in settings:  # Avalanche's name for the number of tasks
             settings.setdefault("tasks", settings.pop("n_experiences"))
         plugin = read_plugin(benchmark) if ":" in benchmark else None
         return _choose_stream(_avalanche_stream(name, plugin), settings, plugin)
@@ -237,13 +234,13 @@ def _choose_stream(cls: type[Stream], given: Mapping[str, str], plugin: Plugin |
     chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **_defaults(cls)})
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
-    precision = checked(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
+    precision = check_precision(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
     kept = {name: v for name, v in chosen.settings.items() if name != PRECISION or precision != DEFAULT}
     return replace(chosen, settings=kept)
 
 
 def _defaults(cls: type[Any]) -> dict[str, Any]:
-    """The default of every setting. Raises InputError if one is missing, or is no plain value."""
+    """The default of every setting. Raises InputError if one is missing, or if it is not a plain value."""
     for f in fields(cls):
         if f.default is MISSING:
             raise InputError(
@@ -260,14 +257,14 @@ def _defaults(cls: type[Any]) -> dict[str, Any]:
 def _choose(
     cls: type[MethodOrStream], given: Mapping[str, str], plugin: Plugin | None, settings: Mapping[str, Any]
 ) -> Chosen[MethodOrStream]:
-    """``settings``, all of them, with those ``given`` in place of theirs."""
+    """The class with its ``settings``, in which those ``given`` as text replace the others."""
     from plasticity_bench.agents.methods import Method
 
     changed, defaults = dict(settings), {LEARNING_RATE: None, PRECISION: DEFAULT, **_defaults(cls)}
     for key, text in given.items():
         if key not in changed:
-            what = "method" if issubclass(cls, Method) else "stream"
-            raise InputError(f'{what} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, changed)}')
+            kind = "method" if issubclass(cls, Method) else "stream"
+            raise InputError(f'{kind} "{cls.info.name}" has no setting "{key}": {did_you_mean(key, changed)}')
         changed[key] = parse_value(text, defaults[key], f"{cls.info.name}: {key}")
     differing = [
         f"{key}={value if isinstance(value, str) else _in_label(value)}"
@@ -286,7 +283,7 @@ def _unpickled(
     plugin: Plugin | None,
     parts: tuple[Chosen[Any], ...],
 ) -> Chosen[Any]:
-    """See ``Chosen.__reduce__``."""
+    """What unpickling a ``Chosen`` calls: see ``Chosen.__reduce__``."""
     if parts:
         cls = _together(parts).cls
     elif name.startswith(f"{AVALANCHE}:"):
@@ -302,9 +299,9 @@ def _in_label(value: float) -> str:
 
 
 def with_learning_rate(stream: Stream, method: Chosen[Method]) -> OptimizerSpec:
-    """The stream's optimizer, at the method's learning rate if one was set.
+    """The stream's optimizer, with the method's learning rate if one was set.
 
-    Raises InputError if that is not positive.
+    Raises InputError if the learning rate is not positive.
     """
     optimizer, lr = stream.optimizer, method.settings[LEARNING_RATE]
     if lr is not None and lr <= 0:

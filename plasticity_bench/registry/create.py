@@ -1,12 +1,12 @@
-"""Methods and streams by name: what there is, and one of them, ready to use."""
+"""Methods and streams by name: listing them, and making one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, did_you_mean
-from plasticity_bench.registry.catalog import STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, method_names
+from plasticity_bench.registry.catalog import STREAMS, method_names
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.families import FAMILIES, family_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def list_methods(family: str | None = None) -> list[str]:
-    """Names of the methods there are: the built-in ones, then those of installed packages.
+    """Names of all methods: the built-in ones, then those of installed packages.
 
     Args:
         family: only methods of this kind, a key of ``FAMILIES`` (plasticity_bench/registry/families.py).

@@ -1,4 +1,4 @@
-"""Families of methods: what kind of intervention a method is. Every method's ``info`` names its own."""
+"""Families of methods: kinds of interventions. Every method's ``info`` names its family."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
 def family_of(name: str) -> str:
     """The family of the method with this ``MethodInfo.name``, as ``FAMILIES`` names it.
 
-    A plug-in's is "other": only its record is at hand, and a record does not hold the family.
+    The family of a plug-in is "other": records do not hold it, and a plug-in's code may not be available.
     """
     if "+" in name:
         return "combinations"

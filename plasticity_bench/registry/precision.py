@@ -1,9 +1,11 @@
 """The number type of matrix products and convolutions: a setting that every supervised stream takes.
 
-Weights, gradients, the optimizer's state and everything else are float32 throughout. ``float32``: products
-are too, even if a GPU's library would use TF32 for convolutions by default. ``tf32``: products round their
-factors to 10 bits of mantissa and add up in float32, on NVIDIA GPUs from Ampere on. ``bf16``: products take
-and give bfloat16 (7 bits), as torch.autocast chooses them; outputs and the loss's gradient are float32.
+Weights, gradients, the optimizer's state and everything else are always float32.
+
+``float32``: products are float32 too, even if a GPU's library would use TF32 for convolutions by default.
+``tf32``: factors are rounded to 10 bits of mantissa, and sums are float32; on NVIDIA GPUs since Ampere.
+``bf16``: factors and results of the products that torch.autocast selects are bfloat16 (7 bits of mantissa);
+the network's outputs and the loss's gradient are float32.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from plasticity_bench.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-#: The setting, and its default. The default is not recorded, so records from before the setting are the same.
+#: The setting, and its default. The default is not recorded, so that older records stay valid.
 PRECISION, DEFAULT = "precision", "float32"
 PRECISIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -29,8 +31,9 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def checked(precision: str, label: str, acting: bool) -> str:
-    """The precision. Raises InputError if there is no such, or if agents act and it is not the default."""
+def check_precision(precision: str, label: str, acting: bool) -> str:
+    """Returns ``precision``. Raises InputError if it does not exist, or if an agent acts and it is not the
+    default. ``label``: of the stream, for the message."""
     if precision not in PRECISIONS:
         raise InputError(f'{label}: unknown precision "{precision}": {did_you_mean(precision, PRECISIONS)}')
     if acting and precision != DEFAULT:
@@ -45,8 +48,8 @@ def with_precision(streams: Sequence[str], precision: str) -> list[str]:
     return [f"{text}{',' if '=' in text else ':'}{PRECISION}={precision}" for text in streams]
 
 
-def of_settings(settings: Mapping[str, Any]) -> str:
-    """The precision that a stream's settings choose."""
+def precision_of(settings: Mapping[str, Any]) -> str:
+    """The precision in a stream's settings."""
     return str(settings.get(PRECISION, DEFAULT))
 
 
@@ -56,8 +59,9 @@ def check_devices(precision: str, devices: Sequence[str]) -> None:
         raise InputError("tf32 needs an NVIDIA GPU: use --device cuda, or --precision float32 or bf16")
 
 
-def prepare(device: torch.device, precision: str) -> None:
-    """Sets this process up for the device: bit-identical results at every run, and products in ``precision``.
+def set_up_device(device: torch.device, precision: str) -> None:
+    """Prepares this process for the device: results are bit-identical at every run, and products have this
+    precision.
 
     Raises InputError if the device does not have this precision.
     """
@@ -66,9 +70,10 @@ def prepare(device: torch.device, precision: str) -> None:
         return
     import torch
 
-    # Before cuBLAS is first used: with the workspaces that it takes by default a product may differ from run
-    # to run. torch.use_deterministic_algorithms is not set: it would slow down what is deterministic here
-    # (scatters of integers, or each to a different place); test_device_ready.py looks for other operations.
+    # This must be set before cuBLAS is first used: with its default workspaces, a product may differ from run
+    # to run. torch.use_deterministic_algorithms is not set: it would slow down operations that are
+    # deterministic as they are used here (scatters of integers, or to different places). test_device_ready.py
+    # searches for other operations.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     if device.index is not None:

@@ -13,8 +13,11 @@ LEARNING_RATE = "lr"
 
 
 def split_parts(text: str, names: Collection[str] = ()) -> list[str]:
-    """``"layer-norm+l2:strength=1e+2"`` -> its two methods. A + before a digit belongs to a number, and one
-    in a path to the path; a plug-in's name in ``names`` may hold one."""
+    """``"layer-norm+l2:strength=1e+2"`` -> its two methods.
+
+    A + before a digit is part of a number, and a + in a path is part of the path. The name of an installed
+    plug-in may contain a + too: ``names`` are all known names. Raises InputError if a method is missing.
+    """
     name, _ = split_settings(text)
     if "+" in name and name in names:
         return [text]
@@ -53,7 +56,19 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
 def settings_of_parts(
     names: list[str], inline: list[dict[str, str]], settings: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Every part's settings; ``settings`` win over ``inline``, and the learning rate is the last part's."""
+    """The settings of every part of a composition.
+
+    Args:
+        names: The parts' names.
+        inline: Settings of each part, from the text that names it.
+        settings: Further settings (``part.key`` or ``lr``), which replace those.
+
+    Returns:
+        The settings of each part. The learning rate is a setting of the last part.
+
+    Raises:
+        InputError: There is no such setting, a method occurs twice, or there are several learning rates.
+    """
     if len(names) == 1:
         return [{**inline[0], **settings}]
     whole = "+".join(names)
@@ -78,8 +93,8 @@ def settings_of_parts(
     return list(own.values())
 
 
-def parse_value(text: str, default: Any, where: str) -> Any:
-    """``text`` as a value of the default's kind. Raises InputError, which begins with ``where``."""
+def parse_value(text: str, default: Any, label: str) -> Any:
+    """``text`` as a value of the default's type. Raises InputError, whose message begins with ``label``."""
     try:
         if isinstance(default, bool):
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
@@ -94,12 +109,12 @@ def parse_value(text: str, default: Any, where: str) -> Any:
             return value
     except (KeyError, ValueError):
         kind = {bool: "true or false", int: "a whole number"}.get(type(default), "a finite number")
-        raise InputError(f'{where}: "{text}" is not {kind}') from None
+        raise InputError(f'{label}: "{text}" is not {kind}') from None
     return text
 
 
 def setting_text(value: Any) -> str:
-    """A setting's value as the command line reads it: ``parse_value`` makes the same value of it.
+    """A setting's value as the command line reads it: ``parse_value`` returns the same value.
 
     >>> setting_text(True), setting_text(0.0001), setting_text(20000.0), setting_text(0.1234567)
     ('true', '0.0001', '20000', '0.1234567')
@@ -113,7 +128,7 @@ def setting_text(value: Any) -> str:
 
 
 def setting_texts(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as the command line reads them. Those that are None, which nobody set, are left out.
+    """Settings as the command line reads them. Settings that are None are not set, so they are left out.
 
     >>> setting_texts({"strength": 0.01, "decoupled": True, "lr": None})
     {'strength': '0.01', 'decoupled': 'true'}
@@ -125,7 +140,8 @@ def choice_text(name: str, settings: Mapping[str, Any]) -> str:
     """A method or stream with its settings, as ``choose_method`` and ``choose_stream`` read it. Settings
     that are None are left out.
 
-    Raises InputError if a value cannot be written in a line: it is empty, or a comma or space would be lost.
+    Raises InputError if a value cannot be written on one line: it is empty, has commas, or begins or
+    ends with a space.
 
     >>> choice_text("l2", {"strength": 0.01, "decoupled": True, "lr": None})
     'l2:strength=0.01,decoupled=true'

@@ -30,63 +30,70 @@ from plasticity_bench.storage.files import remove_leftovers
 if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
 
-#: Most seeds in one stack on a CPU: beyond it the weights leave the cache and nothing is gained.
+#: Most seeds in one stack on a CPU. With more, the weights do not fit the cache, and nothing is gained.
 CPU_STACK = 16
-#: Numbers (parameters times seeds) in a stack of several configurations on a CPU, likewise: it holds its
-#: weights twice. More than so many seeds gain little even where the network is tiny.
-CPU_GROUPED_NUMBERS, CPU_GROUPED = 2**19, 64
-#: Multiplications in one update of one seed above which stacking gains nothing on a CPU.
+#: Most numbers (parameters times seeds) in a stack of several configurations on a CPU, for the same reason;
+#: such a stack holds its weights twice. And most seeds in it: more gain little, even if the network is tiny.
+CPU_GROUP_NUMBERS, CPU_GROUP = 2**19, 64
+#: If one update of one seed takes more multiplications than this, stacking gains nothing on a CPU.
 CPU_STACK_WORK = 2e7
+#: Most seeds in one stack on a GPU.
 GPU_STACK = 64
-#: Environment variable: seconds between two checkpoints, in place of Job.checkpoint_seconds (for tests).
+#: Environment variable: seconds between two checkpoints, instead of Job.checkpoint_seconds (for tests).
 CHECKPOINT_SECONDS = "PLASTICITY_BENCH_CHECKPOINT_SECONDS"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One cell that was asked for, its folder made."""
+    """One cell to train; its folder exists."""
 
     plan: CellPlan
     cell: Cell
-    seeds: tuple[int, ...]  # asked for
+    seeds: tuple[int, ...]  # that the cell should have
 
     @property
     def missing(self) -> list[int]:
-        """Asked for and not recorded yet."""
+        """The seeds that are not recorded yet."""
         recorded = set(self.cell.seeds())
         return [seed for seed in self.seeds if seed not in recorded]
 
     @property
     def outdated(self) -> list[Path]:
-        """Checkpoints whose seeds are all recorded: the run was killed before it could remove them."""
+        """Checkpoints whose seeds are all recorded: the run was killed before it removed them."""
         recorded = set(self.cell.seeds())
         stacks = checkpoint_seeds(self.cell.path)
         return [checkpoint_path(self.cell.path, stack) for stack in stacks if recorded.issuperset(stack)]
 
 
 def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | None) -> list[Planned]:
-    """Makes or finds the folder of every plan. ``seeds=None``: the stream's default number.
+    """Finds the folder of every plan, or makes it.
 
-    Raises InputError for anything wrong with any of them, before a folder is made for the first.
+    Args:
+        runs: The run folder.
+        plans: What to train.
+        seeds: The seeds that every cell should have; None: the stream's default number of them.
+
+    Raises:
+        InputError: Something is wrong with one of the plans. Then no folder was made for any of them.
     """
     prepared = []
     for plan in plans:
         stream, method = plan.stream, plan.method
-        chosen_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
+        cell_seeds = tuple(range(stream.cls.info.seeds)) if seeds is None else tuple(seeds)
         folders = (stream_folder(stream), method_folder(method))
         config = configuration(stream, method)
-        _check_it_acts(method, config.stream)
-        if plan.tuning and (both := sorted(set(plan.tuning.seeds).intersection(chosen_seeds))):
+        _check_method_acts(method, config.stream)
+        if plan.tuning and (both := sorted(set(plan.tuning.seeds).intersection(cell_seeds))):
             raise InputError(f"seed {both[0]} was used to tune {method.cls.info.name}: choose other --seeds")
-        prepared.append((plan, folders, config, chosen_seeds, _sources(method)))
+        prepared.append((plan, folders, config, cell_seeds, _sources(method)))
     return [
-        Planned(plan, open_cell(runs, *folders, config, plan.tuning, sources), wanted)
-        for plan, folders, config, wanted, sources in prepared
+        Planned(plan, open_cell(runs, *folders, config, plan.tuning, sources), cell_seeds)
+        for plan, folders, config, cell_seeds, sources in prepared
     ]
 
 
 def _sources(method: Chosen[Method]) -> dict[str, bytes]:
-    """File name -> text of every plug-in, as it is trained."""
+    """File name -> source of every plug-in in the method."""
     plugins = [part.plugin for part in method.parts or (method,) if part.plugin]
     return {
         plugin.file_name: plugin.source or f"# The source of {plugin.origin} could not be read.\n".encode()
@@ -94,8 +101,8 @@ def _sources(method: Chosen[Method]) -> dict[str, bytes]:
     }
 
 
-def _check_it_acts(method: Chosen, stream: StreamRecord) -> None:
-    """Raises InputError where the method would wait to the stream's end, and be no method."""
+def _check_method_acts(method: Chosen, stream: StreamRecord) -> None:
+    """Raises InputError if the method would wait until the stream ends, and so do nothing."""
     for part in method.parts or (method,):
         name = part.cls.info.acts_after
         waits = part.settings.get(name)
@@ -107,9 +114,18 @@ def _check_it_acts(method: Chosen, stream: StreamRecord) -> None:
 
 
 def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) -> list[Job]:
-    """Stacks of missing seeds: as large as the network gains from, as small as fills every worker.
+    """The missing seeds as stacks: no larger than speeds up the training, and enough of them for all workers.
 
-    An unfinished stack of seeds goes on as it was begun; beside it may train other configurations than then.
+    An unfinished stack of seeds resumes with the same seeds. The configurations that train next to it may be
+    others than before.
+
+    Args:
+        planned: The cells.
+        workers: Number of processes.
+        devices: Names of the devices that the processes use.
+
+    Returns:
+        The jobs, longest first.
     """
     begun: list[tuple[Planned, list[int]]] = []
     fresh: list[tuple[Planned, list[int]]] = []
@@ -120,17 +136,17 @@ def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) 
                 begun.append((item, list(stack)))
                 missing = [seed for seed in missing if seed not in stack]
         fresh.append((item, missing))
-    jobs, begun = _side_by_side(begun, _share(begun, workers), devices[0])
+    jobs, begun = _side_by_side(begun, _seeds_per_worker(begun, workers), devices[0])
     jobs += [_job(item, tuple(seeds), devices[0]) for item, seeds in begun]
-    share = _share(fresh, workers)
-    more, fresh = _side_by_side(fresh, share, devices[0])
-    jobs += more
+    share = _seeds_per_worker(fresh, workers)
+    grouped, fresh = _side_by_side(fresh, share, devices[0])
+    jobs += grouped
     for item, missing in fresh:
         if not missing:
             continue
         size = min(share, _largest_stack(item.cell.config, devices[0]))
         count = -(-len(missing) // size)
-        for i in range(count):  # even stacks: 16 seeds in 3 are 6, 5, 5
+        for i in range(count):  # stacks of about equal size: 16 seeds in 3 stacks are 5, 5, 6
             stack = tuple(missing[i * len(missing) // count : (i + 1) * len(missing) // count])
             jobs.append(_job(item, stack, devices[0]))
     jobs.sort(key=lambda job: -job.seconds)  # longest first, so that no worker is left with a long one
@@ -138,57 +154,56 @@ def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) 
     return [replace(job, device=devices[i % len(devices)], git=revision) for i, job in enumerate(jobs)]
 
 
-def _share(units: Sequence[tuple[Planned, list[int]]], workers: int) -> int:
-    """Seeds for each worker."""
+def _seeds_per_worker(units: Sequence[tuple[Planned, list[int]]], workers: int) -> int:
     return max(1, -(-sum(len(seeds) for _, seeds in units) // workers))
 
 
 def _side_by_side(
     units: Sequence[tuple[Planned, list[int]]], share: int, device: str
 ) -> tuple[list[Job], list[tuple[Planned, list[int]]]]:
-    """Stacks of about ``share`` seeds of configurations that can train side by side, and the units that are
-    left over."""
-    families: dict[str, list[tuple[Planned, list[int]]]] = {}
+    """Stacks of about ``share`` seeds, of configurations that can train side by side; and the units that are
+    in none of them."""
+    groups: dict[str, list[tuple[Planned, list[int]]]] = {}
     for unit in units:
-        families.setdefault(_family(*unit, device), []).append(unit)
+        groups.setdefault(_group_key(*unit, device), []).append(unit)
     jobs: list[Job] = []
     rest: list[tuple[Planned, list[int]]] = []
-    for name, family in families.items():
-        item, seeds = family[0]
-        most = min(share, _largest_group(item.cell.config, device)) // max(1, len(seeds)) if name else 1
-        if most < 2 or len(family) < 2:
-            rest += family
+    for key, group in groups.items():
+        item, seeds = group[0]
+        most = min(share, _largest_group(item.cell.config, device)) // max(1, len(seeds)) if key else 1
+        if most < 2 or len(group) < 2:
+            rest += group
             continue
-        count = -(-len(family) // most)
+        count = -(-len(group) // most)
         for i in range(count):
-            members = family[i * len(family) // count : (i + 1) * len(family) // count]
-            first, *beside = (_job(item, tuple(seeds), device) for item, seeds in members)
+            members = group[i * len(group) // count : (i + 1) * len(group) // count]
+            first, *others = (_job(item, tuple(seeds), device) for item, seeds in members)
             seconds = _expected_seconds(item.cell.config, len(seeds) * len(members))
             steps = first.steps * len(members)
-            jobs.append(replace(first, beside=tuple(beside), seconds=seconds, steps=steps))
+            jobs.append(replace(first, others=tuple(others), seconds=seconds, steps=steps))
     return jobs, rest
 
 
-def _family(item: Planned, seeds: list[int], device: str) -> str:
-    """The same for configurations of a method that can train side by side with these seeds; "" for none."""
+def _group_key(item: Planned, seeds: list[int], device: str) -> str:
+    """Equal for configurations that can train side by side; empty if this one trains alone."""
     config = item.cell.config
     if not seeds or not item.plan.sweep or config.acts or _largest_stack(config, device) == 1:
         return ""
     optimizer = {key: value for key, value in config.optimizer.recorded().items() if key != "lr"}
-    same = [item.plan.stream.label, item.plan.sweep, config.network.recorded(), optimizer, seeds]
-    return json.dumps(same, sort_keys=True)
+    shared = [item.plan.stream.label, item.plan.sweep, config.network.recorded(), optimizer, seeds]
+    return json.dumps(shared, sort_keys=True)
 
 
 def git_revision() -> str | None:
-    """Revision of the source that runs, with ``+`` where it was changed; None outside a repository."""
+    """Git revision of the running source, with ``+`` if it has changes; None outside a repository."""
     folder = Path(__file__).resolve().parent
     try:
-        call = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
-        ours = [*call[:3], "ls-files", "--error-unmatch", __file__]
-        tracked = subprocess.run(ours, capture_output=True, check=False)
-        if tracked.returncode:
+        git = ["git", "-C", str(folder)]
+        is_tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if is_tracked.returncode:  # another project's repository
             return None
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+        describe = [*git, "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -212,43 +227,44 @@ def _job(item: Planned, seeds: tuple[int, ...], device: str) -> Job:
 
 
 def tidy(item: Planned) -> None:
-    """Removes what killed or failed runs left in a cell; its lock is held."""
+    """Removes what killed or failed runs left in a cell. This process must hold the cell's lock."""
     remove_leftovers(item.cell.path)
     for path in (item.cell.path / "error.txt", *item.outdated):
         with suppress(OSError):
             path.unlink()
 
 
-def _work(config: CellConfig) -> float:
+def update_multiplications(config: CellConfig) -> float:
     """Multiplications of one update of one seed, forward and backward."""
     work = sum(math.prod(shape.weight) * shape.positions for shape in layer_shapes(config.network))
     return 3 * work * config.stream.batch
 
 
 def _largest_stack(config: CellConfig, device: str) -> int:
+    """Most seeds in a stack of one configuration."""
     if device.startswith("cuda"):
         return GPU_STACK
-    return CPU_STACK if _work(config) < CPU_STACK_WORK else 1
+    return CPU_STACK if update_multiplications(config) < CPU_STACK_WORK else 1
 
 
 def _largest_group(config: CellConfig, device: str) -> int:
-    """Most seeds of several configurations together."""
+    """Most seeds in a stack of several configurations."""
     if device.startswith("cuda"):
         return GPU_STACK
     numbers = parameter_count(config.network)
-    return min(CPU_GROUPED, CPU_GROUPED_NUMBERS // numbers)
+    return min(CPU_GROUP, CPU_GROUP_NUMBERS // numbers)
 
 
 def _steps(config: CellConfig) -> int:
-    """Of training, for one seed: updates, or where the agent acts steps in its environments."""
+    """Training steps of one seed: updates; if an agent acts, steps in its environments."""
     return config.stream.tasks * config.stream.steps
 
 
 def _expected_seconds(config: CellConfig, stack: int) -> float:
-    """A rough guess, for the order of jobs and the weight of their progress: overhead and arithmetic."""
+    """A rough estimate from overhead and arithmetic, for the order of jobs and for the progress."""
     updates, rounds, acting = float(_steps(config)), 1, 0.0
     if ppo := config.ppo:
         acting = updates / ppo.environments * (3e-4 + 2e-5 * stack)
         updates *= ppo.epochs / ppo.batch
         rounds = 2  # policy and value network
-    return acting + rounds * updates * (2e-4 + stack * (1e-5 + _work(config) / 2e10))
+    return acting + rounds * updates * (2e-4 + stack * (1e-5 + update_multiplications(config) / 2e10))

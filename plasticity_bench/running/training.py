@@ -1,4 +1,4 @@
-"""Trains one stack of seeds of a cell to its end and records it; resumes from its checkpoint."""
+"""Trains one stack of seeds of a cell and records it; resumes from its checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -16,38 +16,35 @@ from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
-from plasticity_bench.records.checkpoints import Saved, checkpoint_path, load_checkpoint, save_checkpoint
-from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions
+from plasticity_bench.records.checkpoints import Resumable, checkpoint_path, load_checkpoint, save_checkpoint
+from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions, utc_now
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
 from plasticity_bench.registry.choices import Chosen, with_learning_rate
-from plasticity_bench.registry.precision import DEFAULT, of_settings, prepare
-from plasticity_bench.running.job import Job, Learner, OnProgress, Progressing, ShouldStop
+from plasticity_bench.registry.precision import DEFAULT, precision_of, set_up_device
+from plasticity_bench.running.job import Job, Learner, OnProgress, ShouldStop, Trainer
 from plasticity_bench.storage.files import write_text
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
     from plasticity_bench.tasks.base import Stream
 
-#: What torch says where memory is wanting, on a CPU (an error of no kind of its own) and on a GPU.
+#: Messages of torch if there is too little memory: on a CPU (then it is a plain RuntimeError), and on a GPU.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
 
 
 def train_cell(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
-    """Trains and records the seeds of a job of one cell. Returns False if it saved and stopped early.
-
-    Raises InputError if the user can fix it, OutOfMemory, and RunFailed, with the traceback in the cell's
-    folder, if the method or the stream failed.
-    """
+    """Trains and records the seeds of a job of one cell: see ``worker.run_job``."""
     try:
-        return _run(job, report, should_stop)
+        return _train_and_record(job, report, should_stop)
     except InputError:
         raise
     except Exception as error:
-        raise failed(job, error) from None
+        raise run_error(job, error) from None
 
 
-def failed(job: Job, error: Exception) -> RunFailed:
-    """What to raise for it; the traceback goes into the cell's folder, unless it is of memory."""
+def run_error(job: Job, error: Exception) -> RunFailed:
+    """The error to raise in place of ``error``: OutOfMemory, or RunFailed with the traceback in the cell's
+    folder."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return OutOfMemory(f"{job.plan.label} found no memory: {reason}")
@@ -57,15 +54,14 @@ def failed(job: Job, error: Exception) -> RunFailed:
         write_text(path, "".join(traceback.format_exception(error)))
     except InputError:
         details = ""
-    what = f"{type(error).__name__}: {error}"
-    return RunFailed(f"{job.plan.label} failed: {what}{details}")
+    return RunFailed(f"{job.plan.label} failed: {type(error).__name__}: {error}{details}")
 
 
-def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
-    stream, method, precision = chosen(job)
+def _train_and_record(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
+    stream, method, precision = stream_and_method(job)
     device = prepare_device(job.device, precision)
     path = checkpoint_path(job.path, job.seeds)
-    if is_recorded(job):  # by a worker that was killed before it could say so
+    if is_recorded(job):  # by a worker that was killed before it could report it
         path.unlink(missing_ok=True)
         return True
     learner = make_learner(stream, method, job.seeds, device, precision)
@@ -74,71 +70,95 @@ def _run(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         job, learner, lambda spent: save_checkpoint(path, learner, seconds + spent), report, should_stop
     )
     if learner.finished:
-        record(job, learner, seconds + spent, len(job.seeds), device, captured(learner))
+        write_seeds(job, learner, seconds + spent, len(job.seeds), device, capture_record(learner))
         path.unlink(missing_ok=True)
     learner.close()
     return learner.finished
 
 
 def is_recorded(job: Job) -> bool:
-    """Whether nothing is left to do."""
+    """Whether all seeds of the job are recorded."""
     return set(read_cell(job.path).seeds()).issuperset(job.seeds)
 
 
 def train_to_end(
-    job: Job, learner: Progressing, keep: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
+    job: Job, learner: Trainer, save: Callable[[float], None], report: OnProgress, should_stop: ShouldStop
 ) -> float:
-    """Trains to the end, or until ``should_stop()``, when it saves first; returns the seconds spent. ``keep``
-    saves, and is given the seconds spent so far."""
+    """Trains to the end, or until ``should_stop()`` returns True; then it saves first.
+
+    Args:
+        job: The stack of seeds.
+        learner: Trains it.
+        save: Saves the state. It is given the seconds spent so far, and called every
+            ``job.checkpoint_seconds``.
+        report: Called with the progress and its value at the end.
+        should_stop: Asked after each piece of work.
+
+    Returns:
+        The seconds spent: processor time on a CPU, elapsed time on a GPU.
+    """
     begun, total = learner.progress, learner.stream.tasks * learner.stream.steps
-    # On a CPU the one thread's processor time: other work on the machine is no cost of the method.
+    # Processor time on a CPU, with one thread: other work on the machine is not part of the method's cost.
     clock = time.perf_counter if job.device.startswith("cuda") else time.process_time
     started, saved = clock(), time.perf_counter()
     while not learner.finished:
         if should_stop():
             if learner.progress > begun:
-                keep(clock() - started)
+                save(clock() - started)
             break
         learner.advance()
         report(learner.progress, total)
         now = time.perf_counter()
         if now - saved > job.checkpoint_seconds and not learner.finished:
-            keep(clock() - started)
+            save(clock() - started)
             saved = time.perf_counter()
     return clock() - started
 
 
 def prepare_device(name: str, precision: str) -> Any:
-    """The torch device, on which every run now gives the same bits. Raises InputError where there is none, or
-    where it does not compute so."""
+    """The torch device, set up so that results are bit-identical at every run.
+
+    Raises InputError if there is no such device, or if it does not have this precision.
+    """
     device = find_device(name)
-    prepare(device, precision)
+    set_up_device(device, precision)
     return device
 
 
-def chosen(job: Job) -> tuple[Stream, Chosen[Method], str]:
-    """Stream, method and precision."""
+def stream_and_method(job: Job) -> tuple[Stream, Chosen[Method], str]:
+    """What a job trains: stream, method and precision."""
     stream = job.plan.stream
-    return stream.make(), job.plan.method, of_settings(stream.settings)
+    return stream.make(), job.plan.method, precision_of(stream.settings)
 
 
-def record(
-    job: Job, learner: Saved, seconds: float, stack: int, device: Any, steps: Mapping[str, Any]
+def write_seeds(
+    job: Job, learner: Resumable, seconds: float, stack: int, device: Any, capture: Mapping[str, Any]
 ) -> None:
-    """Writes what is not recorded yet of a job whose training took ``seconds`` in a stack of so many;
-    ``steps``: see ``captured``, for a GPU."""
+    """Records the seeds of a finished job that are not recorded yet.
+
+    Args:
+        job: The seeds of one cell.
+        learner: Has trained them.
+        seconds: Training time of all of them together.
+        stack: Number of seeds that trained together, over all cells.
+        device: The torch device.
+        capture: ``capture_record``; recorded on a GPU only.
+    """
     cell = read_cell(job.path)
     recorded = set(cell.seeds())
     origin = _origin(job, stack, device, round(seconds / len(job.seeds), 3))
     if device.type == "cuda":
-        origin = structs.replace(origin, **steps)
+        origin = structs.replace(origin, **capture)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
-            cell.write_seed(seed, rows, origin, _attached(learner, index))
+            cell.write_seed(seed, rows, origin, _extra_files(learner, index))
 
 
-def captured(learner: Any) -> dict[str, Any]:
-    """How many updates were replayed from a captured graph (see agents/capture.py), and why not all."""
+def capture_record(learner: Any) -> dict[str, Any]:
+    """How many updates were replayed from a captured CUDA graph (see agents/capture.py), and why not all.
+
+    Returns the fields ``captured``, ``replayed`` and ``not_captured`` of ``Origin``.
+    """
     updater = getattr(learner, "updater", None)
     if updater is None:
         return {"captured": False, "not_captured": "an agent that acts"}
@@ -150,7 +170,7 @@ def captured(learner: Any) -> dict[str, Any]:
 def make_learner(
     stream: Stream, method: Chosen, seeds: Sequence[int], device: Any, precision: str = DEFAULT
 ) -> Learner:
-    """The learner for this kind of stream."""
+    """The learner for this kind of stream: supervised, or PPO."""
     from plasticity_bench.tasks.base import ControlStream, SupervisedStream
 
     options: Any = {"optimizer": with_learning_rate(stream, method), "device": device}
@@ -164,8 +184,8 @@ def make_learner(
     return SupervisedLearner(stream, method.make(), seeds, precision=precision, **options)
 
 
-def _attached(learner: Saved, index: int) -> dict[str, bytes]:
-    """What is kept beside a seed's table: suffix -> content."""
+def _extra_files(learner: Resumable, index: int) -> dict[str, bytes]:
+    """Suffix -> content of the files kept next to a seed's table: rollouts and policy, if an agent acts."""
     import torch
 
     policy = learner.policy_state(index)
@@ -177,7 +197,7 @@ def _attached(learner: Saved, index: int) -> dict[str, bytes]:
 
 
 def find_device(name: str) -> Any:
-    """The torch device. Raises InputError where there is no such device."""
+    """The torch device. Raises InputError if there is no such device."""
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):  # before torch is imported
         raise InputError(f'unknown device "{name}": use auto, cpu, cuda or cuda:0')
     import torch
@@ -194,7 +214,7 @@ def find_device(name: str) -> Any:
 
 
 def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
-    """How the job's seeds were trained: ``seconds`` each, in a stack of so many."""
+    """How the job's seeds were trained: ``seconds`` is the time of one seed, ``stack`` their number."""
     import torch
 
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -204,11 +224,11 @@ def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
         stack=stack,
         threads=torch.get_num_threads(),
         seconds=seconds,
-        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        finished=utc_now(),
         git=job.git,
         versions=_versions(str(torch.__version__)),
         hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
-        precision=of_settings(job.plan.stream.settings),
+        precision=precision_of(job.plan.stream.settings),
         slurm_job=slurm_job() or UNSET,
     )
 
@@ -233,6 +253,6 @@ def _versions(torch: str) -> Versions:
 
 
 def slurm_job() -> str | None:
-    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside."""
+    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside a job."""
     number, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else number

@@ -1,7 +1,7 @@
-"""JSON documents with one frozen class each: what writes, reads and checks them knows the same fields.
+"""JSON documents, with one frozen class each: the same class writes, reads and checks a document.
 
-A document is read in two steps. ``untrusted.parse_object`` bounds what the bytes may hold (size, depth,
-numbers, text). ``convert`` then checks every field's type and refuses fields that the class does not have.
+A document is read in two steps. ``untrusted.parse_object`` refuses bytes that are nested too deeply or hold
+numbers or text that are too long. ``convert`` then checks every field's type and refuses unknown fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from plasticity_bench.storage.untrusted import Refused, parse_object, printable, same_json
 
-#: A setting as JSON holds it.
+#: Type of a setting's value in JSON.
 Setting = bool | int | float | str | None
 
 #: Longest value that a message shows, in characters.
@@ -23,28 +23,28 @@ MAX_SHOWN = 80
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all documents and of their parts. A field whose default is UNSET may be absent."""
+    """Base class of all documents and their parts. A field whose default is UNSET may be absent."""
 
     def as_json(self) -> dict[str, Any]:
-        """The document as plain dicts, lists, numbers and texts, without the fields that are UNSET."""
+        """The document as plain dicts, lists, numbers and strings, without the fields that are UNSET."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
     def to_bytes(self) -> bytes:
-        """The document as it is written: equal documents are equal bytes."""
+        """The content of the document's file: equal documents give equal bytes."""
         return (json.dumps(self.as_json(), indent=1, sort_keys=True) + "\n").encode()
 
 
-D = TypeVar("D", bound=Document)
+DocumentT = TypeVar("DocumentT", bound=Document)
 
 
-def parse_document(data: bytes, kind: type[D]) -> D:
-    """The document in ``data``. Raises Refused if it is not one of this kind."""
+def parse_document(data: bytes, kind: type[DocumentT]) -> DocumentT:
+    """The document in ``data``. Raises Refused if it is not a document of this class."""
     return convert(parse_object(data), kind)
 
 
-def convert(value: Mapping[str, Any], kind: type[D]) -> D:
-    """A parsed JSON object as a document. Raises Refused, which names the field and what belongs there."""
+def convert(value: Mapping[str, Any], kind: type[DocumentT]) -> DocumentT:
+    """A parsed JSON object as a document. Raises Refused, whose message names the field that is wrong."""
     try:
         document = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -56,7 +56,7 @@ def convert(value: Mapping[str, Any], kind: type[D]) -> D:
 
 
 def shown(value: object) -> str:
-    """A value that somebody else chose, as it may be printed."""
+    """A value from a stranger's file, as it may be printed."""
     return printable(json.dumps(value), MAX_SHOWN)
 
 
@@ -82,7 +82,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def _at(value: Any, path: str) -> Any:
-    """What lies at ``stream.seeds[2]``; ... if the path does not say exactly where."""
+    """The value at a path such as ``stream.seeds[2]``; ``...`` if the path is not of one value."""
     for name, index in re.findall(r"([^.\[\]]+)|\[([^\]]*)\]", path):
         try:
             value = value[name] if name else value[int(index)]
@@ -92,7 +92,7 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _first_difference(found: Any, written: Any, path: str) -> str:
-    """Where ``found`` is not as this version would write it."""
+    """The first part of ``found`` that this version would write differently, as a message."""
     if isinstance(found, Mapping) and isinstance(written, Mapping):
         for name in found:
             if name not in written:

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is either the old one or the new one, whatever is killed and when."""
+"""Atomic writes: a file is always either the old one or the new one, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from plasticity_bench.errors import CannotWrite
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes through a temporary file beside ``path`` and renames it into place.
+    """Writes a temporary file next to ``path``, then renames it to ``path``.
 
-    Raises CannotWrite, with ``path`` untouched, where the disk is full or the folder is not writable.
+    Args:
+        path: The file. Its folder is made if it is missing.
+        write: Writes the content to the open file that it is given.
+
+    Raises:
+        CannotWrite: The disk is full or the folder is not writable; ``path`` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -29,40 +34,42 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        refused = _system_error(error)
-        if refused is None:
+        system_error = _system_error(error)
+        if system_error is None:
             raise
         raise CannotWrite(
-            f"cannot write {path}: {refused.strerror or refused}; what was recorded before is untouched: "
-            "free space or choose another folder, then run the same command again"
+            f"cannot write {path}: {system_error.strerror or system_error}; what was recorded before is "
+            "unchanged: free space or choose another folder, then run the same command again"
         ) from error
 
 
 def remove_leftovers(folder: Path, writer: int | None = None) -> None:
-    """Removes temporary files of writers that were killed: of all, or of the process ``writer``. Only for who
-    holds the folder's lock."""
+    """Removes temporary files of processes that were killed. The caller must hold the folder's lock.
+
+    ``writer``: number of the process; None: of all processes.
+    """
     for path in folder.glob(f".*.{writer or '*'}.tmp"):
         with suppress(OSError):
             path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """``write_atomic`` for bytes at hand."""
+    """``write_atomic`` for bytes."""
     write_atomic(path, lambda file: file.write(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    """``write_atomic`` for text, as UTF-8 with the line ends as they are."""
+    """``write_atomic`` for text, in UTF-8. Line ends are written as they are."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as indented JSON with sorted keys, so that equal values are equal files."""
+    """Writes ``value`` as indented JSON with sorted keys, so that equal values give equal files."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def _system_error(error: BaseException) -> OSError | None:
-    """What the system refused, also where torch's writer raised its own error about it (a full disk)."""
+    """The operating system's error, also if torch's writer raised another error because of it."""
     cause: BaseException | None = error if isinstance(error, Exception) else None
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""One writer at a time: locks as files, which a process that is killed holds no longer."""
+"""One writer at a time: locked files. The lock of a process that is killed is released."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from plasticity_bench.errors import InputError
 
-#: Seconds that a lock is waited for: ``is_held`` takes it for a moment.
+#: Seconds to wait for a lock, because ``is_held`` takes it for a moment.
 WAIT = 0.5
 
 
 @contextmanager
 def locked(folders: Sequence[Path]) -> Iterator[None]:
-    """Holds the lock of every folder. Raises InputError where another process holds one."""
+    """A context that holds the locks of all folders. Raises InputError if another process holds one."""
     _allow_open_files(len(folders))
     with ExitStack() as stack:
         for folder in folders:
@@ -24,9 +24,15 @@ def locked(folders: Sequence[Path]) -> Iterator[None]:
 
 @contextmanager
 def hold_lock(file: Path, what: Path, otherwise: str) -> Iterator[None]:
-    """Holds the lock ``file``, which says who writes ``what``; ``otherwise``: what to do but wait.
+    """A context that holds a lock.
 
-    Raises InputError where another process holds it, or where it cannot be made.
+    Args:
+        file: The lock file.
+        what: The file or folder that it protects, for the message.
+        otherwise: What the user can do instead of waiting, for the message.
+
+    Raises:
+        InputError: Another process holds the lock, or it cannot be made.
     """
     from filelock import FileLock, Timeout
 
@@ -45,7 +51,7 @@ def hold_lock(file: Path, what: Path, otherwise: str) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether another process holds the lock of the cell in ``folder``; False where there are no locks."""
+    """Whether another process holds the lock of the cell in ``folder``; False if the system has no locks."""
     from filelock import FileLock, Timeout
 
     path = folder / ".lock"
@@ -61,14 +67,15 @@ def is_held(folder: Path) -> bool:
 
 
 def _allow_open_files(count: int) -> None:
-    """So many more than a process needs anyway: a lock is an open file, and 1024 is a common limit."""
+    """Raises this process's limit of open files if needed: every lock is an open file, and 1024 is a common
+    limit."""
     try:
         import resource
-    except ImportError:  # Windows, where there is no such limit
+    except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 256
+    needed = count + 256  # what a process needs apart from the locks
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

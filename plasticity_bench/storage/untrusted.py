@@ -1,6 +1,6 @@
-"""Reading files that others wrote: nothing is followed, imported or unpickled, and every size is bounded.
+"""Reading files of strangers: links are not followed, nothing is imported, and every size is limited.
 
-Every refusal is a ``Refused``, whose one line says what is wrong with the content.
+Content that is not accepted raises ``Refused``, whose message is one line: what is wrong with it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 #: Largest file of each kind, in bytes. A table of 1,000 tasks takes about 0.1 MB.
 MAX_JSON, MAX_TABLE, MAX_SOURCE = 2_000_000, 16_000_000, 500_000
-#: Most files and folders in one tree, and most folders above a file in it.
+#: Most files and folders in one tree, and deepest nesting of folders in it.
 MAX_FILES, MAX_FOLDERS_DEEP = 20_000, 6
-#: Deepest nesting of a JSON value, longest number in it (characters), longest text (characters).
+#: Of a JSON value: deepest nesting, longest number (characters), longest text (characters).
 MAX_DEPTH, MAX_NUMBER, MAX_TEXT = 12, 40, 2_000
-#: Whole numbers beyond are not exact as floating-point numbers.
+#: Larger whole numbers are not exact as floating-point numbers.
 MAX_WHOLE = 2**53
-#: Most problems told of one submission; what follows is counted.
-MAX_TOLD = 50
+#: Most problems listed for one submission; further ones are only counted.
+MAX_PROBLEMS = 50
 
 
 class Refused(ValueError):
@@ -31,15 +31,17 @@ class Refused(ValueError):
 
 
 def printable(text: str, longest: int = 200) -> str:
-    """``text`` fit for a terminal and a log: one line, control characters and surrogates as escapes."""
+    """``text`` as it may be printed: on one line, at most ``longest`` characters of it, with control
+    characters and surrogates as escapes."""
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: longest + 1])
     return shown if len(text) <= longest else f"{shown[:longest]}..."
 
 
 def list_tree(root: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """(relative name -> size in bytes) of every plain file below ``root``, and (name, reason) of all else.
+    """The files below ``root``. Links are not followed, and pipes and devices are not opened.
 
-    Links are not followed, and pipes and devices not opened.
+    Returns:
+        Relative name -> size in bytes, of every plain file; and (name, reason) of everything else.
     """
     files: dict[str, int] = {}
     refused: list[tuple[str, str]] = []
@@ -79,7 +81,7 @@ def list_tree(root: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
 def read_file(path: Path, limit: int) -> bytes:
     """The content of a plain file of at most ``limit`` bytes. Raises Refused for anything else.
 
-    Of the path's parts only the last is known not to be a link: look at the tree with ``list_tree`` first.
+    Only the last part of the path is checked for links: check the folders with ``list_tree`` first.
     """
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not every system has all of them
@@ -98,8 +100,11 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """A JSON value without duplicate keys, NaN, infinities, endless numbers, deep nesting or text that would
-    not print on one line. Raises Refused."""
+    """Parses a JSON value.
+
+    Raises Refused if it has duplicate keys, NaN or infinities, numbers or text that are too long, deep
+    nesting, or text that does not print on one line.
+    """
     try:
         whole = data.decode("utf-8")
         value = json.loads(
@@ -123,7 +128,7 @@ def parse_json(data: bytes) -> Any:
         and whole.replace("\n", "").isprintable()
         and whole.count("{") + whole.count("[") <= MAX_DEPTH
     ):
-        return value  # no text in it can be too long or not printable, nothing in it too deep
+        return value  # its texts are all short and printable, and it is not nested deeply
     for text, depth in _texts(value):
         if depth > MAX_DEPTH:
             raise Refused(f"is nested more than {MAX_DEPTH} deep")
@@ -135,7 +140,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """``parse_json`` for an object. Raises Refused."""
+    """Parses a JSON object. Raises Refused if ``parse_json`` does, or if it is another value."""
     value = parse_json(data)
     if not isinstance(value, dict):
         raise Refused("not a JSON object")
@@ -143,7 +148,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Whether two JSON values are written alike: 1, 1.0 and true are three values."""
+    """Whether two JSON values are written in the same way: 1, 1.0 and true are three different values."""
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
@@ -174,7 +179,7 @@ def _constant(text: str) -> float:
 
 
 def _texts(value: Any) -> Iterator[tuple[str, int]]:
-    """Every text in ``value``, keys included, and for every container an empty one, with their depths."""
+    """Every text in ``value``, keys included, with its depth; and for every list or object an empty text."""
     waiting: list[tuple[Any, int]] = [(value, 0)]
     while waiting:
         item, depth = waiting.pop()
@@ -189,7 +194,9 @@ def _texts(value: Any) -> Iterator[tuple[str, int]]:
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` may name a submission's folder on every system: small letters, digits, + _ and -; and
-    is none of a submission's own folders."""
+    """Whether ``text`` may be the name of a submission's folder, on every operating system.
+
+    It has lowercase letters, digits, + _ and -, and is not the name of a folder inside a submission.
+    """
     reserved = re.fullmatch(r"con|prn|aux|nul|com\d|lpt\d|records|source", text)
     return bool(re.fullmatch(r"[a-z0-9][a-z0-9+_-]{0,79}", text, re.ASCII)) and not reserved

@@ -9,7 +9,7 @@ import numpy as np
 
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import Table
-from plasticity_bench.specs import WIDENING, NetworkSpec, layer_shapes
+from plasticity_bench.specs import WIDENING, NetworkSpec, is_measured, layer_shapes
 
 #: Unit of the scored column -> lowest and highest performance there is.
 PERFORMANCE: Mapping[str, tuple[float, float]] = {
@@ -22,7 +22,7 @@ ALWAYS = ("task", "episodes")
 #: Columns that a stream has for all tasks or for none.
 ALL_OR_NONE = ("final_performance", "action_std")
 #: Share by which a value may pass its bound: sums and ranks are rounded.
-ROUNDING = 1e-6
+BOUND_TOLERANCE = 1e-6
 
 
 def check_table(config: CellConfig, table: Table) -> Iterator[str]:
@@ -39,7 +39,7 @@ def check_table(config: CellConfig, table: Table) -> Iterator[str]:
         if name not in table:
             continue
         values = table[name]
-        slack = ROUNDING * max(1.0, abs(high)) if np.isfinite(high) else 0.0
+        slack = BOUND_TOLERANCE * max(1.0, abs(high)) if np.isfinite(high) else 0.0
         wrong = (values < low) | (values > high + slack)
         if name not in ("online_loss", "weight_norm", "gradient_norm", "update_norm"):
             wrong |= np.isinf(values)  # a network that diverges has endless losses and norms
@@ -49,7 +49,7 @@ def check_table(config: CellConfig, table: Table) -> Iterator[str]:
             yield f"{name} is {values[at]:g} at task {at}; it is {limits}"
     if "episodes" in table:
         lived = table["episodes"] * np.nan_to_num(table["episode_length"])
-        if (long := np.flatnonzero(lived > stream.steps * (1 + ROUNDING))).size:
+        if (long := np.flatnonzero(lived > stream.steps * (1 + BOUND_TOLERANCE))).size:
             yield f"episodes at task {long[0]} take more steps than the task's {stream.steps}"
 
 
@@ -81,8 +81,6 @@ def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
 @lru_cache(maxsize=16)
 def _measured(tasks: int) -> np.ndarray:
     """Whether diagnostics are taken at the end of each of so many tasks."""
-    from plasticity_bench.agents.diagnostics import is_measured
-
     return np.array([is_measured(task, tasks) for task in range(tasks)])
 
 

@@ -28,9 +28,9 @@ from plasticity_bench.tuning.search import LEARNING_RATE_RANGE, configurations, 
 from plasticity_bench.tuning.sweep import FIRST_SEED, OBJECTIVE, best
 
 #: Most configurations, tuning seeds, hyperparameters and values of one; longest text of a setting.
-MAX_BUDGET, MAX_SEEDS, MAX_NAMES, MAX_VALUES, MAX_TEXT = 1_000, 1_000, 100, 100, 100
+MAX_BUDGET, MAX_TUNING_SEEDS, MAX_NAMES, MAX_VALUES, MAX_SETTING_TEXT = 1_000, 1_000, 100, 100, 100
 #: Share by which a mean may differ from ours: libraries round sums differently.
-ROUNDING = 1e-9
+MEAN_TOLERANCE = 1e-9
 
 
 def check_tuning(tuning: SweepTable, config: CellConfig, stream: str) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _check_sizes(tuning: SweepTable) -> None:
         raise Wrong(f"schema is {tuning.schema}; this version reads {TUNING_SCHEMA}")
     for name, found, most in (
         ("configurations", tuning.configurations, MAX_BUDGET),
-        ("seeds", tuning.seeds, MAX_SEEDS),
+        ("seeds", tuning.seeds, MAX_TUNING_SEEDS),
         ("space", tuning.space, MAX_NAMES),
     ):
         if not 1 <= len(found) <= most:
@@ -78,7 +78,7 @@ def _check_sizes(tuning: SweepTable) -> None:
             raise Wrong(f"space.{printable(name, 60)} is not of numbers, or of texts, in ascending order")
     for index, row in enumerate(tuning.configurations):
         for name, value in row.settings.items():
-            if len(value) > MAX_TEXT:
+            if len(value) > MAX_SETTING_TEXT:
                 where = f"configurations[{index}].settings.{printable(name, 60)}"
                 raise Wrong(f"{where} is {shown(value)}, not a short text")
     if tuning.chosen >= len(tuning.configurations):
@@ -99,7 +99,7 @@ def _check_scores(tuning: SweepTable, limits: tuple[float, float]) -> Iterator[s
         if len(values) != len(tuning.seeds):
             yield f"{where}.per_seed has {len(values)} values for {len(tuning.seeds)} seeds"
             continue
-        if not all(v is None or low <= v <= high + ROUNDING for v in values):
+        if not all(v is None or low <= v <= high + MEAN_TOLERANCE for v in values):
             yield f"{where}.per_seed is {shown(values)}: values are none, or from {low:g} to {high:g}"
             continue
         known = [value for value in values if value is not None]
@@ -108,7 +108,7 @@ def _check_scores(tuning: SweepTable, limits: tuple[float, float]) -> Iterator[s
         if mean is None or score is None:
             same = mean is score
         else:
-            same = abs(mean - score) <= ROUNDING * max(1.0, abs(mean))
+            same = abs(mean - score) <= MEAN_TOLERANCE * max(1.0, abs(mean))
         if not same:
             yield f"{where}.score is {shown(score)}; the mean of its seeds is {shown(mean)}"
     wanted = best([row.score for row in rows])

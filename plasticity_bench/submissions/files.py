@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from plasticity_bench.records.documents import PROTOCOL
-from plasticity_bench.storage.documents import Document, convert, shown
+from plasticity_bench.storage.documents import DocumentT, convert, shown
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
     MAX_JSON,
@@ -17,8 +17,6 @@ from plasticity_bench.storage.untrusted import (
     same_json,
 )
 from plasticity_bench.submissions.documents import SCHEMA
-
-D = TypeVar("D", bound=Document)
 
 
 class Note(NamedTuple):
@@ -56,7 +54,7 @@ class SubmissionFiles:
         self.sound = False
         self._problem(name, reason)
 
-    def _document(self, name: str, kind: type[D]) -> D | None:
+    def _document(self, name: str, kind: type[DocumentT]) -> DocumentT | None:
         try:
             found = parse_object(read_file(self.folder / name, MAX_JSON))
             if "schema" in found and not same_json(found["schema"], SCHEMA):
@@ -69,7 +67,7 @@ class SubmissionFiles:
             self._problem(name, str(error))
             return None
 
-    def _record(self, name: str, kind: type[D]) -> D:
+    def _record(self, name: str, kind: type[DocumentT]) -> DocumentT:
         """A document of the records. Raises Refused."""
         found = parse_object(self._read(name, MAX_JSON))
         if "protocol" in found and not same_json(found["protocol"], PROTOCOL):

@@ -36,7 +36,7 @@ from plasticity_bench.submissions.documents import (
     TuningSummary,
 )
 
-METHOD, SCORES, RECORDS, SOURCE = "method.json", "scores.json", "records", "source"
+METHOD, SCORES, RECORDS = "method.json", "scores.json", "records"
 #: The references are submissions of their own, under these names.
 REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
 #: Significant digits of a score.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from plasticity_bench.records.cells import ROLLOUTS, TUNED, TUNING, Cell
+from plasticity_bench.records.cells import ROLLOUTS, SOURCE, TUNED, TUNING, Cell
 from plasticity_bench.records.documents import (
     CellConfig,
     SeedRecord,
     SweepTable,
     recorded_identity,
 )
+from plasticity_bench.records.names import seed_stem
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
 from plasticity_bench.scoring.metrics import measure_tables
 from plasticity_bench.storage.files import sha256
@@ -37,7 +38,6 @@ from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
     SCORES,
-    SOURCE,
     Evidence,
     Submission,
     method_of_cell,
@@ -130,7 +130,7 @@ class Reader(SubmissionFiles):
         if dirty := sum((origin.git or "").endswith("+") for origin in origins.values()):
             self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
         if both := sorted(set(tables) & set(tuning.seeds if tuning else ())):
-            self._unsound(f"{where}/seed-{both[0]:03d}.csv", "was used to tune; reported seeds are others")
+            self._unsound(f"{where}/{seed_stem(both[0])}.csv", "was used to tune; reported seeds are others")
         # Here, as this is the only time that the tables are parsed.
         return (
             Evidence(cell, measure_tables(cell, tables, list(origins.values())), origins) if tables else None
@@ -165,7 +165,7 @@ class Reader(SubmissionFiles):
             self._unsound(where, f"seed {lacking} is missing: seeds are 0, 1, 2, ..., so that none is chosen")
         digests: dict[str, int] = {}
         for seed in sorted(kinds):
-            stem = f"{where}/seed-{seed:03d}"
+            stem = f"{where}/{seed_stem(seed)}"
             for kind in sorted({"csv", "json"} - kinds[seed]):
                 self._unsound(f"{stem}.{kind}", "is missing")
             if not kinds[seed] >= {"csv", "json"}:

@@ -20,7 +20,7 @@ from plasticity_bench.storage.documents import parse_document
 from plasticity_bench.storage.untrusted import (
     MAX_FILES,
     MAX_JSON,
-    MAX_TOLD,
+    MAX_PROBLEMS,
     Refused,
     printable,
     read_file,
@@ -98,9 +98,9 @@ def verify(
             *reading.problems,
             *(Note(folder / name, reason) for name, reason in by_folder.get(folder, ())),
         ]
-        report.problems += problems[:MAX_TOLD]
-        if len(problems) > MAX_TOLD:
-            report.problems.append(Note(folder, f"{len(problems) - MAX_TOLD} more problems"))
+        report.problems += problems[:MAX_PROBLEMS]
+        if len(problems) > MAX_PROBLEMS:
+            report.problems.append(Note(folder, f"{len(problems) - MAX_PROBLEMS} more problems"))
         report.notes += reading.notes
     _compare(report)
     on_progress(len(folders), len(folders))

@@ -1,7 +1,7 @@
 """The configurations that a sweep tries: the default, then points of a seeded quasi-random design.
 
-Every method gets as many, whatever the number of its hyperparameters, and the learning rate is one of them
-for all, `none` included.
+All methods get the same number of configurations, however many hyperparameters they have. The learning rate
+is a hyperparameter of every method, also of `none`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,29 @@ from plasticity_bench.storage.files import sha256
 if TYPE_CHECKING:
     import numpy as np
 
-#: The learning rate is searched from the stream's divided by this to the stream's times this.
+#: The learning rate is searched from the stream's value divided by this to its value times this.
 LEARNING_RATE_RANGE = 10.0
 
-#: Values are searched between where the greatest is at least so many times the least: not 0.99 and 0.999.
-INTERPOLATED = 2
+#: Values between the declared ones are searched if the greatest is at least this many times the least. So
+#: 0.99 and 0.999 are the only two values of a hyperparameter that declares them.
+INTERPOLATION_RATIO = 2
 
-#: Digits that a searched number keeps: what people would write down.
+#: Significant digits of a searched number.
 DIGITS = 2
 
 
 def search_space(method: Chosen, learning_rate: float) -> dict[str, tuple[Any, ...]]:
-    """Setting -> values in ascending order, as the method declares them, and the learning rate.
+    """The settings that a sweep changes: those that the method declares, and the learning rate.
 
-    ``learning_rate``: the stream's. Raises InputError where a declared setting does not exist.
+    Args:
+        method: The method.
+        learning_rate: The stream's learning rate.
+
+    Returns:
+        Setting -> values in ascending order.
+
+    Raises:
+        InputError: The method declares a setting that it does not have, or one without values.
     """
     space: dict[str, tuple[Any, ...]] = {}
     for name, values in method.cls.info.search_space.items():
@@ -46,12 +55,24 @@ def search_space(method: Chosen, learning_rate: float) -> dict[str, tuple[Any, .
 def configurations(
     method: Chosen, space: Mapping[str, Sequence[Any]], budget: int, seed: int = 0
 ) -> list[dict[str, str]]:
-    """``budget`` different configurations as settings on the command line; the first is the default: ``{}``.
+    """The configurations of a sweep. The first is the default: ``{}``.
 
-    The others are points of a scrambled Sobol sequence (scipy.stats.qmc) over the space, seeded by ``seed``
-    and the method's name. Positive numbers that span a range are searched between the least and the greatest
-    value declared, evenly in the logarithm, and rounded to two digits (whole numbers to whole ones); of
-    anything else the declared values are taken. Settings given inline (``l2:strength=0.1``) are kept.
+    The others are points of a scrambled Sobol sequence (scipy.stats.qmc) over the space. Positive numbers
+    that span a range are searched between the least and the greatest declared value, evenly in the logarithm.
+    They are rounded to two digits, whole numbers to whole numbers. Of all other settings the declared values
+    are tried. Settings that the user gave (``l2:strength=0.1``) are kept.
+
+    Args:
+        method: The method.
+        space: Setting -> values in ascending order: see ``search_space``.
+        budget: Number of different configurations.
+        seed: Seed of the sequence, together with the method's name.
+
+    Returns:
+        The configurations: setting -> value as text.
+
+    Raises:
+        InputError: The budget is less than 1, or there are fewer different configurations.
     """
     import numpy as np
     from scipy.stats import qmc
@@ -66,12 +87,12 @@ def configurations(
     sampler = qmc.Sobol(max(1, len(names)), scramble=True, rng=np.random.default_rng(number))
     found: list[dict[str, str]] = [{}]
     known: set[tuple[str, ...]] = set()
-    tried = 0
+    drawn = 0
     while len(found) < budget:
-        if tried > 100 * budget:
-            raise InputError(f"{method.label}: fewer than {budget} different configurations can be had")
+        if drawn > 100 * budget:
+            raise InputError(f"{method.label}: fewer than {budget} different configurations exist")
         points = sampler.random(64)
-        tried += len(points)
+        drawn += len(points)
         for point in points:
             candidate = {name: _value(space[name], u) for name, u in zip(names, point, strict=True)}
             if (values := tuple(candidate.values())) not in known and len(found) < budget:
@@ -81,7 +102,7 @@ def configurations(
 
 
 def _default(method: Chosen, name: str) -> Any:
-    """What the setting is where nobody gave it."""
+    """The value of a setting that the user did not give."""
     if name == LEARNING_RATE:
         return None
     part, _, field = name.rpartition(".")
@@ -90,7 +111,7 @@ def _default(method: Chosen, name: str) -> Any:
 
 
 def _value(values: Sequence[Any], u: np.floating[Any]) -> str:
-    """The value at ``u`` in [0, 1)."""
+    """The value at position ``u`` in [0, 1) of the range of values, as text."""
     if not _interpolated(values):
         return setting_text(values[int(u * len(values))])
     low, high = values[0], values[-1]
@@ -101,7 +122,7 @@ def _value(values: Sequence[Any], u: np.floating[Any]) -> str:
 
 
 def may_be_tried(values: Sequence[Any], text: str) -> bool:
-    """Whether a sweep over ``values``, in ascending order, may try the one written so."""
+    """Whether a sweep over ``values``, in ascending order, can try the value ``text``."""
     if not _interpolated(values):
         return text in [setting_text(value) for value in values]
     try:
@@ -115,9 +136,9 @@ def may_be_tried(values: Sequence[Any], text: str) -> bool:
 
 
 def _interpolated(values: Sequence[Any]) -> bool:
-    """Whether values between the declared ones are searched too."""
+    """Whether values between the declared ones are searched."""
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in values)
-    return numbers and bool(values[-1] >= INTERPOLATED * values[0])
+    return numbers and bool(values[-1] >= INTERPOLATION_RATIO * values[0])
 
 
 def _rounded(value: float) -> float:

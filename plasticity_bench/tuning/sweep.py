@@ -1,10 +1,11 @@
-"""Tuning: every method gets as many configurations, tried on seeds that no reported score uses.
+"""Tuning: all methods get the same number of configurations, tried on seeds that no reported score uses.
 
-    sweeps/<stream>-v<n>/<method>-<hash8>/   a cell per configuration, as ``run`` writes it, of tuning seeds
-                        /<method>.sweep.json  all configurations with their scores, and the one chosen
+    sweeps/<stream>-v<n>/<method>-<hash8>/   a cell per configuration, as ``run`` writes it, with tuning seeds
+                        /<method>.sweep.json  all configurations with their scores, and the chosen one
 
-The configuration chosen is the one whose mean performance in the last window (what the leaderboard's
-retained plasticity is made of) is highest over the tuning seeds; one with a nan is never chosen.
+The sweep chooses the configuration with the highest mean performance in the last window, over the tuning
+seeds. The leaderboard's retained plasticity is computed from the same window. A configuration with a nan is
+never chosen.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ OBJECTIVE = "mean over the tuning seeds of the mean performance in the last wind
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """One method on one stream: a cell per configuration."""
+    """A sweep of one method on one stream: a cell per configuration."""
 
     stream: Chosen[Stream]
-    method: Chosen[Method]  # what the sweep begins from
+    method: Chosen[Method]  # with the settings that the sweep does not change
     space: Mapping[str, tuple[Any, ...]]
     configurations: tuple[Mapping[str, str], ...]
 
     def cells(self) -> list[CellPlan]:
-        """What is to be trained."""
+        """The cells to train."""
         name = self.method.label
         return [
             CellPlan(self.stream, self.method.with_settings(settings), sweep=name)
@@ -55,26 +56,39 @@ class SweepPlan:
 
 
 def plan_sweep(stream: Chosen[Stream], method: Chosen[Method], budget: int, design: int = 0) -> SweepPlan:
-    """The configurations of ``method`` on ``stream``. Raises InputError if there are not so many."""
+    """The sweep of ``method`` on ``stream``. For the arguments and the errors see ``search.configurations``.
+
+    ``design``: the seed of the configurations.
+    """
     space = search_space(method, stream.make().optimizer.lr)
     return SweepPlan(stream, method, space, tuple(configurations(method, space, budget, design)))
 
 
 def tuning_seeds(count: int) -> list[int]:
-    """``count`` seeds from FIRST_SEED. Raises InputError for none."""
+    """``count`` seeds from FIRST_SEED on. Raises InputError if ``count`` is less than 1."""
     if count < 1:
         raise InputError(f"{count} tuning seeds: at least one is needed")
     return list(range(FIRST_SEED, FIRST_SEED + count))
 
 
 def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int], design: int) -> SweepTable:
-    """The sweep's table, once all of its cells are trained. Raises InputError if records are damaged."""
+    """The sweep's table.
+
+    Args:
+        plan: The sweep.
+        planned: Its cells in the order of the configurations; all are trained.
+        seeds: The tuning seeds.
+        design: The seed of the configurations.
+
+    Raises:
+        InputError: Records are damaged, or every configuration ends in nan.
+    """
     rows = []
     for settings, item in zip(plan.configurations, planned, strict=True):
         measured = measure(item.cell)
-        late = dict(zip(measured.seeds, measured.ends()[1].tolist(), strict=True))
+        last_window = dict(zip(measured.seeds, measured.ends()[1].tolist(), strict=True))
         seconds = dict(zip(measured.seeds, measured.seconds.tolist(), strict=True))
-        values = [late[seed] for seed in seeds]
+        values = [last_window[seed] for seed in seeds]
         rows.append(
             TriedConfiguration(
                 settings=dict(settings),
@@ -87,8 +101,8 @@ def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int
         )
     chosen = best([row.score for row in rows])
     if chosen is None:
-        what = f"{plan.method.label} on {plan.stream.label}"
-        raise InputError(f"{what}: every configuration ends in nan, none to choose")
+        label = f"{plan.method.label} on {plan.stream.label}"
+        raise InputError(f"{label}: every configuration ends in nan, none can be chosen")
     return SweepTable(
         schema=TUNING_SCHEMA,
         stream=planned[0].cell.stream,
@@ -104,26 +118,28 @@ def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int
 
 
 def best(scores: Sequence[float | None]) -> int | None:
-    """Index of the highest score, the first where several are; None where all of them are None."""
+    """Index of the highest score, the first one if there are several; None if all scores are None."""
     known = [-np.inf if score is None else score for score in scores]
     return None if max(known) == -np.inf else int(np.argmax(known))
 
 
 def write_sweep(out: Path, found: SweepTable) -> Path:
-    """Records a sweep's table; a smaller one of the same design, which it holds, is replaced.
+    """Writes a sweep's table and returns its file.
 
-    Raises InputError rather than replace another sweep.
+    It replaces an earlier table only if that is a part of this one: the same sweep, with fewer seeds or
+    configurations. Raises InputError if there is another table.
     """
     path = table_path(out, found.stream, found.method)
     if path.exists():
         before = read_sweep(path)
-        same = all(
+        same_sweep = all(
             getattr(before, name) == getattr(found, name)
             for name in ("stream", "method", "design", "space", "objective")
         )
         tried = [(row.settings, row.cell) for row in found.configurations]
-        earlier = [(row.settings, row.cell) for row in before.configurations]
-        if not (same and set(before.seeds) <= set(found.seeds) and all(row in tried for row in earlier)):
+        tried_before = [(row.settings, row.cell) for row in before.configurations]
+        is_part = set(before.seeds) <= set(found.seeds) and all(row in tried for row in tried_before)
+        if not (same_sweep and is_part):
             raise InputError(
                 f"{path} is another sweep, not overwritten; move it away or choose another --out"
             )
@@ -132,12 +148,15 @@ def write_sweep(out: Path, found: SweepTable) -> Path:
 
 
 def table_path(out: Path, stream: str, method: str) -> Path:
-    """Where the table of a method (its label) on a stream (its folder's name) is or will be."""
+    """The file of a sweep's table, which may not exist yet.
+
+    ``stream``: name of the stream's folder. ``method``: the method's label.
+    """
     return out / stream / f"{method.replace(':', '_').replace('/', '_').replace(',', '_')}.sweep.json"
 
 
 def read_sweep(path: Path) -> SweepTable:
-    """A sweep's table. Raises InputError if it is damaged or of another schema."""
+    """A sweep's table. Raises InputError if the file is missing, damaged or of another schema."""
     try:
         document = parse_object(path.read_bytes())
         if "schema" in document and document["schema"] != TUNING_SCHEMA:
@@ -167,7 +186,7 @@ def find_sweep(out: Path, stream: Chosen[Stream], method: Chosen[Method]) -> Swe
 
 
 def tuned_plan(out: Path, stream: Chosen[Stream], method: Chosen[Method]) -> CellPlan:
-    """What to run for the configuration that the sweep in ``out`` chose.
+    """The cell to train with the configuration that the sweep in ``out`` chose.
 
     Raises InputError if there is no sweep, or one of another version of the method.
     """

@@ -24,7 +24,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import configuration, method_folder, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_method
-from plasticity_bench.running.plan import _work, open_cells
+from plasticity_bench.running.plan import open_cells, update_multiplications
 from plasticity_bench.specs import NetworkSpec, layer_shapes, parameter_count
 from plasticity_bench.storage.files import write_json
 from tests.support.documents import made_config
@@ -249,7 +249,7 @@ def test_expected_work_counts_the_multiplications(method: str, spec: NetworkSpec
         positions = math.prod(layer.features.shape[3:]) if layer.features is not None else 1
         assert layer.weight.shape[1:] == shape.weight
         work += layer.weight[0].numel() * positions
-    assert _work(structs.replace(made_config(), network=net.spec)) == 3 * 16 * work
+    assert update_multiplications(structs.replace(made_config(), network=net.spec)) == 3 * 16 * work
 
 
 #: What version 1 of the protocol recorded for permuted-digits, before networks could be normalised.

@@ -40,7 +40,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, str]]:
     """Answers in the place of the two processes that import torch and scikit-learn."""
     answers: dict[str, tuple[Any, str]] = {doctor._TORCH: (dict(TORCH), ""), doctor._DIGITS: (DIGITS, "")}
-    monkeypatch.setattr(doctor, "run_apart", lambda code: answers[code])
+    monkeypatch.setattr(doctor, "run_in_process", lambda code: answers[code])
     return answers
 
 
@@ -223,18 +223,18 @@ def test_limits_of_a_container(probes: dict, tmp_path: Path, monkeypatch: pytest
 
 
 def test_code_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.run_apart("print('noise'); print([1, 2])") == ([1, 2], "")
-    assert doctor.run_apart("import no_such_module") == (
+    assert doctor.run_in_process("print('noise'); print([1, 2])") == ([1, 2], "")
+    assert doctor.run_in_process("import no_such_module") == (
         None,
         "ModuleNotFoundError: No module named 'no_such_module'",
     )
-    assert doctor.run_apart("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")[1].endswith(
+    assert doctor.run_in_process("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")[1].endswith(
         "signal 11 in it"
     )
-    assert doctor.run_apart("pass")[1] == "it printed something else than its result"
-    assert doctor.run_apart("raise SystemExit(3)") == (None, "exit code 3")
+    assert doctor.run_in_process("pass")[1] == "it printed something else than its result"
+    assert doctor.run_in_process("raise SystemExit(3)") == (None, "exit code 3")
     monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 0.2)
-    assert "no answer" in doctor.run_apart("import time; time.sleep(5)")[1]
+    assert "no answer" in doctor.run_in_process("import time; time.sleep(5)")[1]
 
 
 def test_command_is_light_to_import() -> None:

@@ -1,4 +1,4 @@
-"""Work shared with processes gives what one process gives, and its errors come home."""
+"""Work in several processes gives the results of one process, and raises its errors."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_the_leaderboard_is_computed_on_one_thread_a_process(tmp_path: Path) -> None:
-    """As a user starts it, with numpy not yet imported."""
+    """As a user starts it: numpy is not imported yet."""
     write_suite(tmp_path / "runs", seeds=2, tasks=10)
     code = (
         "import sys; from plasticity_bench.cli import main; assert 'numpy' not in sys.modules\n"

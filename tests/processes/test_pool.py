@@ -1,4 +1,4 @@
-"""The pool of workers, with simulated devices: who gets what, and what a worker's death costs."""
+"""The pool of workers, with simulated devices: the sharing of work, and workers that die."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plasticity_bench.processes.signals import Interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
-#: A piece of work: the folder of its notes, its name, and what becomes of it.
+#: A piece of work: the folder of its notes, its name, and what happens to it.
 Item = tuple[Path, str, str]
 
 
@@ -31,7 +31,7 @@ def note(folder: Path, name: str, *words: object) -> None:
 
 
 def work(item: Item, device: str, report: Callable[[float], None], should_stop: Callable[[], bool]) -> bool:
-    """Notes who did it, where and when; then does what ``kind`` says."""
+    """Notes the process, the device and the time; then does what ``kind`` says."""
     folder, name, kind = item
     note(folder, name, device, os.getpid(), "begins")
     report(0.5)
@@ -46,7 +46,7 @@ def work(item: Item, device: str, report: Callable[[float], None], should_stop: 
     elif kind == "vast":
         raise OutOfMemory("more than there is")
     elif kind == "refused":
-        raise InputError("mend it")
+        raise InputError("fix it")
     elif kind == "full":
         raise CannotWrite("the disk is full")
     elif kind == "asks":
@@ -66,7 +66,7 @@ def work(item: Item, device: str, report: Callable[[float], None], should_stop: 
 
 
 def _hold_memory(folder: Path, device: str) -> None:
-    """Two fit on a device; a third finds no memory."""
+    """Two processes fit on a device; for a third there is too little memory."""
     mine = folder / f"{device}-{os.getpid()}"
     mine.touch()
     try:
@@ -125,8 +125,8 @@ def notes(folder: Path) -> list[list[str]]:
 
 def most_at_once(found: list[list[str]], device: str) -> int:
     now = most = 0
-    for _, where, _, event in found:
-        if where == device:
+    for _, used, _, event in found:
+        if used == device:
             now += 1 if event == "begins" else -1
             most = max(most, now)
     return most
@@ -139,10 +139,10 @@ def test_a_worker_keeps_its_device_and_devices_are_shared_only_as_asked(tmp_path
     assert made.failures == {}
     assert sorted(int(name) for name, *_, event in found if event == "ends") == list(range(16))
     pairs = {(pid, device) for _, device, pid, _ in found}
-    assert len(pairs) == len({pid for pid, _ in pairs}) == 2 * share  # one device for a worker's life
+    assert len(pairs) == len({pid for pid, _ in pairs}) == 2 * share  # a worker keeps its device
     for device in devices:
         assert most_at_once(found, device) <= share
-        assert sum(where == device for _, where in pairs) == share
+        assert sum(used == device for _, used in pairs) == share
     assert seen.shares.count((3, 0.5)) == seen.shares.count((3, 1.0)) == 1
 
 
@@ -196,7 +196,7 @@ def test_what_finds_no_memory_even_alone_fails_alone(tmp_path: Path) -> None:
 def test_errors_come_home_and_the_rest_goes_on(tmp_path: Path) -> None:
     made, _, found = run(tmp_path, ["refused", "exit", "short", "short"], ["sim:0", "sim:1"])
     assert {index: (type(error), str(error)) for index, error in made.failures.items()} == {
-        0: (InputError, "mend it"),
+        0: (InputError, "fix it"),
         1: (RunFailed, "SystemExit: no more"),
     }
     assert sorted(name for name, *_, event in found if event == "ends") == ["2", "3"]
@@ -224,7 +224,7 @@ def test_workers_that_do_not_start(
 
 
 def interrupted(folder: Path, kinds: list[str], signals: int) -> tuple[Pool, Interrupts]:
-    """Runs, and is sent so many signals once all are under way."""
+    """Runs, and receives this number of signals once all workers are busy."""
     interrupts = Interrupts()
 
     def send() -> None:
@@ -242,7 +242,7 @@ def interrupted(folder: Path, kinds: list[str], signals: int) -> tuple[Pool, Int
 
 
 def test_workers_that_are_asked_to_leave_save_first(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(pool, "SAVE_SECONDS", 1000.0)  # nobody needs killing
+    monkeypatch.setattr(pool, "SAVE_SECONDS", 1000.0)  # no process must be killed
     made, _ = interrupted(tmp_path, ["asks", "asks"], 1)
     assert made.failures == {}
     assert sorted(name for name, *_, event in notes(tmp_path) if event == "saved") == ["0", "1"]

@@ -1,4 +1,4 @@
-"""Cells: their configuration and folders, and what ``run`` says of a folder that it cannot use."""
+"""Cells: their configuration and folders, and the messages about a folder that ``run`` cannot use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"task": i} for i in range(3)]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below, but locks, with its content."""
+    """The content of every file below, apart from locks."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -33,7 +33,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_path: Path) -> None:
-    """A run killed after its last record: nothing is missing, and nothing but the records stays."""
+    """A run was killed after its last record: nothing is missing, and only the records remain."""
     plan = plan_cell("permuted-digits:tasks=3", "none")
     cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
     for seed in (0, 1):
@@ -42,7 +42,7 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
     for name in ("checkpoint-0-1.pt", ".checkpoint-0-1.pt.123.tmp", "error.txt"):
         (cell.path / name).write_bytes(b"junk")
     (cell.path / "checkpoint-1-2.pt").write_bytes(b"seed 2 was asked for once: kept")
-    console: Any = None  # nothing to tell, as nothing is trained
+    console: Any = None  # nothing is printed, as nothing is trained
     assert train_missing([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
     (cell.path / "checkpoint-1-2.pt").unlink()
     assert files(tmp_path) == before

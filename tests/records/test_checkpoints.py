@@ -1,4 +1,4 @@
-"""Checkpoints of a stack of seeds: resumed from, refused where damaged, and never in the way of records."""
+"""Checkpoints of a stack of seeds: resuming, damage, and what is recorded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEDS = (0, 1)
 
 
 class Killed(BaseException):
-    """Stands for the end of the process, wherever it is raised."""
+    """Simulates the end of the process at the place that raises it."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def job_of(runs: Path, method: str) -> Job:
 
 
 def ignore(done: int, total: int) -> None:
-    """A report that nobody reads."""
+    """A progress report that is ignored."""
 
 
 def kill_after(updates: int) -> Any:
@@ -52,7 +52,7 @@ def kill_after(updates: int) -> Any:
 
 
 def checkpointed(job: Job) -> Path:
-    """Trains into the second task and is killed there, leaving a checkpoint."""
+    """Trains into the second task and is killed there; a checkpoint remains."""
     with pytest.raises(Killed):
         run_job(job, kill_after(200))
     path = checkpoint_path(job.path, job.seeds)
@@ -98,7 +98,7 @@ def test_asked_to_leave_it_saves_first(job: Job, tmp_path: Path) -> None:
 
 
 def test_a_job_whose_seeds_are_all_recorded_is_done(job: Job) -> None:
-    """Its worker was killed between the last record and the end of the checkpoint, and it is tried again."""
+    """A worker was killed after the last record, before it removed the checkpoint; the job is tried again."""
     run_job(job, ignore)
     before = {path: path.stat().st_mtime_ns for path in job.path.glob("seed-*")}
     checkpoint_path(job.path, job.seeds).write_bytes(b"not looked at")
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint(job: Job, damage: Any, tmp_path: Path, monkeypatch
     assert "\n" not in message
     assert message.startswith(f"checkpoint {path} is damaged (")
     assert message.endswith("delete it to train seeds 0-1 anew")
-    assert path.read_bytes() == before  # it is the user's to delete
+    assert path.read_bytes() == before  # only the user may delete it
     assert not Path("hostile").exists()
     assert tables(job) == {}
     assert not (job.path / "error.txt").exists()
@@ -237,7 +237,7 @@ def test_names_of_checkpoints(tmp_path: Path, seeds: tuple[int, ...], name: str)
 
 
 def test_an_unfinished_stack_goes_on_as_it_was_begun(tmp_path: Path) -> None:
-    """Whatever --jobs is now; the seeds beside it are stacked anew."""
+    """This holds for any --jobs; the other seeds are planned in new stacks."""
     plan = plan_cell(STREAM, "none")
     (planned,) = open_cells(tmp_path, [plan], range(6))
     checkpoint_path(planned.cell.path, (1, 2)).touch()
@@ -272,10 +272,10 @@ class Odd(Method):
 
 
 def test_a_method_whose_state_a_checkpoint_cannot_hold(tmp_path: Path) -> None:
-    """Told at the first checkpoint, not when hours of work are to be resumed from it."""
+    """The error comes at the first checkpoint, not when hours of work should be resumed from it."""
     file = tmp_path / "odd.py"
     file.write_text(PLUGIN)
     odd = job_of(tmp_path / "runs", f"{file}:Odd")
-    with pytest.raises(RunFailed, match=r"attribute `kept` .*cannot travel through a checkpoint"):
+    with pytest.raises(RunFailed, match=r"attribute `kept` .*cannot be saved in a checkpoint"):
         run_job(odd, ignore)
     assert "TypeError" in (odd.path / "error.txt").read_text()

@@ -39,7 +39,7 @@ def cell(tmp_path: Path) -> Cell:
 
 
 def complaint(call: Callable[[], object], *phrases: str) -> str:
-    """The one line of the InputError that ``call`` raises; holds every phrase."""
+    """The one-line message of the InputError that ``call`` raises; it must contain every phrase."""
     with pytest.raises(InputError) as caught:
         call()
     message = str(caught.value)
@@ -50,7 +50,7 @@ def complaint(call: Callable[[], object], *phrases: str) -> str:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below, but locks, with its content."""
+    """The content of every file below, apart from locks."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -119,7 +119,7 @@ def test_killed_between_table_and_json(cell: Cell, monkeypatch: pytest.MonkeyPat
         with pytest.raises(SystemExit):
             cell.write_seed(1, ROWS, made_origin())
     assert cell.table_path(1).exists()
-    assert cell.seeds() == [0]  # a table alone does not count
+    assert cell.seeds() == [0]  # a table without its .json is not recorded
     complaint(
         lambda: cell.write_seed(1, ROWS[::-1], made_origin()),
         "seed-001.csv",
@@ -171,7 +171,7 @@ def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:
 
 
 def changed(part: str, **entries: object) -> bytes:
-    """config.json with entries of a part changed or added."""
+    """Changes or adds entries in a part of config.json."""
     document = CONFIG.as_json()
     return json.dumps({**document, part: {**document[part], **entries}}).encode()
 
@@ -273,7 +273,7 @@ def test_a_lock_held_by_another_process(cell: Cell) -> None:
         started = time.monotonic()
         complaint(take, str(cell.path), "is being written by another process", "another --runs folder")
         assert time.monotonic() - started < 2  # at once, without waiting for the lock
-        holder.kill()  # a holder that is killed holds nothing
+        holder.kill()  # the lock of a killed process is released
         holder.wait()
         take()
 

@@ -1,4 +1,4 @@
-"""Tables have one form, and what is read is what was written."""
+"""Every table has one spelling, and reading it returns what was written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from plasticity_bench.records.tables import parse_table, read_alike, read_columns, to_csv
+from plasticity_bench.records.tables import parse_table, read_columns, read_many, to_csv
 from plasticity_bench.storage.untrusted import MAX_WHOLE, Refused
 
 NAMES = ["task", "a", "b"]
@@ -81,7 +81,7 @@ def test_lines_must_be_even_where_strangers_write() -> None:
 
 
 def test_random_damage_is_refused_or_another_table() -> None:
-    """Whatever bytes change: what is accepted is, byte for byte, what would be written of its numbers."""
+    """If a changed table is accepted, its bytes are those that would be written for its numbers."""
     rng = np.random.default_rng(0)
     rows = [[float(i), *(rng.normal(size=2) * 10.0 ** rng.integers(-30, 30)).tolist()] for i in range(6)]
     rows[2][1] = math.nan
@@ -137,7 +137,7 @@ def test_tables_read_together_are_those_read_one_by_one(wanted: tuple[str, ...])
     values = np.where(np.abs(values) < 1e15, values, rng.normal(size=values.shape))  # all exponents below
     values[rng.uniform(size=values.shape) < 0.3] = np.nan
     data = [to_csv(NAMES, [[i, *row] for i, row in enumerate(table.tolist())]) for table in values]
-    found = read_alike(data, NAMES, wanted, 40)
+    found = read_many(data, NAMES, wanted, 40)
     assert found is not None
     assert set(found) == set(wanted)
     for index, one in enumerate(data):
@@ -153,18 +153,18 @@ def test_what_cannot_be_read_together_is_left_to_one_by_one(field: str, place: i
     lines = [f"{i},{field if i == place else '0.5'},1.5" for i in range(8)]
     odd = "\n".join(["task,a,b", *lines, ""]).encode()
     plain = odd.replace(f"{place},{field},".encode(), f"{place},0.5,".encode())
-    assert read_alike([plain, plain], NAMES, NAMES, 8) is not None
-    assert read_alike([plain, odd], NAMES, NAMES, 8) is None
-    assert read_alike([odd], NAMES, NAMES, 8) is None
+    assert read_many([plain, plain], NAMES, NAMES, 8) is not None
+    assert read_many([plain, odd], NAMES, NAMES, 8) is None
+    assert read_many([odd], NAMES, NAMES, 8) is None
 
 
 def test_tables_of_other_lengths_are_not_read_together() -> None:
     long, short = (to_csv(NAMES, [[i, 0.5, 1.5] for i in range(n)]) for n in (6, 4))
-    assert read_alike([long, short], NAMES, NAMES, 5) is None
-    assert read_alike([long, long], NAMES, NAMES, 6) is not None
-    assert read_alike([long[:-1]], NAMES, NAMES, 6) is None
-    assert read_alike([long.replace(b"task", b"Task")], NAMES, NAMES, 6) is None
+    assert read_many([long, short], NAMES, NAMES, 5) is None
+    assert read_many([long, long], NAMES, NAMES, 6) is not None
+    assert read_many([long[:-1]], NAMES, NAMES, 6) is None
+    assert read_many([long.replace(b"task", b"Task")], NAMES, NAMES, 6) is None
     assert (
-        read_alike([long.replace(b"5\n", b"5,\n", 1).replace(b"1,0.5,1.5\n", b"1,0.5\n")], NAMES, NAMES, 6)
+        read_many([long.replace(b"5\n", b"5,\n", 1).replace(b"1,0.5,1.5\n", b"1,0.5\n")], NAMES, NAMES, 6)
         is None
     )

@@ -1,4 +1,4 @@
-"""Every method's entry is complete, and what the registry says of names."""
+"""Every method's entry is complete; names, and the messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_methods_entry_is_complete(name: str) -> None:
 
 
 def test_every_paper_has_a_key_of_its_own() -> None:
-    papers = {paper for where in METHODS.values() for paper in import_class(where).info.papers}
+    papers = {paper for location in METHODS.values() for paper in import_class(location).info.papers}
     assert (
         len({paper.key for paper in papers}) == len({paper.citation for paper in papers}) == len(papers) > 25
     )
@@ -90,7 +90,7 @@ def test_the_methods_learning_rate_is_the_optimizers() -> None:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_what_a_stream_always_has_is_in_its_class(name: str) -> None:
-    """A property that gave the same for all settings would hide that no setting changes it."""
+    """A property with the same value for all settings should be a class variable."""
     cls = choose_stream(name).cls
     for part in ("batch", "steps", "network", "optimizer"):
         value = getattr(cls, part)

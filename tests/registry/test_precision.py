@@ -1,4 +1,4 @@
-"""Number types of products: what they change, and that they are recorded apart."""
+"""Number types of products: their effect, and that they are recorded in separate cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plasticity_bench.records.configuration import configuration, plan_cell, str
 from plasticity_bench.registry import precision
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.choices import choose_method, choose_stream
-from plasticity_bench.running.training import captured
+from plasticity_bench.running.training import capture_record
 from tests.support.learners import DIGITS, few_test_images, finish, learner, shorten_digits
 from tests.support.mnist_files import needs_mnist
 from tests.support.paths import REPOSITORY
@@ -38,7 +38,7 @@ def test_bf16_trains_and_is_not_float32(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_products_in_bf16_are_within_their_rounding() -> None:
-    """Gradients of one batch from the same weights, with 8 bits of precision in place of 24."""
+    """Gradients of one batch with the same weights, with 8 bits of precision instead of 24."""
     exact = learner()
     rounded = learner(precision="bf16")
     for made in (exact, rounded):
@@ -118,7 +118,7 @@ def test_a_worker_is_set_up_before_anything_runs_on_the_device(monkeypatch: pyte
     kept = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
         for name, products in (("tf32", "high"), ("bf16", "highest"), ("float32", "highest")):
-            precision.prepare(torch.device("cuda:0"), name)
+            precision.set_up_device(torch.device("cuda:0"), name)
             assert torch.get_float32_matmul_precision() == products
             assert torch.backends.cudnn.allow_tf32 == (name == "tf32")
             assert torch.backends.cudnn.deterministic
@@ -127,23 +127,25 @@ def test_a_worker_is_set_up_before_anything_runs_on_the_device(monkeypatch: pyte
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = kept[1], False
     assert seen == [":4096:8"] * 3
     with pytest.raises(InputError, match="tf32 needs an NVIDIA GPU"):
-        precision.prepare(torch.device("cpu"), "tf32")
+        precision.set_up_device(torch.device("cpu"), "tf32")
 
 
 def test_what_is_recorded_of_captured_steps() -> None:
     updater = SimpleNamespace(replayed=7, reason="")
-    assert captured(SimpleNamespace(updater=updater)) == {"captured": True, "replayed": 7}
+    assert capture_record(SimpleNamespace(updater=updater)) == {"captured": True, "replayed": 7}
     updater.reason = "changes too often"
-    assert captured(SimpleNamespace(updater=updater))["not_captured"] == "changes too often"
+    assert capture_record(SimpleNamespace(updater=updater))["not_captured"] == "changes too often"
     none = {"captured": False, "replayed": 0}
-    assert captured(learner()) == {**none, "not_captured": "no graphs on cpu"}
-    assert captured(SimpleNamespace())["not_captured"] == "an agent that acts"
+    assert capture_record(learner()) == {**none, "not_captured": "no graphs on cpu"}
+    assert capture_record(SimpleNamespace())["not_captured"] == "an agent that acts"
     updater = SimpleNamespace(replayed=0, reason="")
-    assert captured(SimpleNamespace(updater=updater))["not_captured"] == "the method acts at every update"
+    assert (
+        capture_record(SimpleNamespace(updater=updater))["not_captured"] == "the method acts at every update"
+    )
 
 
 def test_committed_records_are_of_float32() -> None:
-    """Nothing in the repository was recorded under a name that this setting would give."""
+    """No record in the repository has a name that this setting would give."""
     paths = list((REPOSITORY / "leaderboard" / "submissions").glob("*/records/*"))
     assert paths
     assert not [path for path in paths if "precision" in path.name]

@@ -33,7 +33,7 @@ STREAM = "permuted-digits:tasks=3"
 
 
 def plugin(folder: Path, name: str, body: str) -> str:
-    """A method whose ``after_update`` does this; as ``--method`` takes it."""
+    """Writes a method whose ``after_update`` has this body; returns its value for ``--method``."""
     source = GOOD.replace('name="noise"', f'name="{name}"')
     source = source[: source.index("        for layer in layers:")] + body
     file = folder / f"{name}.py"
@@ -43,8 +43,8 @@ def plugin(folder: Path, name: str, body: str) -> str:
 
 LETHAL = "        os.kill(os.getpid(), signal.SIGKILL)\n"
 VAST = "        torch.empty(2**48)\n"
-#: Tells by a file that training is well under way, waits until so many workers do, and goes on slowly; with
-#: none to wait for it only trains.
+#: Makes a file once training is well under way, waits until that number of workers did so, and goes on
+#: slowly. If there are none to wait for, it only trains.
 MARKED = """
         self.count = getattr(self, "count", 0) + 1
         folder, together = Path(__file__).parent, int(os.environ["TEST_TOGETHER"])
@@ -58,14 +58,14 @@ MARKED = """
 
 
 def finish_alone(command: list[str]) -> tuple[int, str]:
-    """In this process, where ``MARKED`` waits for nobody."""
+    """Trains in this process, in which ``MARKED`` does not wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_TOGETHER", "0")
         return finish_here(command)
 
 
 def said(errors: str) -> list[str]:
-    """What the command says at its end."""
+    """The last messages of the command."""
     return [line for line in errors.splitlines() if line.startswith("plasticity_bench: ")]
 
 
@@ -75,7 +75,7 @@ def said(errors: str) -> list[str]:
 def on_simulated_device(
     job: Job, device: str, report: Callable[[float], None], asked: Callable[[], bool]
 ) -> bool:
-    """In place of ``train_one``: notes the device, and waits for as many workers as there are to be."""
+    """Replaces ``train_one``: notes the device, and waits until the expected number of workers did so."""
     wanted = int(os.environ["TEST_WORKERS"])
     folder = job.path.parent.parent
     (folder / f"note-{device}-{os.getpid()}-{job.path.name}-{job.seeds[0]}").touch()
@@ -86,7 +86,7 @@ def on_simulated_device(
 
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that train nothing, and import nothing for it."""
+    """Workers that do not train, and so do not import torch."""
     monkeypatch.setattr(launch, "train_one", on_simulated_device)
     monkeypatch.setattr(launch, "start_worker", exit_with_parent)
 
@@ -102,7 +102,7 @@ def test_every_worker_has_one_device_and_they_share_it_only_as_asked(
     pairs = {(pid, device) for _, device, pid, *_ in found}
     assert len({pid for pid, _ in pairs}) == len(pairs) == workers
     assert sorted(device for _, device in pairs) == sorted(["sim:0", "sim:1"] * shared)
-    # Planned for the slots: no stack is larger than its share, and none is smaller than need be.
+    # Planned for the number of workers: no stack is larger than its share, or smaller than needed.
     assert len(found) == {2: 3, 4: 6}[workers]
 
 
@@ -118,13 +118,15 @@ def test_more_devices_than_processes_leave_the_last_ones_alone(
 # Workers that die, and failures
 
 
-def test_a_method_that_kills_its_worker_is_told_with_its_cell_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_method_that_kills_its_worker_is_reported_with_its_cell_and_the_rest_goes_on(
+    tmp_path: Path,
+) -> None:
     runs = tmp_path / "runs"
     method = plugin(tmp_path, "lethal", LETHAL)
     code, errors = tool.finish_run(tool.run_command(runs, [method, "none", "l2"], STREAM, "1"))
     assert code == 1
     assert "Traceback" not in errors
-    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seeds 0: "
+    cell = r"permuted-digits-v1_tasks=3/lethal-[0-9a-f]{8}, seed 0: "
     how = "worker process was killed by signal 9, often out of memory"
     (line,) = said(errors)
     assert re.fullmatch(
@@ -139,20 +141,20 @@ def test_a_method_that_kills_its_worker_is_told_with_its_cell_and_the_rest_goes_
     assert tool.leftovers(runs) == []
 
 
-def test_what_finds_no_memory_is_told_with_its_cell_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_too_little_memory_is_reported_with_the_cell_and_the_rest_goes_on(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     method = plugin(tmp_path, "vast", VAST)
     code, errors = tool.finish_run(tool.run_command(runs, [method, "none"], STREAM, "1"))
     assert code == 1
     assert "Traceback" not in errors
     (line,) = said(errors)
-    assert re.search(r"v1_tasks=3/vast-[0-9a-f]{8}, seeds 0: .* found no memory: .*allocate memory", line)
-    assert line.endswith("even alone on its device: train fewer seeds at a time")
-    assert errors.count("no memory beside others on cpu; it is tried again") == 1
+    assert re.search(r"v1_tasks=3/vast-[0-9a-f]{8}, seed 0: .* found no memory: .*allocate memory", line)
+    assert line.endswith("although alone on its device: train fewer seeds at a time")
+    assert errors.count("no memory next to other processes on cpu; it is tried again") == 1
     assert [name.split("/")[1][:4] for name in tool.tables(runs)] == ["none"]
 
 
-def test_every_failure_is_told(tmp_path: Path) -> None:
+def test_every_failure_is_reported(tmp_path: Path) -> None:
     methods = []
     for name in ("first", "second"):
         (tmp_path / f"{name}.py").write_text(FAILING.replace('"failing"', f'"{name}"'))
@@ -172,8 +174,9 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
-    """Sent to all processes, as a terminal or a scheduler does. No checkpoint is due before: what is there
-    was saved upon the signal."""
+    """The signal goes to all processes, as a terminal or a scheduler sends it. No checkpoint is due earlier,
+    so all that is saved was saved because of the signal.
+    """
     marked = plugin(tmp_path, "marked", MARKED)
     monkeypatch.setenv("TEST_TOGETHER", "2")
 
@@ -211,7 +214,7 @@ def test_signals_save_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB; skips where mounting one is not allowed (``test_resume.py`` limits the size of
+    """A file system of 4 MB; skips if mounting one is not allowed (``test_resume.py`` limits the size of
     files there)."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -223,7 +226,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(small_disk: Path, tmp_path: Path) -> None:
-    """Two workers run into it."""
+    """Two workers meet the same error."""
     runs, stream, methods = small_disk / "runs", "permuted-digits:tasks=20", ["none", "l2"]
     assert finish_here(tool.run_command(runs, ["syre"], stream, "1"))[0] == 0
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in runs.glob("*/*/*.*")}
@@ -266,7 +269,7 @@ def test_a_folder_that_becomes_read_only_is_one_line_and_the_same_command_goes_o
     runs = tmp_path / "runs"
     monkeypatch.setenv("TEST_TOGETHER", "1")
     command = tool.run_command(runs, [plugin(tmp_path, "marked", MARKED)], STREAM, "1")
-    # The rights of files do not bind a superuser, unless that capability is given up.
+    # Permissions of files do not restrict a superuser who has not given up that capability.
     bound = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     run = tool.start_run([*bound, *command])
     try:

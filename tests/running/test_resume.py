@@ -1,4 +1,4 @@
-"""Real runs, killed and started again: the tables are bit for bit those of a run that was left alone."""
+"""Real runs, killed and started again: the tables are bit-identical to those of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def start_slowly(command: list[str]) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory, method: str) -> dict[str, bytes]:
-    """The tables of ``small`` left alone."""
+    """The tables of ``small`` without interruption."""
     runs = tmp_path_factory.mktemp("whole")
     assert finish_here(small(runs, method))[0] == 0
     found: dict[str, bytes] = tool.tables(runs)
@@ -79,7 +79,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory, method: str) -> dict[str, b
 
 
 def notes(runs: Path) -> Path:
-    """The folder with a file for each worker that has begun to train."""
+    """The folder with a file for each worker that has started to train."""
     return runs.with_name(f"{runs.name}-notes")
 
 
@@ -147,10 +147,10 @@ def test_killed_six_times_the_tables_are_those_of_a_run_left_alone(tmp_path: Pat
         kills += killed
         unfinished += bool(list(runs.glob("*/*/checkpoint-*.pt")))
         recorded = [path.with_suffix(".csv") for path in runs.glob("*/*/seed-*.json")]
-        for path in recorded:  # at every moment: what counts as recorded is whole
+        for path in recorded:  # at every moment, all recorded seeds are complete
             assert path.read_bytes() == expected[str(path.relative_to(runs))]
     assert kills >= 5
-    assert unfinished >= 2  # stacks were really resumed, not only trained anew
+    assert unfinished >= 2  # stacks were resumed, not only trained from the start
     code, errors = finish_here(command(runs))
     assert code == 0, errors
     assert tool.differences(tool.tables(runs), expected) == []
@@ -167,7 +167,7 @@ def test_ctrl_c_is_one_line_and_resumable(
     assert run.returncode == 130
     expect_one_line(errors, "interrupted", "the same command goes on")
     assert tool.survivors(run.pid) == []
-    # ... then while they train. SIGINT is the main process's to handle: alone, workers do not mind it.
+    # ... then while they train. Only the main process handles SIGINT; workers ignore it.
     again = start_slowly(small(tmp_path, method))
     try:
         assert tool.wait_for(lambda: len(workers_of(again)) == 2, again)
@@ -195,7 +195,7 @@ def test_a_killed_worker_is_a_warning_and_costs_nothing_but_time(
     tmp_path: Path, method: str, run: subprocess.Popen[str], wanted: dict[str, bytes]
 ) -> None:
     reach_training(run, tmp_path)
-    training = int(next(notes(tmp_path).iterdir()).name)  # the others may still import
+    training = int(next(notes(tmp_path).iterdir()).name)  # the others may still be importing
     assert training in workers_of(run)
     os.kill(training, signal.SIGKILL)
     _, errors = run.communicate(timeout=60)
@@ -216,7 +216,7 @@ def test_two_processes_on_one_cell(
     code, errors = tool.finish_run(small(tmp_path, method))
     assert code == 2
     expect_one_line(errors, "is being written by another process", "another --runs folder", str(tmp_path))
-    assert run.wait(120) == 0  # the first is not disturbed
+    assert run.wait(120) == 0  # the first run goes on
     assert tool.differences(tool.tables(tmp_path), wanted) == []
 
 
@@ -247,7 +247,7 @@ def test_a_full_disk_is_one_line_loses_nothing_and_is_resumable(
 
 
 def test_an_agent_is_killed_in_an_episode_and_ends_with_the_same_tables(tmp_path: Path) -> None:
-    """The physics goes on where it was, and so do the rows of the tasks that are done."""
+    """The physics simulation is resumed in the same state, and the rows of finished tasks are kept."""
     whole, runs, rng = tmp_path / "whole", tmp_path / "runs", random.Random(3)
 
     def command(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""``run`` and ``list`` as a user starts them: what is trained, kept and printed."""
+"""``run`` and ``list`` as a user starts them: training, records and output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDER = "permuted-digits-v1_tasks=3"
 
 
 def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Runs the command in a separate process."""
     command = [sys.executable, "-m", "plasticity_bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -51,7 +51,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     command = ["run", "--method", f"{plugin}:Noise", "l2:decoupled=true", "--runs", str(runs)]
     command += ["--set", "strength=1e-2", "lr=0.002", "--stream", STREAM, "--device", "cpu"]
 
-    # First run: everything is trained, the references beside it; stdout is JSON and nothing else.
+    # First run: everything is trained, and also the references; stdout holds only JSON.
     first = shell(*command, "--seeds", "1", "--jobs", "2", "--json")
     assert first.returncode == 0, first.stderr
     assert first.stderr.startswith("training 4 seeds of 4 cells\n")
@@ -61,7 +61,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     assert {row["method"] for row in scores["methods"]} == labels
     assert all(row["seeds"] == [0] for row in scores["methods"])
 
-    # What is on disk: the settings as they were given, references untouched by them.
+    # On disk: the method has the given settings, and the references have their defaults.
     found = configs(runs)
     assert set(found) == labels
     noise, l2 = found["noise:lr=0.002,strength=0.01"], found["l2:decoupled=true,lr=0.002,strength=0.01"]
@@ -80,13 +80,13 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
             *(["source"] if cell.method.startswith("noise") else []),
         }
 
-    # Again: nothing is trained, and the answer is the same.
+    # Again: nothing is trained, and the output is the same.
     before = recorded(runs)
     again = shell(*command, "--seeds", "1", "--json")
     assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
     assert recorded(runs) == before
 
-    # More seeds extend the cells and leave the old ones alone; the table says where to go on.
+    # More seeds are added to the cells, and recorded seeds do not change. The table says what to do next.
     more = run_here(*command, "--seeds", "0,2", "--jobs", "2")
     assert more.returncode == 0, more.stderr
     assert more.stderr.startswith("training 4 seeds of 4 cells\n")

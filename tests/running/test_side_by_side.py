@@ -1,4 +1,4 @@
-"""A sweep's stacks: which configurations train together, how they are recorded, resumed, and what fails."""
+"""Stacks of a sweep: which configurations train together, records, resuming and failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEEDS = (0, 1)
 RATES = ("0.001", "0.002", "0.003")
 
 
-#: Updates of a task where a run stays in the process of the test.
+#: Updates per task, for runs in the process of the test.
 STEPS = 40
 
 
@@ -39,11 +39,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def ignore(done: int, total: int) -> None:
-    """A report that nobody reads."""
+    """A progress report that is ignored."""
 
 
 def kill_at(share: float) -> Callable[[int, int], None]:
@@ -76,11 +76,11 @@ def tables(planned: list[Planned]) -> dict[str, bytes]:
 def alone(
     runs: Path, method: str = "cbp:rate=0.01,maturity=20", rates: tuple[str, ...] = RATES
 ) -> dict[str, bytes]:
-    """What the configurations record one by one."""
+    """The records of configurations that train one by one."""
     for rate in rates:
         item = cells(runs, method, (rate,))
         job = one_job(item)
-        assert job.beside == ()
+        assert job.others == ()
         run_job(job, ignore)
     return tables(cells(runs, method, rates))
 
@@ -111,7 +111,7 @@ def test_recorded_as_if_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
-    """All stand in the second task; then one goes on alone, and the others from where they were."""
+    """All are in the second task. Then one trains alone, and after that the others resume."""
     wanted = alone(tmp_path / "alone")
     planned = cells(tmp_path / "runs")
     with pytest.raises(Killed):
@@ -132,7 +132,7 @@ def test_killed_and_resumed_in_any_company(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_those_at_the_same_step_go_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between two checkpoints, or begun at other times."""
+    """Killed between two checkpoints, or started at different times."""
     wanted = alone(tmp_path / "alone")
     planned = cells(tmp_path / "runs")
     with pytest.raises(Killed):
@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_stops_its_own_configuration(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"checkpoint .* is damaged"):
         run_job(one_job(planned), ignore)
     assert [len(item.missing) for item in planned] == [2, 0, 0]
-    assert path.exists()  # it is the user's to delete
+    assert path.exists()  # only the user may delete it
 
 
 PLUGIN = """
@@ -222,7 +222,7 @@ def test_a_configuration_that_fails_is_named_and_the_others_are_recorded(tmp_pat
 
 
 def test_a_failing_configuration_through_the_command(tmp_path: Path, capsys: Any) -> None:
-    """In worker processes: the failure is one line, and what the others did is kept."""
+    """In worker processes: the failure is one line, and the others are recorded."""
     planned = fragile(tmp_path, {"breaks": "1"}, {"lr": "0.003"})
     with pytest.raises(RunFailed, match="breaks=1"):
         train_missing(planned, 1, ["cpu"], Console(quiet=True))
@@ -272,7 +272,7 @@ def test_what_does_not_train_together(tmp_path: Path) -> None:
     for stream in ("shuffled-gridworld", "permuted-mnist"):
         plans = named_sweep(stream, "none", 3).cells()
         large = open_cells(tmp_path, plans, SEEDS)
-        assert all(job.beside == () for job in plan_jobs(large, 1, ["cpu"]))
+        assert all(job.others == () for job in plan_jobs(large, 1, ["cpu"]))
 
 
 def test_a_sweep_says_the_same_however_it_is_stacked(tmp_path: Path) -> None:

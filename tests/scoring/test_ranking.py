@@ -1,4 +1,4 @@
-"""Places: ranks that are shared, what is not ranked, and comparisons against direct computations."""
+"""Ranks: sharing them, methods without a rank, and comparisons checked against direct computations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plasticity_bench.stats.inference import holm, pairwise_p_values
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A table's line, made up."""
+    """An artificial row of a table."""
 
     method: str
     columns: tuple[np.ndarray, ...]
@@ -46,7 +46,7 @@ def only(rows: list[Line]) -> Group[Line]:
 
 def test_ranks_are_shared_with_what_does_not_differ_from_the_first() -> None:
     drift = np.linspace(0, 0.02, 8)
-    # b differs from a hardly, c from a clearly but from b hardly: c begins a rank of its own.
+    # b hardly differs from a; c clearly differs from a, but hardly from b: c starts a new rank.
     base = np.random.default_rng(0).normal(size=8)
     a, b, c = (base + shift for shift in (drift, drift * np.array([1, -1] * 4), -0.01 - drift))
     rows = [Line("a", (a,)), Line("b", (b,)), Line("c", (c,)), Line("none", (base - 1,))]
@@ -122,7 +122,7 @@ def test_a_stream_on_which_no_method_differs_changes_no_rank_and_no_p() -> None:
 
 
 def test_a_failure_on_one_stream_of_four_counts() -> None:
-    """The interquartile mean of all values together cannot see it."""
+    """The interquartile mean of all values together does not show it."""
     sound, failing = noisy(1, 0, streams=4), (*noisy(1, 0, streams=4)[:3], np.zeros(8))
     assert stratified_bootstrap(failing).point > 0.98
     assert Line("failing", failing).score.point < 0.78
@@ -135,7 +135,7 @@ def test_mean_of_one_stream_is_the_interquartile_mean() -> None:
 
 
 def test_resampled_means_of_streams_are_those_of_independent_draws() -> None:
-    """Against seeds drawn for every stream and resample apart, in a loop."""
+    """Checked against a loop that draws the seeds separately for every stream and resample."""
     rng = np.random.default_rng(4)
     columns = [rng.normal(size=12) * scale for scale in (1.0, 3.0)]
     values = [np.mean([interquartile_mean(rng.choice(column, (20_000, 12))) for column in columns], axis=0)]

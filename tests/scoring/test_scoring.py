@@ -89,7 +89,7 @@ def test_cost_compares_like_with_like(tmp_path: Path) -> None:
         assert any(note.startswith(f"{method}: cost") for note in score(cells).streams[0].notes)
 
 
-def test_missing_references_are_told(tmp_path: Path) -> None:
+def test_missing_references_are_reported(tmp_path: Path) -> None:
     stream = score([write_cell(tmp_path, "l2", {0: ramp(0.5, 0.5), 1: ramp(0.5, 0.4)})]).streams[0]
     assert np.isnan(stream.rows[0].summary["retained_plasticity"].point)
     assert np.isnan(stream.rows[0].summary["fresh_gap"].point)
@@ -98,7 +98,7 @@ def test_missing_references_are_told(tmp_path: Path) -> None:
     assert any("fresh gap unknown: needs reset" in note for note in stream.notes)
 
 
-def test_seeds_without_a_reference_are_left_out_and_told(tmp_path: Path) -> None:
+def test_seeds_without_a_reference_are_left_out_and_reported(tmp_path: Path) -> None:
     none = write_cell(tmp_path, "none", {1: ramp(0.6, 0.3), 2: ramp(0.6, 0.3)})
     l2 = write_cell(tmp_path, "l2", {seed: ramp(0.5, 0.2 + 0.1 * seed) for seed in range(3)})
     stream = score([none, l2]).streams[0]
@@ -141,7 +141,7 @@ def test_single_seed_has_points_but_no_intervals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("end", "loses"), [(0.4, True), (0.599, False), (0.7, False)])
 def test_whether_none_loses_plasticity(tmp_path: Path, end: float, loses: bool) -> None:
-    # With a spread of 0.02, a loss of 0.001 is none.
+    # With a spread of 0.02, a loss of 0.001 is not significant.
     curves = {seed: ramp(0.6, end + 0.02 * (-1) ** seed) for seed in range(8)}
     stream = score([write_cell(tmp_path, "none", curves)]).streams[0]
     assert loses_plasticity(stream.rows[0]) is loses
@@ -197,7 +197,7 @@ def test_a_stream_without_a_reference_stays_out_of_the_aggregate(tmp_path: Path)
     assert scores.aggregate[0].streams == whole.aggregate[0].streams
     assert scores.aggregate[0].summary == whole.aggregate[0].summary
     assert "ant-v1 takes no part: none is not above chance at its start" in scores.notes
-    # Where its performance is nan, it failed: the aggregate says so.
+    # A method whose performance is nan has failed: the aggregate says so.
     write_cell(tmp_path, "none", {0: [NAN] * 20, 1: ramp(0.6, 0.5)}, stream="bits")
     assert np.isnan(score(find_cells(tmp_path)).aggregate[0].summary.point)
 

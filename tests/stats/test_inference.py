@@ -62,7 +62,7 @@ def test_random_sign_patterns_are_near_the_exact_ones() -> None:
 
 
 def test_level_is_kept_under_the_null() -> None:
-    """Of 300 comparisons of like with like about 5% fall below 0.05, and no more."""
+    """Of 300 comparisons without a difference, about 5% have p below 0.05, and no more."""
     rng = np.random.default_rng(2)
     p = [paired_test(rng.normal(size=8), rng.normal(size=8)) for _ in range(300)]
     assert 0.01 < np.mean(np.array(p) <= 0.05) < 0.085
@@ -150,7 +150,7 @@ def test_simultaneous_p_values_written_out() -> None:
     found = simultaneous(values)
     for (i, j), statistic in zip(pairs, own, strict=True):
         assert found[i, j] == pytest.approx(np.mean(np.array(largest) >= statistic * (1 - 1e-9)))
-    # Adjusted values are never below those of the pair by itself.
+    # Adjusted values are never below those of the pair alone.
     single = pairwise_p_values(values)[0]
     assert single[0, 2] == simultaneous(values[[0, 2]])[0, 1]
     assert (found >= single).all()
@@ -165,7 +165,7 @@ def test_eight_seeds_can_tell_many_methods_apart() -> None:
 
 
 def test_simultaneous_level_is_kept() -> None:
-    """With no method better than another, some pair of ten methods is told apart in about 5% of tables."""
+    """Ten methods without differences: some pair is found to differ in about 5% of tables."""
     rng = np.random.default_rng(3)
     tables = [simultaneous(rng.normal(size=(10, 8))) for _ in range(200)]
     assert np.mean([table.min() <= 0.05 for table in tables]) < 0.1

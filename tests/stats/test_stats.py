@@ -166,7 +166,7 @@ def test_mean_band() -> None:
 
 @pytest.mark.parametrize("lengths", [(2,), (3,), (16,), (50,), (8, 8), (4, 50, 7)])
 def test_resampling_by_rank_gives_the_same_bits(lengths: tuple[int, ...]) -> None:
-    """Recorded scores hold these numbers; equal values and equal draws must not change a bit of them."""
+    """Recorded scores hold these numbers: with the same values and draws, results must be bit-identical."""
     rng = np.random.default_rng(sum(lengths))
     strata = [rng.normal(size=n).round(1 if n == 16 else 9) for n in lengths]
     other = [column + rng.normal(0, 0.1, len(column)) for column in strata]

@@ -14,10 +14,10 @@ import pytest
 from plasticity_bench.errors import InputError
 from plasticity_bench.storage.files import remove_leftovers, write_atomic, write_bytes, write_json, write_text
 
-#: Bytes that fit on the small disk, and that do not.
+#: Numbers of bytes that fit on the small disk, and that do not.
 SMALL, LARGE = 1_000, 300_000
 
-#: Tries to replace the files of a folder on a full disk, where it may limit itself to small files.
+#: Tries to replace the files of a folder on a full disk, or with a limit on the size of files.
 WRITER = f"""
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ except InputError as error:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB; skips where mounting one is not allowed."""
+    """A file system of 64 kB; skips if mounting one is not allowed."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
@@ -56,7 +56,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def try_to_replace(folder: Path, kind: str, limit: int) -> str:
-    """What the writer says; the folder's only file is as it was, and alone."""
+    """What the writer prints. The folder still holds only the old file, unchanged."""
     old = folder / "old"
     write_bytes(old, b"o" * SMALL)
     command = [sys.executable, "-c", WRITER, str(folder), kind, str(limit)]
@@ -65,14 +65,14 @@ def try_to_replace(folder: Path, kind: str, limit: int) -> str:
     assert old.read_bytes() == b"o" * SMALL
     assert done.stdout.count("\n") == 1
     assert f"cannot write {old}: " in done.stdout
-    assert "untouched: free space or choose another folder" in done.stdout
+    assert "unchanged: free space or choose another folder" in done.stdout
     return done.stdout
 
 
 @pytest.mark.parametrize("kind", ["bytes", "torch"])
 def test_full_disk(small_disk: Path, kind: str) -> None:
     assert "No space left on device" in try_to_replace(small_disk, kind, 0)
-    write_bytes(small_disk / "old", b"n" * SMALL)  # what fits is written still
+    write_bytes(small_disk / "old", b"n" * SMALL)  # smaller files can still be written
     assert (small_disk / "old").read_bytes() == b"n" * SMALL
 
 
@@ -133,7 +133,7 @@ def test_killed_in_the_middle_of_a_write(tmp_path: Path) -> None:
     assert path.read_text() == "old"
     (left,) = set(tmp_path.iterdir()) - {path}
     assert left.name == f".x.{writer.pid}.tmp"
-    assert not list(tmp_path.glob("x*.*"))  # nothing that a reader of records would take for one
+    assert not list(tmp_path.glob("x*.*"))  # nothing that would be read as a record
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 

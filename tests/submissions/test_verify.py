@@ -84,7 +84,7 @@ def test_a_flood_of_problems_is_cut(copy: Path) -> None:
     for index in range(80):
         write(f"file{index}", b"")(copy / "l2")
     found = problems(copy)
-    assert len(found) == untrusted.MAX_TOLD + 1
+    assert len(found) == untrusted.MAX_PROBLEMS + 1
     assert "30 more problems" in found[-1]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from plasticity_bench.agents.diagnostics import is_measured
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.plan import Planned, open_cells
+from plasticity_bench.specs import is_measured
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify

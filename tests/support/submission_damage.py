@@ -140,7 +140,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "negative": (change("online_performance", "-0.5"), "online_performance is -0.5 at task 1"),
     "accuracy inf": (change("online_performance", "inf"), "online_performance is inf at task 1"),
     "no accuracy": (change("online_performance", ""), "online_performance is empty; an accuracy"),
-    "nan": (change("online_performance", "nan"), "line 3 holds what is no number"),
+    "nan": (change("online_performance", "nan"), "line 3 holds a field that is no number"),
     "loss": (change("online_loss", "-1.0"), "online_loss is -1 at task 1; it is a number from 0 on"),
     "fraction": (change("dormant_fraction", "1.01"), "dormant_fraction is 1.01 at task 1; it is in [0, 1]"),
     "rank": (change("effective_rank", "100.5"), "effective_rank is 100.5 at task 1; it is in [0, 100]"),
@@ -148,11 +148,14 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "not measured": (change("srank", ""), "srank is empty at task 1, at whose end it is measured"),
     "not measured once": (change("final_performance", "0.5"), "final_performance is empty at task 0 but not"),
     "task order": (change("task", "2"), "tasks are not 0, 1, 2"),
-    "task number": (change("task", "1.0"), "line 3 holds what is no number"),
-    "spelling": (change("online_loss", "1e0"), "line 3 holds what is no number as it is written here"),
-    "underscore": (change("online_loss", "1_0.0"), "line 3 holds what is no number"),
-    "blank": (change("online_loss", " 1.0"), "line 3 holds what is no number"),
-    "quotes": (change("online_loss", '"1.0"'), "line 3 holds what is no number"),
+    "task number": (change("task", "1.0"), "line 3 holds a field that is no number"),
+    "spelling": (
+        change("online_loss", "1e0"),
+        "line 3 holds a field that is no number as it is written here",
+    ),
+    "underscore": (change("online_loss", "1_0.0"), "line 3 holds a field that is no number"),
+    "blank": (change("online_loss", " 1.0"), "line 3 holds a field that is no number"),
+    "quotes": (change("online_loss", '"1.0"'), "line 3 holds a field that is no number"),
     "field": (change("online_loss", "1.0,2.0"), "line 3 has 15 fields, not 14"),
     "task missing": (
         lambda folder: edit_table(

@@ -1,4 +1,4 @@
-"""What TensorBoard and Weights & Biases show is what the records say, once each, also after a kill."""
+"""TensorBoard and Weights & Biases show exactly what is recorded, once each, also after a killed run."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_finished_runs_with_their_configuration_and_scores(
     runs, out = tmp_path / "runs", tmp_path / "out"
     cells = [made_up(runs, method) for method in ("none", "reset", "l2:strength=0.01")]
     assert track(runs, out) == 0
-    written, told = capsys.readouterr()
+    written, messages = capsys.readouterr()
     assert written == ""
-    assert told.splitlines() == [
+    assert messages.splitlines() == [
         f"TensorBoard: tensorboard --logdir {out}/tensorboard",
         f"Weights & Biases: wandb sync {out}/wandb/offline-run-*",
     ]
@@ -102,7 +102,7 @@ def test_again_only_what_the_sinks_lack_is_added(tmp_path: Path) -> None:
     after, seeds = state(out), [path for path in before if "/scores/" not in path and "wandb" not in path]
     assert len(seeds) == 4
     assert all(after[path] == before[path] for path in seeds)
-    # A record that was deleted and made again, with other numbers, replaces what was shown of it.
+    # A record that was deleted and made again with other numbers replaces what was shown before.
     for path in none.path.glob("seed-001.*"):
         path.unlink()
     write_cell(runs, "none", {1: [0.5] * 20})
@@ -197,7 +197,7 @@ def test_follow_shows_what_others_record_until_it_is_interrupted(tmp_path: Path)
 
 
 def test_a_run_that_the_server_knows_goes_on_after_its_last_step() -> None:
-    """Without a server: what wandb.Run has of it."""
+    """Without a server: the state of the wandb.Run object."""
 
     class Known:
         starting_step, logged = 3, []

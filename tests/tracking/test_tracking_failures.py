@@ -1,4 +1,4 @@
-"""Sinks that fail, runs that are interrupted, bad input: one line each, and the records are untouched."""
+"""Sinks that fail, runs that are interrupted, bad input: one line each, and the records are not changed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Failing:
         """Nothing to close."""
 
 
-def test_a_sink_that_fails_is_given_up_with_one_warning(tmp_path: Path) -> None:
+def test_a_sink_that_fails_is_not_used_again_after_one_warning(tmp_path: Path) -> None:
     cell = made_up(tmp_path / "runs", seeds=[0, 1, 2])
     failing, (messages, text) = Failing(tmp_path / "failing"), console()
     with tracked([failing, TensorBoard(tmp_path / "out")], [cell], messages):
@@ -73,8 +73,8 @@ def test_a_failing_sink_never_ends_a_run(tmp_path: Path, capsys: pytest.CaptureF
     command += ["--seeds", "1", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     with no_workers():
         assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 0
-    told = capsys.readouterr().err
-    assert told.count("warning: tracking with TensorBoard failed") == 1
+    messages = capsys.readouterr().err
+    assert messages.count("warning: tracking with TensorBoard failed") == 1
     (cell,) = find_cells(tmp_path / "runs")
     assert cell.seeds() == [0]
     assert track(tmp_path / "runs", out) == 1
@@ -142,7 +142,7 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(tmp_path: Path, case: str) -> None:
-    """In a process of its own, which can prompt nobody: wandb keeps its settings for a process' life."""
+    """In a separate process without a terminal, as wandb keeps its settings as long as a process lives."""
     arguments, environment, phrase = BAD[case]
     runs = str(tmp_path / "runs")
     command = [sys.executable, "-m", "plasticity_bench", "run", "--method", "none", "--runs", runs]

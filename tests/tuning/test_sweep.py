@@ -1,4 +1,4 @@
-"""Tuning: the design, the table, and what is chosen."""
+"""Tuning: the configurations, the table, and the choice."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_sweep_chooses_the_best_late_performance(tmp_path: Path, capsys: Any) ->
     assert {row["cell"]: row["score"] for row in found["configurations"]} == pytest.approx(by_hand)
     assert found["configurations"][found["chosen"]]["score"] == max(by_hand.values())
     before = path.read_bytes()
-    # Again: nothing is missing, the same bytes. A larger budget goes on from it.
+    # Again: nothing is missing, and the bytes are the same. A larger budget extends the sweep.
     assert sweep(out) == 0
     assert "chosen" in capsys.readouterr().out
     assert path.read_bytes() == before

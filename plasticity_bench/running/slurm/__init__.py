@@ -1,1 +1,1 @@
-"""Training as jobs of a Slurm cluster: what is submitted, what runs on a node, what is done, what failed."""
+"""Training as jobs of a Slurm cluster: submitting them, running them on a node, and showing their state."""

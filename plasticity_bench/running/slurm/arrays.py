@@ -1,11 +1,11 @@
-"""The job arrays that were submitted from a run folder, on disk, and what their jobs report.
+"""The job arrays that were submitted from a run folder, as recorded on disk, and the reports of their jobs.
 
-    runs/slurm/<name>/submission.json   which stack of seeds each job trains; written before it is submitted
-                     /task-<i>.json     how far job i is, or why it failed; written by the job
+    runs/slurm/<name>/submission.json   the stack of seeds that each job trains; written before submitting
+                     /task-<i>.json     the progress of job i, or why it failed; written by the job
                      /<job>_*           submitit's files: the pickled job, its result, its log
 
-``<name>`` is also the name of the Slurm job. It is found by this name even if the submitting command was
-killed before sbatch answered with the job's number.
+``<name>`` is also the name of the Slurm job. With it the job can be found even if the submitting command was
+killed before sbatch returned the job's number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from msgspec import structs
 
 from plasticity_bench.errors import InputError
+from plasticity_bench.records.documents import utc_now
 from plasticity_bench.storage.documents import Document, parse_document
 from plasticity_bench.storage.files import write_bytes
 from plasticity_bench.storage.untrusted import Refused
@@ -48,12 +48,12 @@ class ArrayDocument(Document, frozen=True):
     schema: int
     tasks: tuple[ArrayTask, ...]
     submitted: str  # "2026-11-21T20:05:54Z"
-    job: str | None  # Slurm's number of it; None until sbatch answered
+    job: str | None  # Slurm's number of the job; None until sbatch has returned it
 
 
 @dataclass(frozen=True)
 class JobArray:
-    """One array of jobs; a single task is submitted as a job without an array."""
+    """An array of jobs. A single task is submitted as a plain job."""
 
     path: Path
     tasks: tuple[ArrayTask, ...]
@@ -66,35 +66,35 @@ class JobArray:
         return self.path.name
 
     def job_id(self, index: int) -> str | None:
-        """``17_3`` of an array, ``17`` of a single job."""
+        """``17_3`` in an array, ``17`` for a single job; None if Slurm's number is not known."""
         return f"{self.job}_{index}" if self.job and len(self.tasks) > 1 else self.job
 
     def log(self, index: int) -> Path:
-        """What job ``index`` wrote to stderr."""
+        """The file with what job ``index`` wrote to stderr."""
         return self.path / f"{self.job_id(index)}_0_log.err"
 
     def report(self, index: int) -> TaskReport:
-        """The last report of job ``index``; an empty one if it has not begun, or if its report is damaged."""
+        """The last report of job ``index``; an empty one if there is none, or if it is damaged."""
         try:
             return parse_document((self.path / report_name(index)).read_bytes(), TaskReport)
-        except (OSError, Refused):  # a report only informs
+        except (OSError, Refused):  # a report is only information for the user
             return TaskReport()
 
 
 class TaskReport(Document, frozen=True):
-    """What a job writes of itself."""
+    """A job's own report."""
 
-    state: str = ""  # "running", "done", "failed"; "" before it began
-    share: float = 0.0  # done of 1
+    state: str = ""  # "running", "done", "failed"; empty before it started
+    share: float = 0.0  # of the work that is done, between 0 and 1
     reason: str = ""  # why it failed
-    attempt: int = 0  # how often it was started
+    attempt: int = 0  # number of times that it was started
     host: str = ""
     job: str = ""
     updated: str = ""
 
     def write(self, folder: Path, index: int) -> None:
         """Replaces the report of job ``index``. Raises InputError if the disk is full."""
-        write_bytes(folder / report_name(index), structs.replace(self, updated=now()).to_bytes())
+        write_bytes(folder / report_name(index), structs.replace(self, updated=utc_now()).to_bytes())
 
 
 def report_name(index: int) -> str:
@@ -102,13 +102,8 @@ def report_name(index: int) -> str:
     return f"task-{index}.json"
 
 
-def now() -> str:
-    """The time, as records hold it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def write_array(array: JobArray) -> None:
-    """Records an array."""
+    """Writes the array's submission.json. Raises InputError if the disk is full."""
     document = ArrayDocument(ARRAY_SCHEMA, array.tasks, array.submitted, array.job)
     write_bytes(array.path / "submission.json", document.to_bytes())
 
@@ -135,29 +130,29 @@ def _read(path: Path) -> JobArray:
 
 
 def claim_path(runs: Path) -> Path:
-    """Stands while a command submits from this folder."""
+    """The file that exists while a command submits from this folder."""
     return runs / FOLDER / ".submitting"
 
 
 @contextmanager
 def submitting(runs: Path) -> Iterator[None]:
-    """One command at a time submits from a run folder.
+    """A context in which no other command submits from this run folder.
 
-    By the creation of a file, which is atomic on NFS and Lustre too, where locks often are not. Raises
-    InputError where another command is at it.
+    It creates a file. That is atomic on NFS and Lustre too, unlike locks on many of these systems. Raises
+    InputError if another command is submitting, or if the file cannot be written.
     """
     path = claim_path(runs)
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if _abandoned(path):
             path.unlink(missing_ok=True)
         with open(path, "x") as file:
-            json.dump(mine, file)
+            json.dump(claim, file)
     except FileExistsError:
         raise InputError(
             f"another command is submitting from {runs} ({_owner(path)}); wait for it, or delete {path} "
-            "where it was killed"
+            "if it was killed"
         ) from None
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another --runs folder") from error
@@ -176,7 +171,7 @@ def _owner(path: Path) -> str:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether the claim is of a process of this machine that is gone."""
+    """Whether the file is of a process on this machine that has ended."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(path.read_text())
         if found["host"] == socket.gethostname():

@@ -1,4 +1,4 @@
-"""What a job is given: from the command line to what submitit and sbatch understand."""
+"""The options of a job: from the command line to the parameters of submitit and sbatch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from plasticity_bench.errors import InputError
 
-#: Minutes, where ``--time`` says nothing: a job whose time ends is put back and goes on.
+#: Time limit of a job without ``--time``. A job that reaches it is put back in the queue and resumes.
 DEFAULT_TIME = "4:00:00"
-#: Jobs of an array at a time, where ``--max-parallel`` says nothing.
+#: Number of jobs that run at a time without ``--max-parallel``.
 DEFAULT_PARALLEL = 64
-#: Most seconds before the end of its time at which a job is told to write its checkpoint.
+#: A job is asked to save at most this many seconds before its time limit.
 SIGNAL_SECONDS = 90
-#: What the submission sets itself.
-OURS = frozenset(
+#: Options of sbatch that the submission sets itself.
+RESERVED_OPTIONS = frozenset(
     {
         "array",
         "output",
@@ -37,22 +37,22 @@ OURS = frozenset(
 
 @dataclass(frozen=True)
 class Options:
-    """Resources of one job."""
+    """The resources of one job, and the number of jobs at a time."""
 
     minutes: int
     gpus: int = 0
     cpus: int = 1
     parallel: int = DEFAULT_PARALLEL
     device: str = "cpu"
-    sbatch: tuple[tuple[str, str | bool], ...] = ()  # any other option of sbatch; True: a flag without value
+    sbatch: tuple[tuple[str, str | bool], ...] = ()  # other options of sbatch; True: a flag without a value
 
     @property
     def signal_seconds(self) -> int:
-        """How long before the end of its time a job is told so."""
+        """Seconds before the time limit at which Slurm sends the job a signal."""
         return min(SIGNAL_SECONDS, self.minutes * 60 // 4)
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """For ``SlurmExecutor.update_parameters``."""
+        """The arguments of ``SlurmExecutor.update_parameters``. ``name``: of the Slurm job."""
         given: dict[str, Any] = {
             "job_name": name,
             "time": self.minutes,
@@ -63,15 +63,18 @@ class Options:
             "signal_delay_s": self.signal_seconds,
             # A job computes on one thread; numpy reads this when it is imported.
             "setup": ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}"],
-            # Since Slurm 22.05 srun does not take it from the job.
+            # Since Slurm 22.05, srun does not inherit it from the job.
             "srun_args": [f"--cpus-per-task={self.cpus}"],
             "additional_parameters": {"requeue": True, **dict(self.sbatch)},
         }
         return given | ({"gpus_per_node": self.gpus} if self.gpus else {})
 
 
-def options(args: argparse.Namespace) -> Options | None:
-    """What the command line asks of Slurm; None for a run on this machine. Raises InputError."""
+def slurm_options(args: argparse.Namespace) -> Options | None:
+    """The options for Slurm from the command line; None for a run on this machine.
+
+    Raises InputError if an option is wrong, is not for this executor, or if submitit is not installed.
+    """
     given = {
         name: getattr(args, name)
         for name in (
@@ -94,23 +97,23 @@ def options(args: argparse.Namespace) -> Options | None:
             raise InputError(f"--{option} {value}: at least one is needed")
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", args.device):
         raise InputError(f'unknown device "{args.device}": use auto, cpu, cuda or cuda:0')
-    _need_submitit()
+    _require_submitit()
     named = [(key, given[key]) for key in ("partition", "mem", "account", "qos") if given[key] is not None]
     return Options(
         minutes(args.time or DEFAULT_TIME),
         gpus,
         cpus or 1,
         parallel or DEFAULT_PARALLEL,
-        # The job sees the GPU that it was given as its only one.
+        # A job sees only the GPU that is assigned to it.
         args.device if args.device != "auto" else "cuda" if gpus else "cpu",
-        (*named, *_others(args.slurm or ())),
+        (*named, *_extra_options(args.slurm or ())),
     )
 
 
 def minutes(text: str) -> int:
     """A time as sbatch reads it ("90", "90:00", "4:00:00", "1-12", "1-12:30"), rounded up to minutes.
 
-    Raises InputError for anything else, and for none.
+    Raises InputError if it is not such a time, or if it is 0.
     """
     match = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,7})(?::(\d{1,4}))?(?::(\d{1,4}))?", text, re.ASCII)
     if match:
@@ -128,20 +131,20 @@ def minutes(text: str) -> int:
     )
 
 
-def _others(texts: Sequence[str]) -> list[tuple[str, str | bool]]:
+def _extra_options(texts: Sequence[str]) -> list[tuple[str, str | bool]]:
     found: list[tuple[str, str | bool]] = []
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.lstrip("-")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", key) or (equals and not value) or not value.isprintable():
             raise InputError(f'--slurm "{text}": write key=value as for sbatch, such as constraint=a100')
-        if key in OURS:
+        if key in RESERVED_OPTIONS:
             raise InputError(f"--slurm {key}: is set by the submission itself; leave it out")
         found.append((key, value if equals else True))
     return found
 
 
-def _need_submitit() -> None:
+def _require_submitit() -> None:
     if importlib.util.find_spec("submitit") is None:
         raise InputError(
             'submitit is not installed, which --executor slurm needs: pip install "plasticity_bench[slurm]"'

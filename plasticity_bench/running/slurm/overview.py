@@ -1,4 +1,4 @@
-"""The state of every cell of a run folder, for ``status``: of Slurm's jobs and of runs on this machine."""
+"""The state of every cell of a run folder, for ``status``: Slurm jobs and runs on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from plasticity_bench.storage.locks import is_held
 
 
 class UnfinishedSeeds(NamedTuple):
-    """What is to be said of some seeds that are not done."""
+    """Seeds of a cell that are not done, and why."""
 
     state: str
     seeds: tuple[int, ...]
     reason: str
     job: str = ""
     log: str = ""
-    share: float = 0.0  # done of 1
+    share: float = 0.0  # of the work that is done, between 0 and 1
 
 
 @dataclass
@@ -36,11 +36,11 @@ class CellState:
     notes: list[UnfinishedSeeds] = field(default_factory=list)
 
     def count(self, state: str) -> int:
-        """Seeds of that state."""
+        """Number of seeds in this state."""
         return sum(found == state for found in self.seeds.values())
 
-    def recorded(self) -> dict[str, Any]:
-        """For JSON."""
+    def as_json(self) -> dict[str, Any]:
+        """The state as plain values, for ``status --json``."""
         return {
             "stream": self.cell.stream,
             "method": self.cell.method,
@@ -51,49 +51,51 @@ class CellState:
 
 
 def overview(runs: Path) -> list[CellState]:
-    """Every cell of ``runs``. Raises InputError where there is none, or its records are damaged, and as
-    ``task_states`` does."""
+    """The state of every cell in the folder ``runs``.
+
+    Raises InputError if there is no cell or a record is damaged, and what ``task_states`` raises.
+    """
     tasks: dict[str, list[TaskState]] = {}
     for task in states.task_states(runs):
         tasks.setdefault(task.task.cell, []).append(task)
-    return [_cell_state(cell, tasks.get(f"{cell.stream}/{cell.path.name}", [])) for cell in find_cells(runs)]
+    return [_cell_state(cell, tasks.get(cell.label, [])) for cell in find_cells(runs)]
 
 
 def _cell_state(cell: Cell, tasks: Sequence[TaskState]) -> CellState:
     found = CellState(cell, dict.fromkeys(cell.seeds(), DONE))
-    # The latest job that has a seed tells of it; one that runs or waits before any that has ended.
+    # A seed has the state of the job that runs or waits for it, or else of the latest job that ended.
     latest_first = tasks[::-1]
-    for state in sorted(latest_first, key=lambda state: state.state not in states.HOLDING):
-        news = tuple(seed for seed in state.task.seeds if seed not in found.seeds)
-        if news and state.state != DONE:
-            found.seeds.update(dict.fromkeys(news, state.state))
+    for state in sorted(latest_first, key=lambda state: state.state not in states.ACTIVE_STATES):
+        seeds = tuple(seed for seed in state.task.seeds if seed not in found.seeds)
+        if seeds and state.state != DONE:
+            found.seeds.update(dict.fromkeys(seeds, state.state))
             log = str(state.array.log(state.index)) if state.state == FAILED and state.job else ""
             found.notes.append(
-                UnfinishedSeeds(state.state, news, state.reason, state.job, log, round(state.share, 4))
+                UnfinishedSeeds(state.state, seeds, state.reason, state.job, log, round(state.share, 4))
             )
     _add_local(found)
     return found
 
 
 def _add_local(found: CellState) -> None:
-    """What a run on this machine does, or left when it was ended."""
+    """Adds what a run on this machine trains now, or left unfinished."""
     folder, error = found.cell.path, found.cell.path / "error.txt"
-    at_work = is_held(folder)
+    is_running = is_held(folder)
     stacks = [tuple(s for s in stack if s not in found.seeds) for stack in checkpoint_seeds(folder)]
     for seeds in filter(None, stacks):
-        state = RUNNING if at_work else FAILED if error.exists() else STOPPED
+        state = RUNNING if is_running else FAILED if error.exists() else STOPPED
         reason = {RUNNING: "on this machine", FAILED: last_line(error)}.get(state, "the run was ended")
         found.seeds.update(dict.fromkeys(seeds, state))
         found.notes.append(UnfinishedSeeds(state, seeds, reason, log=str(error) if state == FAILED else ""))
     known = {note.state for note in found.notes}
-    if at_work and RUNNING not in known:
+    if is_running and RUNNING not in known:
         found.notes.append(UnfinishedSeeds(RUNNING, (), "on this machine, no checkpoint yet"))
     elif error.exists() and not known:
         found.notes.append(UnfinishedSeeds(FAILED, (), last_line(error), log=str(error)))
 
 
 def last_line(path: Path) -> str:
-    """The last line of a traceback: what went wrong."""
+    """The last line of a file with a traceback; "unknown" if it cannot be read."""
     with suppress(OSError):
         lines = path.read_text(errors="replace").strip().splitlines()
         if lines:
@@ -101,15 +103,23 @@ def last_line(path: Path) -> str:
     return "unknown"
 
 
-def end(runs: Path) -> tuple[int, int]:
-    """Ends the jobs of a run folder's submissions; (running, pending) ones that were ended.
+def end_jobs(runs: Path) -> tuple[int, int]:
+    """Ends all Slurm jobs that were submitted from a run folder.
 
-    Raises InputError without Slurm's commands, and RunFailed where Slurm refuses.
+    Returns:
+        How many of them were running, and how many pending.
+
+    Raises:
+        InputError: Nothing was submitted from there, or Slurm's commands are missing.
+        RunFailed: Slurm refused.
     """
     from plasticity_bench.running.slurm.slurm import cancel
 
     if not (runs / states.FOLDER).is_dir():
-        raise InputError(f"{runs} holds no submissions: nothing was given to Slurm from there")
-    alive = [state for state in states.task_states(runs) if state.state in states.HOLDING and state.job]
-    cancel([state.job for state in alive])
-    return tuple(sum(s.state == kind for s in alive) for kind in (RUNNING, PENDING))  # type: ignore[return-value]
+        raise InputError(f"{runs} holds no submissions: nothing was submitted to Slurm from there")
+    active = [
+        state for state in states.task_states(runs) if state.state in states.ACTIVE_STATES and state.job
+    ]
+    cancel([state.job for state in active])
+    running, pending = (sum(state.state == kind for state in active) for kind in (RUNNING, PENDING))
+    return running, pending

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs, and how they are ended: the only code that calls its commands."""
+"""Calls Slurm's commands: the states of jobs, and ending them. Nothing else calls these commands."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from plasticity_bench.errors import InputError, RunFailed
 
-#: States after which Slurm will not run the job again. A job of any other state may still write.
+#: States after which Slurm will not run the job again. A job in any other state may still write.
 ENDED = frozenset(
     {
         *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"),
         *("BOOT_FAIL", "DEADLINE", "PREEMPTED", "REVOKED"),
     }
 )
-#: States of a job that waits for its turn; among them those of a job that was put back.
+#: States of a job that waits to be started, for the first time or again.
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"})
-#: In words, for a user.
+#: State -> its meaning, in messages.
 MEANING = {
     "COMPLETED": "ended without its records",
     "FAILED": "the process failed or was killed",
@@ -37,21 +37,21 @@ class SlurmState(NamedTuple):
 
     job: str  # as scancel takes it: "17", "17_3"
     state: str  # "RUNNING"
-    reason: str  # "Resources": why it waits
+    reason: str  # why it waits: "Resources"
 
     @property
     def ended(self) -> bool:
-        """Whether it will not run again."""
+        """Whether Slurm will not run it again."""
         return self.state in ENDED
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits for its turn."""
+        """Whether it waits to be started."""
         return self.state in WAITING
 
 
-def need(command: str) -> None:
-    """Raises InputError where one of Slurm's commands is missing."""
+def require_command(command: str) -> None:
+    """Raises InputError if this command of Slurm is missing."""
     if shutil.which(command) is None:
         raise InputError(
             f"no `{command}` on this machine: use one with Slurm's commands, such as the cluster's login node"
@@ -59,39 +59,44 @@ def need(command: str) -> None:
 
 
 def queue(names: Iterable[str]) -> dict[tuple[str, int], SlurmState]:
-    """(job name, index in its array, 0 where it is none) -> its state, of all that Slurm still knows.
+    """The states of all jobs with these names that Slurm still lists.
 
-    It forgets an ended job after some minutes (MinJobAge). Raises InputError without ``squeue`` and RunFailed
-    where Slurm does not answer: then nothing is known, not even that nothing runs.
+    Slurm forgets an ended job after some minutes (MinJobAge).
+
+    Returns:
+        (job name, index in the array) -> state; the index of a job without an array is 0.
+
+    Raises:
+        InputError: There is no ``squeue`` on this machine.
+        RunFailed: Slurm did not answer, so that it is not known whether any job runs.
     """
-    wanted = sorted(set(names))
-    if not wanted:
+    job_names = sorted(set(names))
+    if not job_names:
         return {}
-    need("squeue")
-    given = ["squeue", "--all", "--noheader", "--array", "--states=all", f"--name={','.join(wanted)}"]
-    text = _ask([*given, "--format=%j|%F|%K|%T|%r"])
-    return parse_queue(text)
+    require_command("squeue")
+    command = ["squeue", "--all", "--noheader", "--array", "--states=all", f"--name={','.join(job_names)}"]
+    return parse_queue(_run_command([*command, "--format=%j|%F|%K|%T|%r"]))
 
 
 def parse_queue(text: str) -> dict[tuple[str, int], SlurmState]:
-    """``queue`` of what squeue printed."""
+    """What ``queue`` returns, from the output of squeue."""
     found: dict[tuple[str, int], SlurmState] = {}
     for line in text.splitlines():
         name, array, index, state, reason = (part.strip() for part in line.split("|")[:5])
-        alone = not index.isdigit()
-        job = array if alone else f"{array}_{index}"
-        found[name, 0 if alone else int(index)] = SlurmState(job, state, reason)
+        in_array = index.isdigit()
+        job = f"{array}_{index}" if in_array else array
+        found[name, int(index) if in_array else 0] = SlurmState(job, state, reason)
     return found
 
 
-def accounted(jobs: Sequence[str]) -> dict[str, str]:
-    """Job ("17_3") -> state, by Slurm's accounting; empty where it keeps none."""
+def accounting_states(jobs: Sequence[str]) -> dict[str, str]:
+    """Job ("17_3") -> state, from Slurm's accounting; empty if there is no accounting."""
     if not jobs or shutil.which("sacct") is None:
         return {}
     arrays = sorted({job.partition("_")[0] for job in jobs})
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", "--jobs"]
     try:
-        text = _ask([*command, ",".join(arrays)])
+        text = _run_command([*command, ",".join(arrays)])
     except RunFailed:
         return {}
     rows = (line.split("|") for line in text.splitlines() if line.count("|") == 1)
@@ -99,13 +104,17 @@ def accounted(jobs: Sequence[str]) -> dict[str, str]:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Ends jobs, pending or running. Raises InputError without ``scancel``, RunFailed where Slurm refuses."""
-    need("scancel")
-    for start in range(0, len(jobs), 500):  # a command line has an end
-        _ask(["scancel", *jobs[start : start + 500]])
+    """Ends pending or running jobs.
+
+    Raises InputError if there is no ``scancel``, and RunFailed if Slurm refuses.
+    """
+    require_command("scancel")
+    for start in range(0, len(jobs), 500):  # the length of a command line is limited
+        _run_command(["scancel", *jobs[start : start + 500]])
 
 
-def _ask(command: Sequence[str]) -> str:
+def _run_command(command: Sequence[str]) -> str:
+    """What the command prints. Raises RunFailed if it fails or does not end within a minute."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:

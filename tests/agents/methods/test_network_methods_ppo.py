@@ -16,7 +16,7 @@ from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
-from plasticity_bench.playback import find_cell, show
+from plasticity_bench.playback import find_cell, play
 from plasticity_bench.records.configuration import plan_cell
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.worker import run_job
@@ -143,5 +143,5 @@ def test_watching_an_injected_policy(tmp_path: Path) -> None:
     (job,) = plan_jobs(open_cells(tmp_path, [plan], [0]), 1, ["cpu"])
     run_job(job, lambda done, total: None)
     (folder,) = tmp_path.glob("*/*")
-    episode = show(find_cell(folder), 0, None, 5)
+    episode = play(find_cell(folder), 0, None, 5)
     assert episode.steps >= 1

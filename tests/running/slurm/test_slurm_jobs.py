@@ -1,4 +1,4 @@
-"""``run --executor slurm`` against a real Slurm: what is submitted ends with the tables of a local run."""
+"""``run --executor slurm`` with a real Slurm: submitted jobs record the same tables as a local run."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from tests.support.slurm_runs import (
 def cluster() -> Iterator[Slurm]:
     with slurm() as found, pytest.MonkeyPatch.context() as patch:
         patch.setenv(CHECKPOINT_SECONDS, "0.05")
-        patch.setattr("plasticity_bench.running.slurm.submit.ASK_FIRST", 0.3)
+        patch.setattr("plasticity_bench.running.slurm.submit.FIRST_PAUSE", 0.3)
         yield found
 
 
 @pytest.fixture(autouse=True)
 def _quiet(cluster: Slurm) -> Iterator[None]:
-    """A test finds a node that is idle and leaves no job."""
+    """Every test starts with an idle node and leaves no job."""
     with cluster.watched():
         cluster.resume_node()
         wait_until(lambda: cluster.node_state() == "idle", "an idle node")
@@ -65,7 +65,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """The tables of the plug-in's two first seeds, trained without Slurm and without waiting."""
+    """The tables of the plug-in's first two seeds, trained without Slurm and without waiting."""
     runs = tmp_path_factory.mktemp("local")
     (runs / "slow.py").write_text(SLOW)
     local = ["run", "--method", f"{runs}/slow.py:Noise", "--stream", STREAM, "--seeds", "2", "--json"]
@@ -155,7 +155,7 @@ def test_a_job_put_back_in_the_queue_goes_on(
     trains(tmp_path)
     (job,) = alive(tmp_path)
     (cell,) = find_cells(tmp_path)
-    (cell.path / ".seed-000.csv.1.tmp").write_bytes(b"")  # as of a job killed while it writes
+    (cell.path / ".seed-000.csv.1.tmp").write_bytes(b"")  # as if a job was killed while it wrote
     cluster.command("scontrol", "requeue", job)
     expect_started(cluster, tmp_path, job, 2)
     go(plugin)
@@ -187,8 +187,8 @@ def test_a_job_put_back_by_the_signal_and_by_a_node_that_fails_goes_on(
 def test_the_time_limit_puts_a_job_back_with_its_checkpoint(
     cluster: Slurm, tmp_path: Path, plugin: str, wanted: list[bytes]
 ) -> None:
-    """Slurm's least limit is a minute, and it looks at all limits twice a minute: told so that early, the job
-    is warned within its first half minute."""
+    """Slurm's shortest time limit is a minute, and it checks limits twice a minute. With so early a signal,
+    the job is warned within its first half minute."""
     more = ("--time", "1", "--slurm", "signal=USR2@55")
     assert submit(tmp_path, plugin, wait=0.05, more=more) == 0
     trains(tmp_path)
@@ -226,7 +226,7 @@ def test_a_controller_that_is_gone_is_not_taken_for_jobs_that_are_gone(
     assert len(job_arrays(tmp_path)) == 1
 
 
-def test_a_method_that_fails_is_told_by_status(
+def test_status_shows_a_method_that_fails(
     cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, runs = tmp_path / "failing.py", tmp_path / "runs"
@@ -243,10 +243,10 @@ def test_a_method_that_fails_is_told_by_status(
     assert "failed, job" in capsys.readouterr().out
 
 
-def test_a_job_over_its_memory_is_told_as_such(
+def test_a_job_that_exceeds_its_memory_is_shown_as_such(
     cluster: Slurm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Less than importing torch takes."""
+    """The memory limit is less than importing torch takes."""
     assert submit(tmp_path, "none", seeds="1", more=("--mem", "60M")) == 0
     wait_until(lambda: not alive(tmp_path), "the end of the job")
     (cell,) = status(tmp_path, capsys)

@@ -1,4 +1,4 @@
-"""The options of ``run --executor slurm``, what they become, and what a job does without Slurm."""
+"""The options of ``run --executor slurm``, the parameters made of them, and a job run without Slurm."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_without_slurm_or_submitit_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(command) == 2
     assert "no `sbatch` on this machine" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())  # nothing is begun
+    assert not list(tmp_path.iterdir())  # nothing has started
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert main(command) == 2
     assert 'pip install "plasticity_bench[slurm]"' in capsys.readouterr().err
@@ -83,7 +83,7 @@ def test_without_slurm_or_submitit_it_says_so(
 
 def test_what_sbatch_is_given() -> None:
     given: dict[str, Any] = Options(1, gpus=1, sbatch=(("mem", "4G"), ("exclusive", True))).parameters("pb-a")
-    assert given["signal_delay_s"] == 15  # not before the job has begun
+    assert given["signal_delay_s"] == 15  # not before the job has started
     assert Options(600).parameters("pb-a")["signal_delay_s"] == 90
     assert given["additional_parameters"] == {"requeue": True, "mem": "4G", "exclusive": True}
     assert given["gpus_per_node"] == 1

@@ -1,4 +1,4 @@
-"""What is submitted and what status tells, without a Slurm: every state, every way to ask wrongly."""
+"""Submitted arrays and the states that ``status`` shows, without a Slurm: every state, and all bad input."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ STREAM = "permuted-digits:tasks=2"
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Planned:
-    """A cell of eight seeds, of which none is recorded."""
+    """A cell with eight planned seeds; none is recorded."""
     return open_cells(tmp_path, [plan_cell(STREAM, "none")], list(range(8)))[0]
 
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], SlurmState]:
-    """What Slurm is taken to say; it keeps no accounts."""
+    """The simulated answer of Slurm, which has no accounting."""
     found: dict[tuple[str, int], SlurmState] = {}
 
     def queue(names: Iterable[str]) -> dict[tuple[str, int], SlurmState]:
@@ -52,7 +52,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], SlurmState]:
         return {key: state for key, state in found.items() if key[0] in asked}
 
     monkeypatch.setattr(states, "queue", queue)
-    monkeypatch.setattr(states, "accounted", lambda jobs: {})
+    monkeypatch.setattr(states, "accounting_states", lambda jobs: {})
     return found
 
 
@@ -104,7 +104,7 @@ def test_every_state_of_a_job(planned: Planned, known: dict[tuple[str, int], Slu
         ("failed", "node failure"),
     ]
     runs = planned.cell.path.parent.parent
-    assert states.holding(states.task_states(runs)) == {made.tasks[0].cell: {1, 2, 3}}
+    assert states.submitted_seeds(states.task_states(runs)) == {made.tasks[0].cell: {1, 2, 3}}
     (cell,) = overview.overview(runs)
     assert {s: cell.count(s) for s in states.STATES} == {
         "done": 1,
@@ -162,7 +162,7 @@ def test_the_latest_job_of_a_seed_tells_of_it_but_one_that_runs_before_any(
 def test_a_command_killed_while_it_submitted(
     planned: Planned, known: dict[tuple[str, int], SlurmState]
 ) -> None:
-    """Its job is found by its name; without one nothing was submitted."""
+    """The job is found by its name; if there is none, nothing was submitted."""
     made = submitted(planned, "a", (0,), job=None)
     runs = planned.cell.path.parent.parent
     with submitting(runs):
@@ -181,7 +181,7 @@ def test_what_is_submitted_is_what_is_missing_and_in_nobodys_hands(
 
     def take(folder: Path, jobs: list[Job], options: Options) -> list[str]:
         given.append([job.seeds for job in jobs])
-        assert job_arrays(runs)[-1].job is None  # claimed before Slurm hears of it
+        assert job_arrays(runs)[-1].job is None  # claimed before it is submitted to Slurm
         return ["9"]
 
     monkeypatch.setattr(submit, "_to_slurm", take)
@@ -274,7 +274,7 @@ def test_one_command_submits_at_a_time(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     path.write_text(json.dumps({"host": socket.gethostname(), "pid": gone.pid, "since": "then"}))
-    with submitting(tmp_path):  # of a process that is gone
+    with submitting(tmp_path):  # of a process that has ended
         assert json.loads(path.read_text())["pid"] == os.getpid()
     path.write_text(json.dumps({"host": "another", "pid": gone.pid, "since": "then"}))
     with pytest.raises(InputError, match="on another since then"):

@@ -1,0 +1,1 @@
+"""The Python interface. ``import plasticity_bench as pb`` offers it; see plasticity_bench/__init__.py."""
