@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 from filelock import FileLock
 
+import plasticity_bench as pb
 from docs.examples import with_examples
 from docs.hooks import place, target
 from tests.support.command_line import run
@@ -138,6 +139,13 @@ def test_examples_of_docstrings_are_code(site: Path) -> None:
     assert "&gt;&gt;&gt; create_method(" in api
     assert "Example:" not in api
     assert re.search(r"For example:\s+plugin = PlasticityPlugin\(", api)
+
+
+def test_every_public_name_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
+    anchors = pages[site / "api.html"].anchors
+    for name in pb.__all__:
+        found = getattr(pb, name)
+        assert f"{found.__module__}.{found.__qualname__}" in anchors, name
 
 
 def paths_in(text: str) -> Iterator[str]:
