@@ -163,6 +163,7 @@ class Results:
         console = Console(
             file=text,
             width=TERMINAL_WIDTH,
+            force_terminal=False,
             force_jupyter=False,
             highlight=False,
             emoji=False,

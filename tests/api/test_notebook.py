@@ -43,7 +43,9 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     for text in ('plot("learning-curves")', 'plot("retained-plasticity")'):
         assert any("image/png" in each.data for each in outputs(notebook, text)), text
     assert "text/html" in outputs(notebook, "results.tables()")[-1].data
-    assert "retained" in outputs(notebook, 'pb.run(["syre"')[-1].data["text/plain"]
+    scores = outputs(notebook, 'pb.run(["syre"')[-1].data["text/plain"]
+    assert "retained" in scores
+    assert "\x1b" not in scores  # colours of a terminal
     # A class of a cell is recorded with its source.
     cells = [cell for cell in find_cells(tmp_path / "runs") if cell.config.method.name == "sign-decay"]
     assert len(cells) == 2
