@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from plasticity_bench.errors import CannotWrite, InputError, Interrupted, OutOfMemory, RunFailed
 from plasticity_bench.processes.pool import Pool, WorkerDied
 from plasticity_bench.processes.signals import Interrupts
-from plasticity_bench.processes.workers import usable_cores
+from plasticity_bench.processes.workers import one_thread_each, usable_cores
 from plasticity_bench.records.names import seeds_text
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import Planned, plan_jobs, tidy
@@ -137,9 +136,8 @@ def _name(job: Job) -> str:
 def _run_all(jobs: Sequence[Job], devices: Sequence[str], console: Console) -> None:
     from plasticity_bench.running.progress import JobProgress, shown_job
 
-    # Spawned processes inherit this. Without it, the threads of numpy and torch would compete for the cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with Interrupts() as interrupts, JobProgress([shown_job(job) for job in jobs], console) as progress:
+    progress = JobProgress([shown_job(job) for job in jobs], console)
+    with one_thread_each(), Interrupts() as interrupts, progress:
         pool = Pool(jobs, devices, start_worker, train_one, _JobObserver(jobs, progress, console))
         finished = pool.run(interrupts)
     lines, fixable = _failure_lines(jobs, pool.failures, len(devices))
