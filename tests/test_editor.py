@@ -22,9 +22,7 @@ DEFINITIONS = {
 LINKS = [REPOSITORY / "plasticity_bench" / name for name in ("agents", "tasks", "envs")]
 
 
-@pytest.mark.skipif(
-    not all(map(Path.is_symlink, LINKS)), reason="the checkout has no symbolic links (Windows)"
-)
+@pytest.mark.skipif(not all(map(Path.is_symlink, LINKS)), reason="a checkout without symbolic links")
 @pytest.mark.parametrize("statement", DEFINITIONS)
 def test_an_editor_opens_the_definition(statement: str) -> None:
     found = jedi.Script(statement, project=jedi.Project(REPOSITORY)).goto(
