@@ -130,7 +130,7 @@ def test_a_method_that_kills_its_worker_is_reported_with_its_cell_and_the_rest_g
     how = "worker process was killed by signal 9, often out of memory"
     (line,) = said(errors)
     assert re.fullmatch(
-        rf"plasticity_bench: {cell}its {how}, at the last of 3 tries; run the same command again to go on "
+        rf"plasticity_bench: {cell}its {how}, at the last of 3 tries; run the same command again to resume "
         "from the last checkpoint, with fewer processes: --jobs 1",
         line,
     )

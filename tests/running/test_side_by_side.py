@@ -202,7 +202,7 @@ def fragile(tmp_path: Path, *settings: dict[str, str]) -> list[Planned]:
 def test_a_configuration_that_fails_is_named_and_the_others_are_recorded(tmp_path: Path, fault: str) -> None:
     planned = fragile(tmp_path, {"lr": "0.002"}, {fault: "1"}, {"lr": "0.003"})
     with pytest.raises(
-        RunFailed, match=rf"fragile:{fault}=1 \(fragile.py:Fragile\) on .* failed: .*(broke|cannot travel)"
+        RunFailed, match=rf"fragile:{fault}=1 \(fragile.py:Fragile\) on .* failed: .*(broke|cannot be saved)"
     ) as caught:
         run_job(one_job(planned), ignore)
     assert "\n" not in str(caught.value)
