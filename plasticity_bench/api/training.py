@@ -12,7 +12,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import CellPlan
 from plasticity_bench.registry.catalog import suite_streams
 from plasticity_bench.registry.choices import AnyMethod, Chosen, choose_method, choose_stream
-from plasticity_bench.registry.precision import DEFAULT, check_devices, precision_of, with_precision
+from plasticity_bench.registry.precision import check_devices, precision_of, with_precision
 from plasticity_bench.registry.settings import setting_texts
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import open_cells
@@ -37,7 +37,7 @@ def run(
     runs: str | os.PathLike[str] = "runs",
     references: bool = True,
     tuned: str | os.PathLike[str] | None = None,
-    precision: str = DEFAULT,
+    precision: str = "float32",
     device: str = "auto",
     jobs: int | None = None,
     progress: bool = True,
