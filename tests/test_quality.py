@@ -92,7 +92,8 @@ def test_nothing_of_this_machine_is_committed() -> None:
 
 
 def test_modules_stay_readable() -> None:
-    ours = [path for path in committed() if path.suffix == ".py" and "submissions" not in path.parts]
+    theirs = REPOSITORY / "leaderboard/submissions"  # sources of submitted methods
+    ours = [path for path in committed() if path.suffix == ".py" and theirs not in path.parents]
     long = [path for path in ours if len(path.read_text().splitlines()) > 320]
     assert not long
 
