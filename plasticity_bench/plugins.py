@@ -6,20 +6,17 @@ even if the file changes later. A process executes the same source once.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
-import inspect
-import linecache
-import marshal
 import sys
 import traceback
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, Protocol
 
+from plasticity_bench.class_source import is_importable, source_of
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.storage.files import sha256
 
@@ -44,7 +41,7 @@ class Plugin(Protocol):
 
     @property
     def source(self) -> bytes:
-        """The source; empty if it is not available."""
+        """The source."""
 
     def load(self) -> Any:
         """The class or function. A process always gets the same object."""
@@ -81,7 +78,7 @@ class NotebookPlugin:
     """A class of a notebook or a script: its source, and the class pickled with cloudpickle."""
 
     name: str
-    source: bytes  # empty: not available
+    source: bytes  # with what it uses: see class_source.py
     pickled: bytes = field(compare=False, repr=False)
     cls: Any = field(compare=False, repr=False)
 
@@ -95,7 +92,7 @@ class NotebookPlugin:
 
     @property
     def digest(self) -> str:
-        return sha256(self.source or _bytecode(self.cls))
+        return sha256(self.source)
 
     def load(self) -> Any:
         return self.cls
@@ -109,27 +106,6 @@ def _from_notebook(name: str, source: bytes, pickled: bytes) -> NotebookPlugin:
     import cloudpickle
 
     return NotebookPlugin(name, source, pickled, cloudpickle.loads(pickled))
-
-
-def _bytecode(cls: type) -> bytes:
-    """A class whose source is not available, as its plain values and compiled functions.
-
-    It is the same in another session with the same version of Python: names of files and line numbers are
-    left out.
-    """
-    found = [repr([base.__qualname__ for base in cls.__mro__]).encode()]
-    for name, value in sorted(vars(cls).items()):
-        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
-        if isinstance(code, CodeType):
-            found.append(name.encode() + marshal.dumps(_without_places(code), 2))
-        elif isinstance(value, (bool, int, float, str, tuple)) and not name.startswith("__"):
-            found.append(f"{name}={value!r}".encode())
-    return b"\n".join(found)
-
-
-def _without_places(code: CodeType) -> CodeType:
-    inner = tuple(_without_places(c) if isinstance(c, CodeType) else c for c in code.co_consts)
-    return code.replace(co_filename="", co_firstlineno=1, co_consts=inner)
 
 
 def import_class(location: str) -> Any:
@@ -178,36 +154,14 @@ def plugin_of(cls: type) -> Plugin:
     """The plug-in of a class.
 
     If the class can be imported from a module, it is that module's. A class that was defined in a notebook,
-    in the running script or in a function is kept with its source, if Python still has it.
+    in the running script or in a function is kept with its source and the source of what it uses there.
     """
-    module = sys.modules.get(cls.__module__)
-    file = getattr(module, "__file__", None)
-    if cls.__module__ != "__main__" and file and getattr(module, cls.__qualname__, None) is cls:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file and is_importable(cls):
         return FilePlugin(cls.__module__, cls.__qualname__, Path(file).read_bytes())
     import cloudpickle
 
-    return NotebookPlugin(cls.__name__, _text_of(cls).encode(), cloudpickle.dumps(cls), cls)
-
-
-def _text_of(cls: type) -> str:
-    """The text of a class; empty if Python does not have it any more."""
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        pass
-    # A notebook is no file to inspect. But IPython keeps the text of each cell for tracebacks, under the name
-    # that the cell's functions were compiled with.
-    for value in vars(cls).values():
-        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
-        if not isinstance(code, CodeType):
-            continue
-        text = "".join(linecache.getlines(code.co_filename))
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-                if first <= code.co_firstlineno <= (node.end_lineno or 0):
-                    return "".join(text.splitlines(keepends=True)[first - 1 : node.end_lineno])
-    return ""
+    return NotebookPlugin(cls.__name__, source_of(cls).encode(), cloudpickle.dumps(cls), cls)
 
 
 def _read(place: str) -> bytes:

@@ -28,6 +28,7 @@ LAYERS = (
     ("agents",),
     ("tasks",),
     ("plugins", "envs"),
+    ("class_source",),
     ("specs", "storage", "processes", "seeding"),
     ("errors", "stats"),
 )

@@ -95,10 +95,7 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
 def _sources(method: Chosen[Method]) -> dict[str, bytes]:
     """File name -> source of every plug-in in the method."""
     plugins = [part.plugin for part in method.parts or (method,) if part.plugin]
-    return {
-        plugin.file_name: plugin.source or f"# The source of {plugin.origin} could not be read.\n".encode()
-        for plugin in plugins
-    }
+    return {plugin.file_name: plugin.source for plugin in plugins}
 
 
 def _check_method_acts(method: Chosen, stream: StreamRecord) -> None:
