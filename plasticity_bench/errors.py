@@ -16,7 +16,7 @@ class _LinesError(Exception):
         return [" ".join(str(argument).splitlines()) for argument in self.args]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.args))
+        return "\n".join(self.lines)
 
 
 class InputError(_LinesError):

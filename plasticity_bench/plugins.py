@@ -161,7 +161,14 @@ def plugin_of(cls: type) -> Plugin:
         return FilePlugin(cls.__module__, cls.__qualname__, Path(file).read_bytes())
     import cloudpickle
 
-    return NotebookPlugin(cls.__name__, source_of(cls).encode(), cloudpickle.dumps(cls), cls)
+    try:
+        pickled = cloudpickle.dumps(cls)
+    except Exception as error:  # from any object that the class uses
+        raise InputError(
+            f"{cls.__name__} cannot be sent to worker processes: {type(error).__name__}: {error}; "
+            "make what cannot be pickled in a hook, such as setup"
+        ) from error
+    return NotebookPlugin(cls.__name__, source_of(cls).encode(), pickled, cls)
 
 
 def _read(place: str) -> bytes:

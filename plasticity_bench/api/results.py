@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,17 @@ OF_ONE_STREAM, OF_SEVERAL = "learning-curves", "retained-plasticity"
 class Results:
     """Recorded runs of methods on streams: ``pb.run`` and ``pb.load`` return one.
 
-    It reads the records when they are first needed, and keeps what it read. Printed, or as the last line of a
-    notebook cell, it shows the tables of scores.
+    It reads the records when they are first needed, and again if seeds were recorded since. Printed, or as
+    the last line of a notebook cell, it shows the tables of scores.
 
     Args:
         cells: The records: one cell for each stream, method and settings.
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
-        self.cells = sorted(cells, key=place_of)
+        # Absolute paths: they hold after a change of the working directory.
+        self.cells = sorted((replace(cell, path=cell.path.absolute()) for cell in cells), key=place_of)
+        self._scored: tuple[list[list[int]], Scores] | None = None
 
     @property
     def streams(self) -> list[str]:
@@ -58,7 +60,7 @@ class Results:
             agents that act are nan on supervised streams.
 
         Raises:
-            InputError: A record is damaged.
+            InputError: A record is damaged or gone.
 
         Example:
             >>> results.tables().groupby(["method", "task"]).online_performance.mean().shape
@@ -68,8 +70,8 @@ class Results:
 
         parts = [
             pd.DataFrame({"stream": cell.stream, "method": cell.method, "seed": seed, **cell.table(seed)})
-            for cell in self.cells
-            for seed in cell.seeds()
+            for cell, seeds in zip(self.cells, self._seeds(), strict=True)
+            for seed in seeds
         ]
         if not parts:
             return pd.DataFrame(columns=["stream", "method", "seed", "task"])
@@ -85,7 +87,7 @@ class Results:
             is not recorded.
 
         Raises:
-            InputError: A record is damaged.
+            InputError: A record is damaged or gone.
 
         Example:
             >>> results.scores().set_index("method").seeds["l2"].item()
@@ -139,14 +141,29 @@ class Results:
         drawn = self._drawn(scores)
         if len(names) == 1:
             drawn |= {name.removesuffix(f"-{names[0]}"): draw for name, draw in drawn.items()}
+        if figure is None and wanted not in drawn:
+            raise InputError(
+                "there is no retained plasticity to draw, which needs the references none and reset; "
+                f"name a figure: {', '.join(sorted(drawn))}"
+            )
         if wanted not in drawn:
             raise InputError(f'no figure "{wanted}": {did_you_mean(wanted, drawn)}')
         return draw_inline(drawn[wanted])
 
-    @cached_property
+    @property
     def _scores(self) -> Scores:
-        with one_thread_each(), Workers(usable_cores()) as workers:
-            return score(self.cells, workers)
+        seeds = self._seeds()
+        if self._scored is None or self._scored[0] != seeds:
+            with one_thread_each(), Workers(usable_cores()) as workers:
+                self._scored = seeds, score(self.cells, workers)
+        return self._scored[1]
+
+    def _seeds(self) -> list[list[int]]:
+        """The recorded seeds of each cell. Raises InputError if the folder of a cell is gone."""
+        for cell in self.cells:
+            if not cell.path.is_dir():
+                raise InputError(f"{cell.path} is gone: it was moved or deleted after it was read")
+        return [cell.seeds() for cell in self.cells]
 
     @staticmethod
     def _drawn(scores: Scores) -> dict[str, Callable[[], Figure]]:

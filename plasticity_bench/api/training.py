@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plasticity_bench.api.results import Results
 from plasticity_bench.errors import InputError
@@ -28,8 +29,8 @@ MOST_SEEDS = 10_000
 
 
 def run(
-    method: AnyMethod | Sequence[AnyMethod],
-    stream: str | Sequence[str] | None = None,
+    method: AnyMethod | Iterable[AnyMethod],
+    stream: str | Iterable[str] | None = None,
     *,
     settings: Mapping[str, bool | int | float | str] | None = None,
     suite: str | None = None,
@@ -49,7 +50,8 @@ def run(
 
     Args:
         method: A name with settings as on the command line (``"syre:strength=1e-3"``), a class derived from
-            ``pb.Method``, an object of one, or a list of these. A class may be defined in a notebook cell.
+            ``pb.Method``, an object of one, a path of a file, or a list of these. A class may be defined in a
+            notebook cell.
         stream: A name with settings (``"permuted-digits:tasks=20"``), or a list. None: the streams of
             ``suite``.
         settings: Settings of the methods, such as ``{"strength": 1e-3}``.
@@ -80,12 +82,15 @@ def run(
 
     if settings and tuned is not None:
         raise InputError("settings and tuned both choose the settings: leave one out")
-    texts = setting_texts(settings or {})
-    methods = [choose_method(each, texts) for each in _listed(method)]
+    texts = _setting_texts(settings or {})
+    methods = [choose_method(each, texts) for each in _listed("method", method)]
     workers, devices = launch.processes_and_devices(jobs, device)
     if stream is not None and suite is not None:
         raise InputError("stream and suite both choose the streams: leave one out")
-    streams = choose_streams(_listed(stream or suite_streams(suite or "quick")), precision, devices)
+    names = suite_streams(suite or "quick") if stream is None else _listed("stream", stream)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise InputError(f"{wrong[0]!r} is not a stream: give its name, such as permuted-digits:tasks=20")
+    streams = choose_streams(names, precision, devices)
     plans = plan_cells(streams, methods, references, Path(tuned) if tuned is not None else None)
     planned = open_cells(Path(runs), plans, _seeds(seeds))
     console = Console(stderr=True, quiet=not progress)
@@ -122,17 +127,36 @@ def plan_cells(
     return plans
 
 
-def _listed(given: object) -> list:
-    return list(given) if isinstance(given, (list, tuple)) else [given]
+def _listed(argument: str, given: Any) -> list[Any]:
+    """One or several, as a list. Raises InputError if there is none."""
+    several = isinstance(given, Iterable) and not isinstance(given, (str, type, os.PathLike))
+    listed = list(given) if several else [given]
+    if not listed:
+        raise InputError(f"{argument}={given!r}: give at least one")
+    return listed
+
+
+def _setting_texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    if not isinstance(settings, Mapping):
+        raise InputError(f'settings={settings!r}: give a dict, such as {{"strength": 1e-3}}')
+    for name, value in settings.items():
+        if value is None:
+            raise InputError(f'settings: "{name}" is None; leave it out for the default')
+    return setting_texts({str(name): value for name, value in settings.items()})
 
 
 def _seeds(seeds: int | Iterable[int] | None) -> list[int] | None:
     if seeds is None:
         return None
-    found = list(range(seeds)) if isinstance(seeds, int) else sorted(seeds)
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in found)
-    if isinstance(seeds, bool) or not found or not whole or len(set(found)) < len(found):
-        raise InputError(f"seeds={seeds!r}: give how many (16), or which ([0, 1, 2, 8])")
-    if len(found) > MOST_SEEDS:
+    # numpy's whole numbers are Integral too.
+    given: list[Any] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    whole = all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in given)
+    found = sorted(map(int, given)) if whole and min(given, default=0) >= 0 else []
+    count = len(found) if isinstance(seeds, Iterable) else sum(found)
+    if count > MOST_SEEDS:
         raise InputError(f"seeds={seeds!r}: at most {MOST_SEEDS} at a time")
+    if not isinstance(seeds, Iterable):
+        found = list(range(count))
+    if not found or len(set(found)) < len(found):
+        raise InputError(f"seeds={seeds!r}: give how many (16), or which ([0, 1, 2, 8])")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
@@ -32,8 +33,8 @@ AVALANCHE = "avalanche"
 
 #: ``Chosen[Method]`` or ``Chosen[Stream]``.
 MethodOrStream = TypeVar("MethodOrStream", bound="Method | Stream", covariant=True)
-#: What names a method: its name and settings as on the command line, its class, or an object of it.
-AnyMethod = Union[str, "type[Method]", "Method"]
+#: What names a method: its name and settings as on the command line, its file, its class, or an object of it.
+AnyMethod = Union[str, "os.PathLike[str]", "type[Method]", "Method"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ def choose_method(method: AnyMethod, settings: Mapping[str, str] | None = None) 
     >>> choose_method("l2:strength=1e-2").label
     'l2:strength=0.01'
     """
+    if isinstance(method, os.PathLike):
+        method = os.fspath(method)
     if not isinstance(method, str):
         return _choose_object(method).with_settings(settings or {})
     names = method_names()
@@ -170,8 +173,12 @@ def _choose_object(method: type[Method] | Method) -> Chosen[Method]:
         return _choose_class(method)
     if parts := getattr(method, "parts", ()):
         return _together([_choose_object(part) for part in parts])
+    chosen = _choose_class(type(method))
     values = {f.name: getattr(method, f.name) for f in fields(method)}
-    return _choose_class(type(method)).with_settings(setting_texts(values))
+    for name, value in values.items():
+        if value is None and chosen.settings[name] is not None:
+            raise InputError(f"{chosen.label}: {name} is None, which only a setting with this default can be")
+    return chosen.with_settings(setting_texts(values))
 
 
 def _choose_class(cls: type[Method]) -> Chosen[Method]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import SOURCE
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.scoring.summary import SUMMARY_COLUMNS
+from tests.support.plugins import GOOD
 
 STREAM = "permuted-digits:tasks=4"
 
@@ -32,6 +37,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> pb.Results:
     return pb.run("l2:strength=0.01", STREAM, seeds=6, runs=folder, jobs=1, progress=False)
+
+
+@dataclass
+class Optional(pb.Method):
+    info = pb.MethodInfo(name="optional", summary="has a setting that may be None")
+    rate: float | None = 0.5
+
+
+def with_closure(value: object) -> type[pb.Method]:
+    class Locked(pb.Method):
+        info = pb.MethodInfo(name="locked", summary="uses something that cannot be pickled")
+        used = value
+
+    return Locked
+
+
+Locked = with_closure(threading.Lock())
+
+
+class Failing(pb.Method):
+    info = pb.MethodInfo(name="failing", summary="cannot be made")
+
+    def __init__(self) -> None:
+        raise RuntimeError("in two\nlines")
 
 
 def in_fresh_process(text: str, *arguments: str, stdin: str | None = None) -> str:
@@ -133,6 +162,18 @@ def test_load_reads_what_run_recorded(results: pb.Results, folder: Path) -> None
         (lambda: pb.run("l2", STREAM, settings={"strength": 1}, tuned="sweeps"), "leave one out"),
         (lambda: pb.run(int, STREAM), "int is not a method"),  # type: ignore[arg-type]
         (lambda: pb.run(3, STREAM), "3 is not a method"),  # type: ignore[arg-type]
+        (lambda: pb.run("l2", STREAM, seeds=2.0), "seeds=2.0: give how many"),  # type: ignore[arg-type]
+        (lambda: pb.run("l2", STREAM, seeds=[0, "1"]), "which"),  # type: ignore[list-item]
+        (lambda: pb.run("l2", STREAM, seeds=10**12), "at most 10000"),
+        (lambda: pb.run([], STREAM), "method=[]: give at least one"),
+        (lambda: pb.run("l2", []), "stream=[]: give at least one"),
+        (lambda: pb.run("l2", ""), 'unknown stream ""'),
+        (lambda: pb.run("l2", 3), "3 is not a stream"),  # type: ignore[arg-type]
+        (lambda: pb.run("l2", STREAM, settings={"strength": None}), '"strength" is None'),  # type: ignore[dict-item]
+        (lambda: pb.run("l2", STREAM, settings="strength=1"), "give a dict"),  # type: ignore[arg-type]
+        (lambda: pb.run(Optional(rate=None), STREAM), "optional: rate is None"),
+        (lambda: pb.run(Locked, STREAM), "Locked cannot be sent to worker processes: TypeError"),
+        (lambda: pb.run(Failing, STREAM), "failing cannot be made: RuntimeError: in two lines"),
         (lambda: pb.load("nowhere"), "no records in nowhere"),
         (lambda: pb.check("l3"), 'unknown method "l3"'),
     ],
@@ -168,6 +209,44 @@ def test_an_object_is_its_class_with_its_settings(tmp_path: Path) -> None:
         progress=False,
     )
     assert results.methods == ["l2", "l2:strength=0.01"]
+
+
+def test_several_are_any_iterable_and_numpy_counts_as_int(tmp_path: Path) -> None:
+    file = tmp_path / "method.py"
+    file.write_text(GOOD)
+    results = pb.run(
+        (method for method in ("l2", file)),
+        (stream for stream in [STREAM]),
+        seeds=np.arange(1, 3),
+        runs=tmp_path / "runs",
+        references=False,
+        jobs=1,
+        progress=False,
+    )
+    assert results.methods == ["l2", "noise"]
+    assert sorted(set(results.tables().seed)) == [1, 2]
+    names = pb.methods().index[:1]
+    count: Any = np.int64(1)
+    options: Any = {"runs": tmp_path / "runs", "jobs": 1, "references": False, "progress": False}
+    assert pb.run(names, STREAM, seeds=count, **options).methods == ["none"]
+
+
+def test_results_follow_their_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options: Any = {"runs": "runs", "references": False, "jobs": 1, "progress": False}
+    results = pb.run("l2", STREAM, seeds=1, **options)
+    assert results.scores().seeds.tolist() == [1]
+    pb.run("l2", STREAM, seeds=2, **options)
+    assert results.scores().seeds.tolist() == [2]
+    assert len(results.tables()) == 2 * 4
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(results.tables()) == 2 * 4
+    assert results.scores().seeds.tolist() == [2]
+    shutil.rmtree(tmp_path / "runs")
+    for read in (results.tables, results.scores, results.plot):
+        with pytest.raises(pb.InputError, match="is gone"):
+            read()
 
 
 def test_check_says_what_fails() -> None:
