@@ -55,9 +55,10 @@ class Results:
         """Everything measured, task by task.
 
         Returns:
-            A table with one row per stream, method, seed and task. Its columns are these four and those of
-            the records (plasticity_bench/records/tables.py); nan stands for what was not measured. Columns of
-            agents that act are nan on supervised streams.
+            A table with one row per stream, method, seed and task. Its columns are these four, those of the
+            records (plasticity_bench/records/tables.py), and the name of the record's folder as "cell": it
+            distinguishes two versions of a method that have the same name. nan stands for what was not
+            measured. Columns of agents that act are nan on supervised streams.
 
         Raises:
             InputError: A record is damaged or gone.
@@ -69,12 +70,12 @@ class Results:
         import pandas as pd
 
         parts = [
-            pd.DataFrame({"stream": cell.stream, "method": cell.method, "seed": seed, **cell.table(seed)})
+            pd.DataFrame({**_identity(cell, seed), **cell.table(seed), "cell": cell.path.name})
             for cell, seeds in zip(self.cells, self._seeds(), strict=True)
             for seed in seeds
         ]
         if not parts:
-            return pd.DataFrame(columns=["stream", "method", "seed", "task"])
+            return pd.DataFrame(columns=["stream", "method", "seed", "task", "cell"])
         return pd.concat(parts, ignore_index=True).astype({"seed": int, "task": int})
 
     def scores(self) -> pd.DataFrame:
@@ -84,7 +85,7 @@ class Results:
             A table with one row per stream and method, in the order of the leaderboard, and the columns of
             leaderboard.csv: rank, then for each metric its interquartile mean over seeds and the ends
             ``_low`` and ``_high`` of its 95% interval. Metrics that compare with a reference are nan if it
-            is not recorded.
+            is not recorded. The last column is the "cell", as in ``tables``.
 
         Raises:
             InputError: A record is damaged or gone.
@@ -96,10 +97,10 @@ class Results:
         import pandas as pd
 
         rows = [
-            [float("nan") if value is None else value for value in values]
-            for _, values in summary_rows(self._scores)
+            [*(float("nan") if value is None else value for value in values), row.cell.path.name]
+            for row, values in summary_rows(self._scores)
         ]
-        return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+        return pd.DataFrame(rows, columns=[*SUMMARY_COLUMNS, "cell"])
 
     def figures(self) -> list[str]:
         """Names of the figures that ``plot`` can draw of these results.
@@ -188,6 +189,10 @@ class Results:
         )
         print_tables(self._scores, console)
         return text.getvalue().rstrip()
+
+
+def _identity(cell: Cell, seed: int) -> dict[str, object]:
+    return {"stream": cell.stream, "method": cell.method, "seed": seed}
 
 
 def load(runs: str | os.PathLike[str] = "runs", stream: str | Iterable[str] | None = None) -> Results:

@@ -113,7 +113,7 @@ class Subject:
     def where(self, error: BaseException) -> str:
         """file:line of the method's code that an exception passed through last."""
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in self.files]
-        return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+        return f"{_file_name(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
     def line(self, error: BaseException) -> str:
         """The text of that line."""
@@ -155,7 +155,12 @@ def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
 def definition(function: Any) -> str:
     """file:line of a function's first line."""
     code = inspect.unwrap(function).__code__
-    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+    return f"{_file_name(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _file_name(path: str) -> str:
+    """The name of a file; "cell" for a notebook's cell, which is in no file."""
+    return os.path.basename(path) if os.path.exists(path) else "cell"
 
 
 def _files(cls: type) -> set[str]:

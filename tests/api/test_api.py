@@ -103,7 +103,7 @@ def test_it_trains_what_the_command_trains(results: pb.Results, folder: Path, tm
 
 def test_tables_hold_every_number_of_the_records(results: pb.Results) -> None:
     tables = results.tables()
-    assert list(tables.columns) == ["stream", "method", "seed", *COLUMNS]
+    assert list(tables.columns) == ["stream", "method", "seed", *COLUMNS, "cell"]
     assert len(tables) == 3 * 6 * 4
     assert set(tables.method) == {"none", "reset", "l2:strength=0.01"}
     for cell in results.cells:
@@ -119,7 +119,7 @@ def test_scores_are_the_leaderboards(results: pb.Results, folder: Path, tmp_path
     with open(tmp_path / "leaderboard.csv") as file:
         rows = list(csv.DictReader(file))
     scores = results.scores()
-    assert list(scores.columns) == list(SUMMARY_COLUMNS)
+    assert list(scores.columns) == [*SUMMARY_COLUMNS, "cell"]
     assert [row["method"] for row in rows] == list(scores.method)
     for name in ("retained_plasticity", "retained_plasticity_low", "p_none", "rank"):
         expected = np.array([float(row[name] or "nan") for row in rows])
@@ -304,3 +304,33 @@ def test_a_script_without_a_guard(kind: str, tmp_path: Path) -> None:
     source = (cell.path / SOURCE / "Half.py").read_text()
     assert ("class Half" in source) == (kind == "file")
     assert "could not be read" in source or kind == "file"
+
+
+def test_two_versions_of_a_method_are_distinguished(tmp_path: Path) -> None:
+    """As after an edit in a notebook."""
+    for factor in (0.1, 0.5):
+        space: dict = {"__name__": "__main__", "pb": pb, "FACTOR": factor}
+        exec(EDITED, space)
+        pb.run(space["Edited"], STREAM, seeds=1, runs=tmp_path, references=False, jobs=1, progress=False)
+    tables = pb.load(tmp_path).tables()
+    assert list(tables.method.unique()) == ["edited"]
+    assert tables.cell.nunique() == 2
+    assert tables.groupby("cell").online_performance.mean().nunique() == 2
+    assert pb.load(tmp_path).scores().cell.nunique() == 2
+
+
+EDITED = """
+class Edited(pb.Method):
+    info = pb.MethodInfo(name="edited", summary="decay")
+
+    def before_update(self, layers, optimizer):
+        for layer in layers:
+            layer.weight.grad.add_(layer.weight, alpha=FACTOR)
+"""
+
+
+def test_a_failure_in_a_cell_is_given_with_its_line() -> None:
+    space: dict = {"__name__": "__main__", "pb": pb, "FACTOR": "much"}
+    exec(compile(EDITED, "/tmp/ipykernel_1/1.py", "exec"), space)
+    failed = [result for result in pb.check(space["Edited"]).results if result.state == "failed"]
+    assert {result.where for result in failed} == {"cell:7"}
