@@ -35,6 +35,13 @@ def source_of(cls: type) -> str:
     return "".join(_Collected(cls).pieces)
 
 
+def code_files(cls: type) -> set[str]:
+    """The files that a user's class, and its base classes that are not this package's, were compiled from."""
+    users = [base for base in cls.__mro__ if not base.__module__.startswith("plasticity_bench.")]
+    files = {function.__code__.co_filename for base in users for _, function in _functions(base)}
+    return files - {"<string>"}  # what dataclasses generate
+
+
 def is_importable(found: Any) -> bool:
     """Whether another process can import this class or function by its name."""
     module = sys.modules.get(found.__module__ or "")

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -138,7 +139,7 @@ def read_plugin(location: str, base: type | None = None) -> FilePlugin:
         raise
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         line = (
-            "" if isinstance(error, SyntaxError) else error_location(error, place)
+            "" if isinstance(error, SyntaxError) else error_location(error, {place})
         )  # its message has the line
         raise InputError(f"cannot import {place}: {type(error).__name__}: {error}{line}") from error
     name = name or _only_class(place, module, base)
@@ -193,6 +194,10 @@ def _find(module: str) -> str:
         spec = importlib.util.find_spec(module)
     except (Exception, SystemExit) as error:
         raise InputError(f"cannot import {module}: {type(error).__name__}: {error}") from error
+    if spec is None and module == NOTEBOOK:
+        raise InputError(
+            "a class of a notebook has no name outside of it: write it to a file, path/to/file.py:Class"
+        )
     if spec is None:
         raise InputError(
             f"cannot import {module}: there is no such module; is it installed, or on PYTHONPATH?"
@@ -250,9 +255,11 @@ def _only_class(place: str, module: Any, base: type | None) -> str:
     return found[0]
 
 
-def error_location(error: BaseException, path: str) -> str:
-    """`` (file.py, line 12)``: the last line of this file in an exception's traceback; empty if there is
-    none."""
-    name = Path(path).name
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == name]
-    return f" ({name}, line {lines[-1]})" if lines else ""
+def error_location(error: BaseException, files: Collection[str]) -> str:
+    """`` (file.py, line 12)``: the last line of these files in an exception's traceback; empty if there is
+    none. A notebook's cell, which is in no file, is called "cell"."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
+    if not frames:
+        return ""
+    path = Path(frames[-1].filename)
+    return f" ({path.name if path.exists() else 'cell'}, line {frames[-1].lineno})"

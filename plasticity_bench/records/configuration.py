@@ -103,7 +103,7 @@ def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
     except (InputError, RunFailed):
         raise
     except Exception as error:  # in the code of a plug-in
-        line = error_location(error, method.source.partition(":")[0])
+        line = error_location(error, method.files)
         raise RunFailed(f"{method.label}: network() failed: {type(error).__name__}: {error}{line}") from error
     if not isinstance(network, NetworkSpec):
         raise RunFailed(f"{method.label}: network() returned {type(network).__name__}, not a NetworkSpec")

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
+from plasticity_bench.class_source import code_files
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.plugins import Plugin, import_class, is_file, plugin_of, read_plugin
 from plasticity_bench.registry.catalog import METHODS, STREAMS, method_names
@@ -57,6 +58,11 @@ class Chosen(Generic[MethodOrStream]):
         if self.parts:
             return "+".join(part.source for part in self.parts) if self.digest else "builtin"
         return self.plugin.origin if self.plugin else "builtin"
+
+    @property
+    def files(self) -> set[str]:
+        """The files that the code of plug-ins in it was compiled from. IPython names those of cells."""
+        return set().union(*(code_files(part.cls) for part in self.parts or (self,)))
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, structs
 
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
+from plasticity_bench.plugins import error_location
 from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
 from plasticity_bench.records.checkpoints import Resumable, checkpoint_path, load_checkpoint, save_checkpoint
 from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions, utc_now
@@ -54,7 +55,8 @@ def run_error(job: Job, error: Exception) -> RunFailed:
         write_text(path, "".join(traceback.format_exception(error)))
     except InputError:
         details = ""
-    return RunFailed(f"{job.plan.label} failed: {type(error).__name__}: {error}{details}")
+    line = error_location(error, job.plan.method.files)
+    return RunFailed(f"{job.plan.label} failed: {type(error).__name__}: {error}{line}{details}")
 
 
 def _train_and_record(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
