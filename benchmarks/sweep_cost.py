@@ -22,7 +22,8 @@ import torch
 from plasticity_bench.agents.grouped_learner import GroupedLearner
 from plasticity_bench.agents.supervised import StackLearner, SupervisedLearner
 from plasticity_bench.records.configuration import plan_cell
-from plasticity_bench.registry.choices import choose_method, choose_stream, with_learning_rate
+from plasticity_bench.registry.choices import choose_method, choose_stream
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.plan import open_cells, plan_jobs
 from plasticity_bench.running.training import stream_and_method

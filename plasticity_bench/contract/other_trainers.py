@@ -20,8 +20,8 @@ from plasticity_bench.contract.stacking import FIX_ROUNDING, ROUNDING_TOLERANCE,
 from plasticity_bench.contract.subject import Subject, same_bits
 from plasticity_bench.contract.watch import named
 from plasticity_bench.errors import InputError
-from plasticity_bench.registry.choices import with_learning_rate
 from plasticity_bench.registry.create import create_stream
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import ControlStream
 

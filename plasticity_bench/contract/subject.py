@@ -21,8 +21,9 @@ from plasticity_bench.contract import STREAM
 from plasticity_bench.contract.watch import GlobalDraws, watched
 from plasticity_bench.records.configuration import configuration
 from plasticity_bench.records.tables import COLUMNS
-from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream
 from plasticity_bench.registry.create import create_stream
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.specs import OptimizerSpec
 from plasticity_bench.tasks.base import SupervisedStream
 

@@ -13,7 +13,8 @@ from msgspec import UNSET, structs
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
-from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.documents import Setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
@@ -16,6 +16,7 @@ from plasticity_bench.registry.catalog import METHODS, STREAMS, method_names
 from plasticity_bench.registry.precision import DEFAULT, PRECISION, check_precision
 from plasticity_bench.registry.settings import (
     LEARNING_RATE,
+    field_defaults,
     parse_value,
     setting_texts,
     settings_of_parts,
@@ -26,7 +27,6 @@ from plasticity_bench.storage.files import sha256
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
-    from plasticity_bench.specs import OptimizerSpec
     from plasticity_bench.tasks.base import Stream
 
 #: Names of streams that are benchmarks of Avalanche begin with this and a colon.
@@ -208,7 +208,7 @@ def _default(cls: Any, name: str, plugin: Plugin | None = None) -> Chosen[Method
         raise InputError(f'{name}: info.name "{cls.info.name}" may hold only letters, digits and . _ + -')
     if plugin and cls.info.name in METHODS:
         raise InputError(f'{name}: info.name "{cls.info.name}" is a built-in method; choose another name')
-    return _choose(cls, {}, plugin, {LEARNING_RATE: None, **_defaults(cls)})
+    return _choose(cls, {}, plugin, {LEARNING_RATE: None, **field_defaults(cls)})
 
 
 def choose_stream(text: str) -> Chosen[Stream]:
@@ -244,27 +244,12 @@ def _avalanche_stream(name: str, plugin: Plugin | None) -> type[Stream]:
 
 
 def _choose_stream(cls: type[Stream], given: Mapping[str, str], plugin: Plugin | None) -> Chosen[Stream]:
-    chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **_defaults(cls)})
+    chosen = _choose(cls, given, plugin, {PRECISION: DEFAULT, **field_defaults(cls)})
     if chosen.settings["tasks"] < 2:
         raise InputError(f"{chosen.label}: a stream needs at least 2 tasks")
     precision = check_precision(chosen.settings[PRECISION], chosen.label, acting=cls.info.loss == "ppo")
     kept = {name: v for name, v in chosen.settings.items() if name != PRECISION or precision != DEFAULT}
     return replace(chosen, settings=kept)
-
-
-def _defaults(cls: type[Any]) -> dict[str, Any]:
-    """The default of every setting. Raises InputError if one is missing, or if it is not a plain value."""
-    for f in fields(cls):
-        if f.default is MISSING:
-            raise InputError(
-                f'{cls.info.name}: field "{f.name}" has no default; every hyperparameter needs one'
-            )
-        if not isinstance(f.default, (bool, int, float, str, type(None))):
-            kind = type(f.default).__name__
-            raise InputError(
-                f'{cls.info.name}: field "{f.name}" is a {kind}; settings are numbers, true or false, or text'
-            )
-    return {f.name: f.default for f in fields(cls)}
 
 
 def _choose(
@@ -273,7 +258,7 @@ def _choose(
     """The class with its ``settings``, in which those ``given`` as text replace the others."""
     from plasticity_bench.agents.methods import Method
 
-    changed, defaults = dict(settings), {LEARNING_RATE: None, PRECISION: DEFAULT, **_defaults(cls)}
+    changed, defaults = dict(settings), {LEARNING_RATE: None, PRECISION: DEFAULT, **field_defaults(cls)}
     for key, text in given.items():
         if key not in changed:
             kind = "method" if issubclass(cls, Method) else "stream"
@@ -309,14 +294,3 @@ def _unpickled(
 def _in_label(value: float) -> str:
     """A number as labels show it, with at most six digits."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
-
-
-def with_learning_rate(stream: Stream, method: Chosen[Method]) -> OptimizerSpec:
-    """The stream's optimizer, with the method's learning rate if one was set.
-
-    Raises InputError if the learning rate is not positive.
-    """
-    optimizer, lr = stream.optimizer, method.settings[LEARNING_RATE]
-    if lr is not None and lr <= 0:
-        raise InputError(f"{method.label}: lr must be positive")
-    return optimizer if lr is None else replace(optimizer, lr=lr)

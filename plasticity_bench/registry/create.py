@@ -45,7 +45,7 @@ def create_method(text: str) -> Method:
     Args:
         text: its name and settings, as the command line reads them: ``"l2"``, ``"syre:strength=1e-2"``,
             ``"layer-norm+l2"``, ``"path/to/file.py:Class"``. A learning rate (``lr``) is no part of a method:
-            use ``choose_method`` and ``with_learning_rate`` (plasticity_bench/registry/choices.py).
+            use ``choose_method`` and ``with_learning_rate`` (plasticity_bench/registry/learning_rate.py).
 
     Returns:
         The method, a dataclass whose fields are its hyperparameters.

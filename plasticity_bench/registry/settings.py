@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 from plasticity_bench.errors import InputError
@@ -151,3 +152,18 @@ def choice_text(name: str, settings: Mapping[str, Any]) -> str:
         if not text or "," in text or text != text.strip():
             raise InputError(f'{name}: {key} is "{text}", which cannot be written in one line of settings')
     return name + (":" + ",".join(f"{key}={text}" for key, text in texts.items()) if texts else "")
+
+
+def field_defaults(cls: type[Any]) -> dict[str, Any]:
+    """The default of every setting. Raises InputError if one is missing, or if it is not a plain value."""
+    for f in fields(cls):
+        if f.default is MISSING:
+            raise InputError(
+                f'{cls.info.name}: field "{f.name}" has no default; every hyperparameter needs one'
+            )
+        if not isinstance(f.default, (bool, int, float, str, type(None))):
+            kind = type(f.default).__name__
+            raise InputError(
+                f'{cls.info.name}: field "{f.name}" is a {kind}; settings are numbers, true or false, or text'
+            )
+    return {f.name: f.default for f in fields(cls)}

@@ -17,7 +17,7 @@ from plasticity_bench.records.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from plasticity_bench.registry.choices import with_learning_rate
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.running.job import Job, OnProgress, ShouldStop
 from plasticity_bench.running.training import (
     capture_record,

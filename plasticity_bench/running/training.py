@@ -20,7 +20,8 @@ from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
 from plasticity_bench.records.checkpoints import Resumable, checkpoint_path, load_checkpoint, save_checkpoint
 from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions, utc_now
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
-from plasticity_bench.registry.choices import Chosen, with_learning_rate
+from plasticity_bench.registry.choices import Chosen
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.registry.precision import DEFAULT, precision_of, set_up_device
 from plasticity_bench.running.job import Job, Learner, OnProgress, ShouldStop, Trainer
 from plasticity_bench.storage.files import write_text

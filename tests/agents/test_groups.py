@@ -17,7 +17,8 @@ from plasticity_bench.agents.supervised import SupervisedLearner
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.catalog import METHODS
-from plasticity_bench.registry.choices import Chosen, choose_method, with_learning_rate
+from plasticity_bench.registry.choices import Chosen, choose_method
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.tasks.bit_flip import BitFlip
 from tests.support.learners import shorten_digits, supervised
 from tests.support.plans import named_sweep

@@ -12,9 +12,10 @@ from plasticity_bench.agents.methods import Method, MethodInfo, Paper
 from plasticity_bench.errors import InputError
 from plasticity_bench.plugins import import_class
 from plasticity_bench.registry.catalog import METHODS, STREAMS
-from plasticity_bench.registry.choices import choose_method, choose_stream, with_learning_rate
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.create import create_method, create_stream, list_methods, list_streams
 from plasticity_bench.registry.families import FAMILIES, family_of
+from plasticity_bench.registry.learning_rate import with_learning_rate
 from tests.support.command_line import expect_one_line
 from tests.support.paths import REPOSITORY
 from tests.support.plugins import GOOD
