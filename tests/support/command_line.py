@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 from tests.support.paths import REPOSITORY
@@ -22,4 +24,12 @@ def run(*command: str, cwd: Path = REPOSITORY, **environment: str) -> str:
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def in_fresh_process(text: str, *arguments: str, stdin: str | None = None) -> str:
+    """What a Python program prints; ``stdin``: the program, given as ``python -``."""
+    command = [sys.executable, *(["-c", textwrap.dedent(text)] if stdin is None else ["-"]), *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return done.stdout
