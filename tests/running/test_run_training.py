@@ -119,8 +119,10 @@ def test_a_method_that_fails_in_training_spoils_no_other(tmp_path: Path) -> None
     assert all("% done" in line for line in others)
     (details,) = runs.glob("*/*/error.txt")
     assert details.parent.name.startswith("failing-")
+    line = FAILING[: FAILING.index("raise ZeroDivisionError")].count("\n") + 1
     expected = (
-        f"failing (failing.py:Noise) on {STREAM} failed: ZeroDivisionError: on purpose (details: {details})"
+        f"failing (failing.py:Noise) on {STREAM} failed: ZeroDivisionError: on purpose "
+        f"(failing.py, line {line}) (details: {details})"
     )
     assert message == f"plasticity_bench: {expected}"
     assert "Traceback" in details.read_text()
