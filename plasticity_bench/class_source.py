@@ -12,9 +12,10 @@ import inspect
 import io
 import linecache
 import marshal
+import os
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial, reduce
 from types import CodeType, FunctionType, ModuleType
@@ -35,11 +36,15 @@ def source_of(cls: type) -> str:
     return "".join(_Collected(cls).pieces)
 
 
-def code_files(cls: type) -> set[str]:
-    """The files that a user's class, and its base classes that are not this package's, were compiled from."""
-    users = [base for base in cls.__mro__ if not base.__module__.startswith("plasticity_bench.")]
-    files = {function.__code__.co_filename for base in users for _, function in _functions(base)}
+def code_files(classes: Iterable[type]) -> set[str]:
+    """The files that the functions of these classes were compiled from."""
+    files = {function.__code__.co_filename for cls in classes for _, function in _functions(cls)}
     return files - {"<string>"}  # what dataclasses generate
+
+
+def shown_file(path: str) -> str:
+    """The name of a file; "cell" for a notebook's cell, which is in no file."""
+    return os.path.basename(path) if os.path.exists(path) else "cell"
 
 
 def is_importable(found: Any) -> bool:

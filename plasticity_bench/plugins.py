@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from plasticity_bench.class_source import is_importable, source_of
+from plasticity_bench.class_source import is_importable, shown_file, source_of
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.storage.files import sha256
 
@@ -261,5 +261,4 @@ def error_location(error: BaseException, files: Collection[str]) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
     if not frames:
         return ""
-    path = Path(frames[-1].filename)
-    return f" ({path.name if path.exists() else 'cell'}, line {frames[-1].lineno})"
+    return f" ({shown_file(frames[-1].filename)}, line {frames[-1].lineno})"

@@ -123,6 +123,7 @@ def _print(args: argparse.Namespace, planned: list) -> None:
 
 def _seeds(text: str | None) -> list[int] | None:
     """``"4"`` -> 0..3, ``"0-2,8"`` -> 0, 1, 2, 8. None: each stream's number of seeds."""
+    from plasticity_bench.api.training import MOST_SEEDS
     from plasticity_bench.errors import InputError
 
     if text is None:
@@ -137,6 +138,6 @@ def _seeds(text: str | None) -> list[int] | None:
         for part in text.split(","):
             first, _, last = part.partition("-")
             seeds += range(int(first), int(last or first) + 1)
-    if not seeds or len(set(seeds)) != len(seeds) or len(seeds) > 10_000:
+    if not seeds or len(set(seeds)) != len(seeds) or len(seeds) > MOST_SEEDS:
         raise wrong
     return sorted(seeds)

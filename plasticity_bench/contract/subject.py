@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.methods.composed import Composed
 from plasticity_bench.agents.methods.none import NoMethod
 from plasticity_bench.agents.supervised import SupervisedLearner
+from plasticity_bench.class_source import code_files, shown_file
 from plasticity_bench.contract import STREAM
 from plasticity_bench.contract.watch import GlobalDraws, watched
 from plasticity_bench.records.configuration import configuration
@@ -114,7 +114,7 @@ class Subject:
     def where(self, error: BaseException) -> str:
         """file:line of the method's code that an exception passed through last."""
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in self.files]
-        return f"{_file_name(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+        return f"{shown_file(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
     def line(self, error: BaseException) -> str:
         """The text of that line."""
@@ -156,17 +156,9 @@ def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
 def definition(function: Any) -> str:
     """file:line of a function's first line."""
     code = inspect.unwrap(function).__code__
-    return f"{_file_name(code.co_filename)}:{code.co_firstlineno}"
-
-
-def _file_name(path: str) -> str:
-    """The name of a file; "cell" for a notebook's cell, which is in no file."""
-    return os.path.basename(path) if os.path.exists(path) else "cell"
+    return f"{shown_file(code.co_filename)}:{code.co_firstlineno}"
 
 
 def _files(cls: type) -> set[str]:
-    """The files that the class's functions, and those of its own base classes, were compiled from."""
-    own = [base for base in cls.__mro__ if base not in (Method, Composed, object)]
-    values = [inspect.unwrap(value) for base in own for value in vars(base).values() if callable(value)]
-    files = {value.__code__.co_filename for value in values if hasattr(value, "__code__")}
-    return {file for file in files if file != "<string>"}  # what dataclasses generate
+    """The files that the class, and its base classes apart from the API's, were compiled from."""
+    return code_files(base for base in cls.__mro__ if base not in (Method, Composed))

@@ -62,7 +62,8 @@ class Chosen(Generic[MethodOrStream]):
     @property
     def files(self) -> set[str]:
         """The files that the code of plug-ins in it was compiled from. IPython names those of cells."""
-        return set().union(*(code_files(part.cls) for part in self.parts or (self,)))
+        classes = [cls for part in self.parts or (self,) for cls in part.cls.__mro__]
+        return code_files(cls for cls in classes if not cls.__module__.startswith("plasticity_bench."))
 
     @property
     def digest(self) -> str:

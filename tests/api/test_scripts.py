@@ -83,14 +83,14 @@ class Edited(pb.Method):
 
 def test_a_failure_in_a_cell_is_given_with_its_line() -> None:
     space: dict = {"__name__": "__main__", "pb": pb, "FACTOR": "much"}
-    exec(compile(EDITED, "/tmp/ipykernel_1/1.py", "exec"), space)
+    exec(compile(EDITED, "ipykernel/1.py", "exec"), space)
     failed = [result for result in pb.check(space["Edited"]).results if result.state == "failed"]
     assert {result.where for result in failed} == {"cell:7"}
 
 
 def test_a_failing_hook_is_given_with_its_line(tmp_path: Path) -> None:
     space: dict = {"__name__": "__main__", "pb": pb, "FACTOR": "much"}
-    exec(compile(EDITED, "/tmp/ipykernel_1/2.py", "exec"), space)
+    exec(compile(EDITED, "ipykernel/2.py", "exec"), space)
     with pytest.raises(pb.RunFailed, match=r"failed: TypeError: .* \(cell, line 7\) \(details: "):
         pb.run(space["Edited"], STREAM, seeds=1, runs=tmp_path, references=False, jobs=1, progress=False)
     with pytest.raises(pb.InputError, match="write it to a file"):

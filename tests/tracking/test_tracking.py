@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from tests.support.fake_records import write_cell
 from tests.support.here import no_workers
 from tests.support.paths import REPOSITORY
 from tests.support.plugins import SLOW
+from tests.support.scripts import load
 from tests.support.tracked import (
     BOTH,
     events,
@@ -42,15 +41,6 @@ from tests.support.tracked import (
 def _offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with offline(tmp_path_factory.mktemp("wandb")):
         yield
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_finished_runs_with_their_configuration_and_scores(
@@ -144,7 +134,7 @@ def test_live_then_killed_and_resumed_every_task_is_shown_once(
 ) -> None:
     # wandb's background process of these tests, which the run would use and which outlives the kill.
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    tool = _load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
+    tool = load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
     plugin, runs = tmp_path / "slow.py", tmp_path / "runs"
     plugin.write_text(SLOW)
     command = tool.run_command(runs, [f"{plugin}:Noise"], "permuted-digits:tasks=20", "2")
@@ -177,7 +167,7 @@ def test_live_then_killed_and_resumed_every_task_is_shown_once(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT")
 def test_follow_shows_what_others_record_until_it_is_interrupted(tmp_path: Path) -> None:
-    tool = _load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
+    tool = load(REPOSITORY / "benchmarks" / "kill_and_resume.py")
     cell, out = made_up(tmp_path, seeds=[0]), tmp_path / "out"
     command = ["track", str(tmp_path), "--to", "tensorboard", "--out", str(out), "--follow"]
     process = tool.start_run([sys.executable, "-m", "plasticity_bench", *command])
