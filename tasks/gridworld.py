@@ -29,7 +29,7 @@ class ShuffledGridworld(ControlStream):
             "compound as in Dohare et al. 2024, doi:10.1038/s41586-024-07711-7"
         ),
         deviations=(
-            "5x5 cells, one goal drawn anew for every episode, episodes of at most 20 steps (source: larger, "
+            "5x5 cells, a new goal for every episode, episodes of at most 20 steps (source: larger, "
             "several jewels to collect and to avoid, walls, 100 steps)",
             "10 of the 50 pixels change places per task (source: all of them)",
             "50 tasks of 16,384 steps (source: few and long ones)",

@@ -27,7 +27,7 @@ class Sight(NamedTuple):
 class Gridworlds:
     """S seeds with E square worlds each (``Worlds``).
 
-    An agent and a goal are in two different cells, both drawn anew for every episode. An action moves the
+    An agent and a goal are in two different cells, both drawn again for every episode. An action moves the
     agent by one cell, or not at all against the border. The episode ends at the goal, and is cut after
     ``4 * side`` steps. An observation is two maps of zeros, with a one at the agent and a one at the
     goal, all their pixels in the task's order. ``draw(seed, task)`` says what the tasks are.

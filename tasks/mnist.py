@@ -59,7 +59,7 @@ class PermutedMnist(MnistStream):
         source="Ziyin, Xu & Chuang 2025, ICLR, arXiv:2408.15495",
         deviations=(
             "the paper's learning rate, epochs and widths were not found: Adam 3e-3, three epochs of 10,000 "
-            "images drawn anew for every task, batch 64, convolutions of 8 and 16 channels (5x5, 2x2 max "
+            "images drawn again for every task, batch 64, convolutions of 8 and 16 channels (5x5, 2x2 max "
             "pooling) and a hidden layer of 128 units",
             "the first window starts at task 1: convolutions find unpermuted images far easier than the rest",
         ),
@@ -72,7 +72,7 @@ class PermutedMnist(MnistStream):
 
     tasks: int = 10  # number of tasks
     architecture: str = "cnn"  # "cnn": two convolutions, two linear layers; "mlp": 784-300-300-300-10
-    images: int = 10_000  # training images of a task, drawn anew for every task
+    images: int = 10_000  # training images of a task, drawn again for every task
     epochs: int = 3  # passes over them
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class OnlinePermutedMnist(MnistStream):
         deviations=(
             "100 tasks, width 100, batch 16 for a laptop (source: tasks=800,width=2000,batch_size=1)",
             "SGD with step size 0.003 per example of a batch (source: 0.003 at batch 1, one of three swept)",
-            "permutations are drawn anew rather than composed with the last one: the same distribution",
+            "permutations are drawn again rather than composed with the last one: the same distribution",
         ),
         seeds=4,
     )
@@ -189,7 +189,7 @@ class OnlinePermutedMnist(MnistStream):
 
 @dataclass(frozen=True)
 class RandomLabelMnist(MnistStream):
-    """The same 1,200 images throughout; in every task their labels are shuffled anew and memorised."""
+    """The same 1,200 images throughout; in every task their labels are shuffled again and memorised."""
 
     info: ClassVar[StreamInfo] = StreamInfo(
         name="random-label-mnist",

@@ -26,7 +26,7 @@ from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.storage.files import remove_leftovers, sha256, write_bytes, write_json
 from plasticity_bench.tasks.mnist_files import ARRAYS, FILES, missing_files, say, unpack
 
-#: Raised when the cached files change their meaning; an older cache is then made anew.
+#: Raised when the cached files change their meaning; an older cache is then made again.
 FORMAT = 1
 
 

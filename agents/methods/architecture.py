@@ -68,9 +68,10 @@ class BatchNorm(Method):
     own, and moves running ones a tenth of the way (torch's momentum 0.1 and unbiased variance; the paper's
     Algorithm 2 averages over batches after training). Predictions, and with them online and final performance
     and all diagnostics, take the running ones. A task switch does not touch them: the first predictions of a
-    task are made with the last task's statistics, of which a fifth is left after 15 batches. They start anew
-    with the layer or unit that a reset starts anew. The bias is taken out again by the mean, so its gradient
-    is 0, not what rounding leaves of it. Not for agents that act: PPO would compare two policies.
+    task are made with the last task's statistics, of which a fifth is left after 15 batches. They are
+    reset together with the layer or unit that a method resets. The bias is taken out again by the mean, so
+    its gradient is 0, not what rounding leaves of it. Not for agents that act: PPO would compare two
+    policies.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

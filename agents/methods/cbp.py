@@ -1,4 +1,4 @@
-"""Continual backpropagation: at every update a small fraction of the least useful units starts anew."""
+"""Continual backpropagation: at every update a small fraction of the least useful units is re-initialised."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ContinualBackprop(Method):
 
     The weights are those of lop/algos/gnt.py, with these differences: that code empties m before it is handed
     on, so nothing is handed on; if units of adjacent layers go at once, the weight between them is 0 here and
-    fresh there. Adam's moments are cleared; the authors' AdamGnT also counts a unit's steps anew, here the
-    count is shared. Channels are scored after pooling, as theirs, by their means over positions and with m
-    handed on to the next biases, which their convolutions leave out.
+    fresh there. Adam's moments are cleared; the authors' AdamGnT also counts a unit's steps from zero, here
+    the count is shared. Channels are scored after pooling, as theirs, by their means over positions and with
+    m handed on to the next biases, which their convolutions leave out.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

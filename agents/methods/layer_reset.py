@@ -27,7 +27,7 @@ def restart(layers: Sequence[Layer], optimizer: FlatOptimizer, rng: SeedRng) -> 
 
 @dataclass
 class LayerReset(Method):
-    """At a task boundary the last few layers start anew, and the optimizer's moments for them are cleared.
+    """At a task boundary the last few layers are reset, and the optimizer's moments for them are cleared.
 
     Nikishin et al. reset the last linear layer of SPR's five, the last three of DrQ's seven and all of SAC's
     layers every 2e4 to 2e5 steps (from memory); here the boundaries take the place of a period. Adam's step

@@ -1,4 +1,4 @@
-"""The plain learner, and the plain learner that starts anew at every task: the two references."""
+"""The plain learner, and the plain learner that is re-initialised at every task: the two references."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ShrinkPerturb(Method):
-    """theta <- (1 - shrink) * theta + noise * theta_fresh, theta_fresh drawn anew each time.
+    """theta <- (1 - shrink) * theta + noise * theta_fresh, theta_fresh drawn again each time.
 
     ``interval=0``: between tasks, as in Ash & Adams. ``interval=n``: every n updates, independently of
     the boundaries, as in Kumar et al. 2023 (n=1, shrink and noise from 1e-2 to 1e-5). The optimizer's

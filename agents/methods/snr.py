@@ -1,4 +1,4 @@
-"""Self-normalized resets: a unit starts anew when it is silent for longer than its own past explains."""
+"""Self-normalized resets: a unit is reset when it is silent for longer than its own past explains."""
 
 from __future__ import annotations
 

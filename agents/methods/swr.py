@@ -1,4 +1,4 @@
-"""Selective weight reinitialisation: every so often the least useful single weights start anew."""
+"""Selective weight reinitialisation: every so often the least useful single weights are re-initialised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SelectiveWeightReinit(Method):
-    """Every ``period`` updates the share of lowest |gradient * weight| of every parameter is drawn anew.
+    """Every ``period`` updates the share of lowest |gradient * weight| of every parameter is drawn again.
 
     First-order utility, proportional pruning and resampling, the setting that kept plasticity in the
     paper's first experiment; every weight matrix and bias vector is ranked by itself. As in a public copy of
@@ -45,7 +45,7 @@ class SelectiveWeightReinit(Method):
         search_space={"share": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "period": (10, 100, 1000)},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates", "owed")
-    share: float = 0.01  # of a parameter's numbers that start anew each time
+    share: float = 0.01  # of a parameter's numbers that are drawn again each time
     period: int = 100  # updates between reinitialisations
 
     def __post_init__(self) -> None:
