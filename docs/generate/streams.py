@@ -229,7 +229,7 @@ def _seconds() -> dict[tuple[str, str], tuple[float, int, str]]:
     found = {}
     for reference in REFERENCES:
         for cell in find_cells(LEADERBOARD / "submissions" / reference):
-            origins = [cell.provenance(seed) for seed in cell.seeds()]
+            origins = [cell.trained.provenance(seed) for seed in cell.seeds()]
             seconds = median(origin.seconds for origin in origins)
             found[cell.stream, reference] = seconds, origins[0].stack, origins[0].device
     return found

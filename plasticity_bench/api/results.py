@@ -70,7 +70,7 @@ class Results:
         import pandas as pd
 
         parts = [
-            pd.DataFrame({**_identity(cell, seed), **cell.table(seed), "cell": cell.path.name})
+            pd.DataFrame({**_identity(cell, seed), **cell.trained.table(seed), "cell": cell.path.name})
             for cell, seeds in zip(self.cells, self._seeds(), strict=True)
             for seed in seeds
         ]

@@ -154,7 +154,7 @@ def write_seeds(
         origin = structs.replace(origin, **capture)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
-            cell.write_seed(seed, rows, origin, _extra_files(learner, index))
+            cell.trained.write(seed, rows, origin, _extra_files(learner, index))
 
 
 def capture_record(learner: Any) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def window(tasks: int) -> int:
 
 def measure(cell: Cell) -> MeasuredCell:
     """Reads every recorded seed of ``cell``. Raises InputError if a record is damaged."""
-    found = measure_tables(cell, *cell.records(cell.seeds(), _columns(cell).values()))
+    found = measure_tables(cell, *cell.trained.records(cell.seeds(), _columns(cell).values()))
     _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
 

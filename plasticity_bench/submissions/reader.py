@@ -12,7 +12,7 @@ from plasticity_bench.records.documents import (
     SweepTable,
     recorded_identity,
 )
-from plasticity_bench.records.names import seed_stem
+from plasticity_bench.records.names import table_stem
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
 from plasticity_bench.scoring.metrics import measure_tables
 from plasticity_bench.storage.files import sha256
@@ -167,7 +167,7 @@ class Reader(SubmissionFiles):
             self._unsound(cell_path, reason)
         digests: dict[str, int] = {}
         for seed in sorted(kinds):
-            stem = f"{cell_path}/{seed_stem(seed)}"
+            stem = f"{cell_path}/{table_stem('seed', seed)}"
             for kind in sorted({"csv", "json"} - kinds[seed]):
                 self._unsound(f"{stem}.{kind}", "is missing")
             if not kinds[seed] >= {"csv", "json"}:

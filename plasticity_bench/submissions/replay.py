@@ -148,7 +148,7 @@ def _plugin_name(submission: Submission, origin: str) -> str:
 
 def _compare(pair: Pair, cell: Cell) -> Outcome:
     evidence = pair.submission.streams[pair.stream]
-    recorded, again = evidence.cell.table(pair.seed), cell.table(pair.seed)
+    recorded, again = evidence.cell.trained.table(pair.seed), cell.trained.table(pair.seed)
     differing = {
         name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
         for name in recorded
@@ -163,7 +163,7 @@ def _compare(pair: Pair, cell: Cell) -> Outcome:
         largest,
         min(first_tasks, default=None),
         _score_difference(evidence.cell, recorded, again),
-        _changed(evidence.origins[pair.seed], cell.provenance(pair.seed)),
+        _changed(evidence.origins[pair.seed], cell.trained.provenance(pair.seed)),
     )
 
 

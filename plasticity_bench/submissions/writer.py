@@ -269,7 +269,7 @@ def _copy(item: Planned, draft: Path) -> None:
     cell = item.cell
     target = draft / RECORDS / cell.stream / cell.path.name
     target.mkdir(parents=True, exist_ok=True)
-    tables = [cell.table_path(seed) for seed in item.seeds]
+    tables = [cell.trained.path(seed) for seed in item.seeds]
     records = [*tables, *(path.with_suffix(".json") for path in tables)]
     sweep = [cell.path / TUNING] if cell.tuning else []
     for path in (cell.path / "config.json", *sweep, *records):

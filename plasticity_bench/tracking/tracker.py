@@ -157,7 +157,7 @@ class Tracker:
             run = Tracked(cell, seed)
             if all(channel.is_done(run) for channel in self.channels):
                 continue
-            digest = cell.provenance(seed).sha256
+            digest = cell.trained.provenance(seed).sha256
             lacking = [channel for channel in self.channels if channel.lacks(run, digest)]
             points = recorded_points(cell, seed) if lacking else []
             for channel in lacking:

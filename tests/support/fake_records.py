@@ -61,7 +61,7 @@ def write_cell(
         for name, column in (columns or {}).items():
             for row, value in zip(rows, column, strict=True):
                 row[name] = value
-        cell.write_seed(seed, rows, made_origin(seconds, stack, device))
+        cell.trained.write(seed, rows, made_origin(seconds, stack, device))
     return cell
 
 

@@ -45,7 +45,7 @@ def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[
     planned = open_cells(runs, plans, seeds)
     for item in planned:
         for seed in item.missing:
-            item.cell.write_seed(seed, possible_rows(item.cell, seed), ORIGIN)
+            item.cell.trained.write(seed, possible_rows(item.cell, seed), ORIGIN)
     return planned
 
 
