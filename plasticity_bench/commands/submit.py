@@ -77,7 +77,12 @@ def run(args: argparse.Namespace) -> int:
         seeds = range(args.seeds or stream.cls.info.seeds)
         plan = tuned_plan(args.tuned, stream, method) if tuned else CellPlan(stream, method)
         plans.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
-    planned = [item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking)]
+    planned = [
+        item
+        for plan, lacking in plans
+        if lacking
+        for item in open_cells(args.runs, [plan], lacking, twins=True)
+    ]
     launch.train_missing(planned, workers, devices, Console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
