@@ -234,7 +234,9 @@ def git_revision() -> str | None:
 
 def _job(item: Planned, seeds: tuple[int, ...], device: str) -> Job:
     config = item.cell.config
-    share = 1 + (len(twin_tasks(config.stream.tasks)) / config.stream.tasks if item.twins else 0)
+    share = float(not set(item.cell.seeds()).issuperset(seeds))  # of the time that the stream takes
+    if item.twins:
+        share += len(twin_tasks(config.stream.tasks)) / config.stream.tasks
     job = Job(
         item.plan,
         item.cell.path,

@@ -67,10 +67,10 @@ def run_error(job: Job, error: Exception) -> RunFailed:
 
 
 def _train_and_record(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
-    """The seeds first, then their fresh twins; each is left out if it is recorded already."""
+    """The seeds first, then their fresh twins; what is recorded already is not trained again."""
     stream, method, precision = stream_and_method(job)
     device = prepare_device(job.device, precision)
-    steps = stream.tasks * stream.steps
+    steps = 0 if is_recorded(job) else stream.tasks * stream.steps
     twins = twin_tasks(stream.tasks) if job.twins else ()
     total = steps + len(twins) * stream.steps
 
