@@ -1,6 +1,6 @@
 """The cost of fresh twins as a share of a run: processor time per step of twins and of the run, in turns.
 
-    python -m benchmarks.twins_cost [--streams permuted-digits bit-flip] [--methods none syre] [--repeats 5]
+    python -m benchmarks.twins_cost [--streams bit-flip] [--methods none syre] [--repeats 5]
 
 A run trains its twins on every tenth task and on the late ones. Twins have to be set up at every task, are not
 measured, and train in stacks of up to 16. The share is the ratio of the times per step, times the number of
