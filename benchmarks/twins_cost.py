@@ -2,9 +2,9 @@
 
     python -m benchmarks.twins_cost [--streams bit-flip] [--methods none syre] [--repeats 5]
 
-A run trains its twins on every tenth task and on the late ones. Twins have to be set up at every task, are not
-measured, and train in stacks of up to 16. The share is the ratio of the times per step, times the number of
-twins per task of the stream.
+A run trains its twins on every tenth task and on the late ones. Twins have to be set up at every task, but are
+not measured, and train in stacks of up to 16. The share is the ratio of the times per step, times the number
+of twins per task of the stream.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import argparse
 import statistics
 
 from benchmarks.timing import interleave, one_thread, spread, timed
+from plasticity_bench.agents.twins import FreshTwins
 from plasticity_bench.records.configuration import plan_cell
-from plasticity_bench.registry.precision import DEFAULT
 from plasticity_bench.running.job import Trainer
-from plasticity_bench.running.training import make_fresh_twins, make_learner
+from plasticity_bench.running.training import make_learner
 from plasticity_bench.specs import twin_tasks
 
 STREAMS = ("permuted-digits", "bit-flip", "permuted-mnist-long", "shuffled-gridworld")
@@ -38,16 +38,18 @@ def ratio(stream: str, method: str, seeds: int, repeats: int) -> list[float]:
     plan = plan_cell(stream, method)
     made, chosen = plan.stream.make(), plan.method
     learner = make_learner(made, chosen, range(seeds), "cpu")
+    tasks = twin_tasks(made.tasks)[-3:]
 
     def run() -> float:
-        return seconds_per_step(learner, 2 * made.steps)
+        return seconds_per_step(learner, 3 * made.steps)
 
     def twins() -> float:
-        def set_up() -> Trainer:
-            return make_fresh_twins(made, chosen, range(seeds), "cpu", DEFAULT, networks=16)
+        def work() -> None:
+            trainer = FreshTwins(made, chosen.make, range(seeds), tasks, networks=16)
+            while not trainer.finished:
+                trainer.advance()
 
-        spent, trainer = timed(set_up)
-        return spent.cpu / (2 * made.steps) + seconds_per_step(trainer, 2 * made.steps)
+        return timed(work)[0].cpu / (len(tasks) * made.steps)
 
     times = interleave({"run": run, "twins": twins}, repeats)
     learner.close()
