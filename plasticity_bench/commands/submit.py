@@ -51,12 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.submissions.documents import Submitter
-    from plasticity_bench.submissions.writer import (
-        find_submission,
-        missing,
-        submission_name,
-        write_submission,
-    )
+    from plasticity_bench.submissions.extension import missing, restore_tables
+    from plasticity_bench.submissions.writer import find_submission, submission_name, write_submission
     from plasticity_bench.tuning.sweep import tuned_plan
 
     if args.seeds is not None and not 1 <= args.seeds <= 10_000:
@@ -78,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         plan = tuned_plan(args.tuned, stream, method) if tuned else CellPlan(stream, method)
         plans.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
     planned = [item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking)]
+    restore_tables(found, planned)
     launch.train_missing(planned, workers, devices, Console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)

@@ -50,6 +50,7 @@ class Planned:
     plan: CellPlan
     cell: Cell
     seeds: tuple[int, ...]  # that the cell should have
+    twins: bool = True  # whether these seeds should have fresh twins
 
     @property
     def missing(self) -> list[int]:
