@@ -102,8 +102,8 @@ def measure_tables(
     origins: Sequence[Origin],
     fresh: Mapping[int, Table] | None = None,
 ) -> MeasuredCell:
-    """The same from ``tables`` (seed -> table), ``origins`` (how each seed was run) and ``fresh`` (seed -> its
-    fresh twins' table), already read.
+    """The same from ``tables`` (seed -> table), ``origins`` (how each seed was run) and ``fresh`` (seed ->
+    table of its fresh twins), already read.
 
     Raises InputError if the column that the cell is scored by is unknown.
     """

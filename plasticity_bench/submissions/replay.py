@@ -222,7 +222,7 @@ def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed
 def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:
     """The largest relative difference of the mean performances, over all tasks and over the late ones.
 
-    The variance of targets in the table of fresh twins is compared in the same way: it weighs the performance.
+    The targets' variance in the table of fresh twins is compared in the same way: it weights the performance.
     nan if a value is missing in one of the tables only.
     """
     late = recorded["task"] >= late_tasks(cell.tasks).start

@@ -17,7 +17,7 @@ from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.specs import is_measured, twin_tasks
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.documents import Submitter
-from plasticity_bench.submissions.extension import missing, restore_tables
+from plasticity_bench.submissions.extension import missing
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, submission_name, write_submission
 from plasticity_bench.tuning.sweep import sweep_table, tuned_plan, tuning_seeds, write_sweep
@@ -92,10 +92,7 @@ def submit(
     twins: bool = True,
     **who: str,
 ) -> Path:
-    """Makes a submission from made-up records, with the code and in the order of the command.
-
-    Returns its folder.
-    """
+    """Makes a submission from made-up records, with the code of the command. Returns its folder."""
     chosen = choose_method(method)
     plans = [
         tuned_plan(tuned, choose_stream(stream), chosen) if tuned else plan_cell(stream, method)
@@ -106,11 +103,7 @@ def submit(
     planned = []
     for plan in plans:
         lacking = missing(found, stream_folder(plan.stream), range(seeds), plan.tuning, twins)
-        planned += open_cells(runs, [plan], lacking) if lacking else []
-    planned = [replace(item, twins=twins) for item in planned]
-    restore_tables(found, planned)
-    for item in planned:
-        fill(item)
+        planned += record(runs, [plan], sorted({*range(seeds), *lacking}), twins)
     write_submission(out, name, chosen, planned, found, Submitter(**who))
     return out / name
 
