@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plasticity_bench.processes.workers import Workers
-    from plasticity_bench.submissions.replay import Comparison, Outcome
+    from plasticity_bench.submissions.replay import Outcome, TableOutcome
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
@@ -206,14 +206,14 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
         submission, stream, seed = outcome.pair
         name = f"{submission.name}, {stream}, seed {seed}"
         for table in outcome.tables:
-            _print_comparison(name if table.kind == "seed" else f"{name}, its fresh twins", table)
+            _print_table(name if table.kind == "seed" else f"{name}, its fresh twins", table)
     same = sum(outcome.same for outcome in outcomes)
     equal = sum(outcome.same_training for outcome in outcomes)
     count = f"{equal} of {len(outcomes)}"
     print(f"{count} bit-identical in performance and loss, {same} in all columns")
 
 
-def _print_comparison(name: str, table: Comparison) -> None:
+def _print_table(name: str, table: TableOutcome) -> None:
     if table.first_task is None:
         print(f"{name}: bit-identical")
         return

@@ -45,8 +45,8 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How a replayed table differs from the submitted one."""
+class TableOutcome:
+    """The result of replaying one table: how it differs from the submitted one."""
 
     kind: str  # "seed", or "fresh" for the table of its fresh twins
     largest: Mapping[str, float]  # column -> largest difference, only of columns that differ
@@ -74,7 +74,7 @@ class Outcome:
     """The result of replaying ``pair``: its table and, if they are submitted, that of its fresh twins."""
 
     pair: Pair
-    tables: tuple[Comparison, ...]
+    tables: tuple[TableOutcome, ...]
 
     @property
     def same(self) -> bool:
@@ -195,7 +195,7 @@ def _compare(pair: Pair, cell: Cell) -> Outcome:
     return Outcome(pair, tuple(tables))
 
 
-def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed: int) -> Comparison:
+def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed: int) -> TableOutcome:
     """Compares the submitted table of a seed with the one that was trained again.
 
     ``cell`` is the submitted one.
@@ -210,7 +210,7 @@ def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed
         name: float(np.abs(recorded[name] - again[name])[tasks].max()) for name, tasks in differing.items()
     }
     first_tasks = [submitted.tasks[int(np.flatnonzero(tasks)[0])] for tasks in differing.values()]
-    return Comparison(
+    return TableOutcome(
         submitted.kind,
         largest,
         min(first_tasks, default=None),

@@ -16,7 +16,8 @@ from plasticity_bench.submissions.writer import rescore
 from tests.support.paths import REPOSITORY
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, edit_json, edit_table, problems, submit
-from tests.support.submission_damage import DAMAGE, TWIN_DAMAGE, Damage, cell, change, edit, write
+from tests.support.submission_damage import DAMAGE, Damage, cell, change, edit, write
+from tests.support.twin_damage import TWIN_DAMAGE
 
 #: Writes a file next to itself if it is imported.
 MARKING = GOOD + "\nfrom pathlib import Path\nPath(__file__).with_name('imported').touch()\n"
