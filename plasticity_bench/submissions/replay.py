@@ -145,8 +145,8 @@ def replay(
 
 def _planned(runs: Path, pair: Pair) -> Planned:
     """The pair as a cell to train in ``runs``."""
-    (item,) = open_cells(runs, [plan_of(pair.submission, pair.stream)], [pair.seed])
-    return replace(item, twins=_has_twins(pair))
+    (item,) = open_cells(runs, [plan_of(pair.submission, pair.stream)], [pair.seed], _has_twins(pair))
+    return item
 
 
 def _has_twins(pair: Pair) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,7 @@ def add(out: Path, runs: Path, seeds: int, twins: bool = True, method: str = "l2
     chosen = choose_method(method)
     found = find_submission(out, method, chosen)
     lacking = missing(found, FOLDER, range(seeds), twins=twins)
-    planned = open_cells(runs, [plan_cell(STREAM, method)], lacking) if lacking else []
-    planned = [replace(item, twins=twins) for item in planned]
+    planned = open_cells(runs, [plan_cell(STREAM, method)], lacking, twins) if lacking else []
     restore_tables(found, planned)
     for item in planned:
         fill(item)
@@ -92,9 +90,9 @@ def test_a_submitted_table_is_not_trained_again(tmp_path: Path) -> None:
     add(out, tmp_path / "old runs", 2, twins=False)
     found = find_submission(out, "l2", choose_method("l2"))
     assert found is not None
-    (item,) = open_cells(runs, [plan_cell(STREAM, "l2")], range(3))
+    (item,) = open_cells(runs, [plan_cell(STREAM, "l2")], range(3), twins=True)
     restore_tables(found, [item])
-    assert (item.missing, item.cell.fresh.seeds()) == ([2], [])
+    assert (item.untrained, item.without_twins) == ([2], [0, 1])
     for seed in (0, 1):
         own, theirs = item.cell.trained, found.streams[FOLDER].cell.trained
         assert own.path(seed).read_bytes() == theirs.path(seed).read_bytes()
@@ -137,7 +135,7 @@ def test_equal_twins_of_two_submissions(tmp_path: Path) -> None:
     """A method that only acts later has the twins of plain training."""
     out = tmp_path / "out"
     submit(out, tmp_path / "runs", "none")
-    planned = open_cells(tmp_path / "runs", [plan_cell(STREAM, "layer-reset")], range(2))
+    planned = open_cells(tmp_path / "runs", [plan_cell(STREAM, "layer-reset")], range(2), twins=True)
     for seed in (0, 1):
         (item,) = planned
         item.cell.trained.write(seed, possible_rows(item.cell, seed), ORIGIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def possible_twins(cell: Cell, seed: int) -> list[dict[str, float]]:
 
 def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int], twins: bool = True) -> list[Planned]:
     """Fills the cells of ``plans`` in ``runs`` with made-up numbers."""
-    planned = [replace(item, twins=twins) for item in open_cells(runs, plans, seeds)]
+    planned = open_cells(runs, plans, seeds, twins)
     for item in planned:
         fill(item)
     return planned

@@ -1,4 +1,4 @@
-"""Ways to damage the fresh twins of a submission of l2, and the words with which verification reports each."""
+"""Ways to damage the fresh twins of a submission of l2, and the words that report each."""
 
 from __future__ import annotations
 
