@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,7 @@ class MeasuredCell:
 
     ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
     ``batches``: (stack size, device, hardware) of every seed; times are comparable only if these are equal.
+    ``fresh``: seed -> the table of its fresh twins, of seeds that have one.
     """
 
     cell: Cell
@@ -52,6 +53,7 @@ class MeasuredCell:
     curves: Mapping[str, np.ndarray]
     seconds: np.ndarray
     batches: tuple[tuple[object, ...], ...]
+    fresh: Mapping[int, Table] = field(default_factory=dict)
 
     @cached_property
     def trend(self) -> np.ndarray:
@@ -74,9 +76,9 @@ class MeasuredCell:
         """These of the seeds, in this order."""
         rows = [self.seeds.index(seed) for seed in seeds]
         curves = {name: values[rows] for name, values in self.curves.items()}
-        return MeasuredCell(
-            self.cell, tuple(seeds), curves, self.seconds[rows], tuple(self.batches[row] for row in rows)
-        )
+        fresh = {seed: self.fresh[seed] for seed in seeds if seed in self.fresh}
+        batches = tuple(self.batches[row] for row in rows)
+        return MeasuredCell(self.cell, tuple(seeds), curves, self.seconds[rows], batches, fresh)
 
 
 def window(tasks: int) -> int:
@@ -94,8 +96,14 @@ def measure(cell: Cell) -> MeasuredCell:
     return found
 
 
-def measure_tables(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin]) -> MeasuredCell:
-    """The same from ``tables`` (seed -> table) and ``origins`` (how each seed was run), already read.
+def measure_tables(
+    cell: Cell,
+    tables: Mapping[int, Table],
+    origins: Sequence[Origin],
+    fresh: Mapping[int, Table] | None = None,
+) -> MeasuredCell:
+    """The same from ``tables`` (seed -> table), ``origins`` (how each seed was run) and ``fresh`` (seed ->
+    table of its fresh twins), already read.
 
     Raises InputError if the column that the cell is scored by is unknown.
     """
@@ -105,7 +113,7 @@ def measure_tables(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Or
     }
     seconds = np.array([origin.seconds for origin in origins])
     batches = tuple((origin.stack, origin.device, origin.hardware) for origin in origins)
-    return MeasuredCell(cell, tuple(tables), curves, seconds, batches)
+    return MeasuredCell(cell, tuple(tables), curves, seconds, batches, dict(fresh or {}))
 
 
 def _columns(cell: Cell) -> dict[str, str]:

@@ -4,7 +4,8 @@ The method has one configuration, or the configurations that its sweeps chose.
 
     leaderboard/submissions/<name>/method.json   what was run, by whom, on which streams and seeds
                                   /scores.json   every metric, computed from the tables
-                                  /records/      tables, laid out as in runs/, with the tables of sweeps
+                                  /records/      tables of seeds, of their fresh twins, and of sweeps,
+                                                 laid out as in runs/
                                   /source/*.py   the file of a plug-in method
 
 Both .json files are computed from the rest: equal records give equal bytes.
@@ -51,6 +52,7 @@ class Evidence:
     cell: Cell
     measured: MeasuredCell
     origins: Mapping[int, SeedRecord]
+    fresh_origins: Mapping[int, SeedRecord]  # of the seeds' fresh twins; empty if they have none
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -139,7 +141,7 @@ def method_document(
     environments = {
         Environment(origin.device, origin.hardware, origin.versions)
         for evidence in streams.values()
-        for origin in evidence.origins.values()
+        for origin in (*evidence.origins.values(), *evidence.fresh_origins.values())
     }
     return MethodDocument(
         schema=SCHEMA,

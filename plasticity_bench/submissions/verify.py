@@ -48,8 +48,13 @@ class Report:
 
     @property
     def seeds(self) -> int:
-        """Number of tables read."""
+        """Number of seeds whose tables were read."""
         return sum(len(e.seeds) for s in self.submissions for e in s.streams.values())
+
+    @property
+    def twins(self) -> int:
+        """Number of seeds whose fresh twins were read, too."""
+        return sum(len(e.fresh_origins) for s in self.submissions for e in s.streams.values())
 
 
 class Reading(NamedTuple):
