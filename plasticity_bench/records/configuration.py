@@ -15,7 +15,7 @@ from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream
 from plasticity_bench.registry.learning_rate import with_learning_rate
-from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.registry.settings import LEARNING_RATE, field_defaults
 from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.documents import Setting
 from plasticity_bench.storage.files import sha256
@@ -91,10 +91,21 @@ def method_record(method: Chosen) -> MethodRecord:
         summary=info.summary,
         paper=info.citation,
         task_boundaries=info.task_boundaries,
-        settings=dict(method.settings),
+        settings=_recorded_settings(method),
         source=method.source,
         digest=method.digest,
     )
+
+
+def _recorded_settings(method: Chosen) -> dict[str, Setting]:
+    """The method's settings without those of ``MethodInfo.later`` that have their defaults."""
+    left_out = {
+        f"{part.cls.info.name}.{key}" if method.parts else key
+        for part in method.parts or (method,)
+        for key in part.cls.info.later
+        if part.settings[key] == field_defaults(part.cls)[key]
+    }
+    return {key: value for key, value in method.settings.items() if key not in left_out}
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
