@@ -2,9 +2,9 @@
 
     python -m benchmarks.twins_cost [--streams bit-flip] [--methods none syre] [--repeats 5]
 
-A run trains its twins on every tenth task and on the late ones. Twins have to be set up at every task, but are
-not measured, and train in stacks of up to 16. The share is the ratio of the times per step, times the number
-of twins per task of the stream.
+A run trains its twins on every tenth task and on the late ones. Twins have to be set up at every task, but
+are not measured, and train in stacks of up to 16. The share is the ratio of the times per step, times the
+number of twins per task of the stream.
 """
 
 from __future__ import annotations
