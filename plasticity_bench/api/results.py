@@ -116,7 +116,7 @@ class Results:
 
         Args:
             figure: One of ``figures()``. In names that end in a stream's, the stream may be left out if there
-                is only one, or if ``stream`` is given. None: learning curves of one stream, else the levels on
+                is only one, or if ``stream`` is given. None: learning curves of one stream, else the levels of
                 all streams.
             stream: Only this stream, by name (``"permuted-digits"``) or as in ``streams``.
 

@@ -126,8 +126,8 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
         console.print(table)
         console.print()
     about = (
-        "level: over the fresh twins of none; retention: over its own fresh twins (1: nothing lost). tied: the\n"
-        "paired interval includes 0; unknown: no interval; p: sign-flip permutation test of equal means, not\n"
-        "corrected for the number of comparisons"
+        "level: over the fresh twins of none; retention: over its own fresh twins (1: nothing lost).\n"
+        "tied: the paired interval includes 0; unknown: no interval; p: sign-flip permutation test of equal\n"
+        "means, not corrected for the number of comparisons"
     )
     console.print(Text(about, style="dim"))

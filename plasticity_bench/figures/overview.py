@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Points at which profiles and ranks are drawn.
 PROFILE_POINTS = 101
-#: The heat map's colours range from this value to 2 minus this value, with white at 1: as good as starting anew.
+#: The heat map's colours range from this value to 2 minus this value. White is 1: as good as starting anew.
 LOWEST_COLOURED = 0.0
 
 

@@ -194,8 +194,8 @@ def _stratum(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every pair on one stream: (mean of both ratios, half of the difference that each seed makes).
 
-    Shapes (pairs,) and (pairs, seeds). A difference is 0 for seeds that one of them lacks; the mean is nan for
-    pairs with fewer than two common seeds.
+    Shapes (pairs,) and (pairs, seeds). A difference is 0 for seeds that one of them lacks; the mean is nan
+    for pairs with fewer than two common seeds.
     """
     seeds = sorted({seed for column in columns for seed in column.seeds})
     above = by_seed([column.numerator for column in columns], columns, seeds)
