@@ -117,23 +117,23 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
     }
     print(f"{words[done]} {folder}/")
     for stream, entry in document.streams.items():
-        metric = scores.streams[stream].metrics["retained_plasticity"]
+        metric = scores.streams[stream].metrics["level"]
         score = "unknown" if metric.point is None else f"{metric.point:.3f}"
         best = f"; best of {entry.tuning.budget} configurations" if entry.tuning else ""
-        print(f"  {stream}: {len(entry.seeds)} seeds, retained plasticity {score}{best}")
-    lacking = {
-        reference
+        print(f"  {stream}: {len(entry.seeds)} seeds, level {score}{best}")
+    lacking = any(
+        set(entry.seeds) - set(seeds)
         for stream, entry in document.streams.items()
-        for reference, seeds in scores.streams[stream].references.items()
-        if set(entry.seeds) - set(seeds) and reference != document.method.label
-    }
+        for named in [scores.streams[stream]]
+        for seeds in (named.trained, max(named.twins.values(), key=len))
+    )
     command = "python -m plasticity_bench"
-    for reference in sorted(lacking):
+    if lacking and document.method.label != "none":
         print(
-            f"note: scores are missing, because {folder.parent}/{reference} lacks some of these streams or "
-            "seeds:"
+            f"note: scores are missing, because {folder.parent}/none lacks some of these streams or seeds, "
+            "or fresh twins:"
         )
-        print(f"      {command} submit {reference}{_options(args)}, then this command again")
+        print(f"      {command} submit none{_options(args)}, then this command again")
     print("next:")
     print(f"  {command} leaderboard --verify {folder}")
     board = folder.parent.parent

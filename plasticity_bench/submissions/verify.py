@@ -162,7 +162,7 @@ def _neighbouring_references(
             sound = folder.is_dir() and not folder.is_symlink()
             known[folder] = Reader(folder).read() if sound else None
         reference = known[folder]
-        if reference and reference.streams and reference.label == name:
+        if reference and reference.streams and reference.label == REFERENCE_NAMES[name]:
             found[name] = reference.streams
     return found
 

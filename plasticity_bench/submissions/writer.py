@@ -216,10 +216,12 @@ def write_documents(
 
 
 def _references(out: Path) -> dict[str, Streams]:
-    """The evidence of `none` and `reset` among the submissions in ``out``."""
+    """The evidence of the references among the submissions in ``out``."""
     folders = {name: out / name for name in REFERENCE_NAMES if (out / name).is_dir()}
     read = {name: Reader(folder).read_records() for name, folder in folders.items()}
-    return {name: found.streams for name, found in read.items() if found and found.label == name}
+    return {
+        name: found.streams for name, found in read.items() if found and found.label == REFERENCE_NAMES[name]
+    }
 
 
 def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
