@@ -17,9 +17,9 @@ from pathlib import Path
 from findings_controls import crossed, sigmas, strengths
 from findings_data import Results, paired, read_controls, table
 from findings_figure import draw
+from findings_plasticity import against_reset, losing, losses
 
 from plasticity_bench.records.cells import TUNED_MARK, find_cells
-from plasticity_bench.scoring.notes import loses_plasticity
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.stats.inference import holm
 from plasticity_bench.stats.ratios import ratio_interval
@@ -29,19 +29,6 @@ from plasticity_bench.terminal import interval_text, number, p_text
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, DATA, SUBMISSIONS = ROOT / "docs/findings.md", ROOT / "docs/data", ROOT / "leaderboard/submissions"
 FIGURE = ROOT / "docs/figures/syre-controls.png"
-
-
-def loss(results: Results) -> str:
-    """The plasticity loss of `none`, by stream."""
-    rows = []
-    for stream in results.scores.streams:
-        none = stream.row("none")
-        if none:
-            verdict = {True: "yes", False: "not shown", None: "unknown"}[loses_plasticity(none)]
-            values = (none.summary[name] for name in ("plasticity_loss", "level"))
-            cells = [*map(interval_text, values), p_text(none.p_loss), verdict]
-            rows.append([stream.name, str(len(none.seeds)), *cells])
-    return table(["stream", "n", "plasticity loss of `none`", "level", "p loss", "loses plasticity"], rows)
 
 
 def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = False) -> str:
@@ -128,10 +115,14 @@ def costs(results: Results) -> str:
 
 
 CONTROL_PAIRS = (("syre", "l2"), ("syre", "l2-init"), ("syre", "syre-redrawn"), ("syre-offset-only", "none"))
+RESET_PAIRS = (("syre", "reset"), ("l2", "reset"), ("l2-init", "reset"))
 MAIN_PAIRS = (("syre", "none"), ("l2", "none"), ("l2-init", "none"), ("syre-offset-only", "none"))
 TABLES: Mapping[str, Callable[[Results], str]] = {
-    "loss": loss,
+    "loss": losses,
+    "losing": losing,
+    "against reset": against_reset,
     "against none": lambda results: pairs(results, MAIN_PAIRS),
+    "against a fresh start": lambda results: pairs(results, RESET_PAIRS),
     "syre and its controls": lambda results: pairs(results, CONTROL_PAIRS),
     "syre and its controls, tuned": lambda results: pairs(results, CONTROL_PAIRS, tuned=True),
     "strengths": strengths,

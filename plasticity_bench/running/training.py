@@ -119,10 +119,10 @@ def _train(
 
 def is_recorded(job: Job, kind: str = "seed") -> bool:
     """Whether all seeds of the job are recorded; ``kind`` "fresh": whether their fresh twins are."""
-    return set(tables_of(read_cell(job.path), kind).seeds()).issuperset(job.seeds)
+    return set(tables_of_kind(read_cell(job.path), kind).seeds()).issuperset(job.seeds)
 
 
-def tables_of(cell: Cell, kind: str) -> SeedTables:
+def tables_of_kind(cell: Cell, kind: str) -> SeedTables:
     """The tables of the cell's seeds, or those of their fresh twins if ``kind`` is "fresh"."""
     return cell.fresh if kind == "fresh" else cell.trained
 
@@ -197,7 +197,7 @@ def write_seeds(
         capture: ``capture_record``; recorded on a GPU only.
         kind: "fresh": it has trained the fresh twins of the seeds.
     """
-    tables = tables_of(read_cell(job.path), kind)
+    tables = tables_of_kind(read_cell(job.path), kind)
     recorded = set(tables.seeds())
     origin = origin_of(job, stack, device, round(seconds / len(job.seeds), 3))
     if device.type == "cuda":
