@@ -8,9 +8,9 @@ since its reset, and the next value x enters with weight w = (1 - beta) / (1 - b
     mean <- (1 - w) * mean + w * x
 
 It is computed ahead of the optimizer's update, which is ``mean <- beta * mean + (1 - beta) * x`` for all
-elements: ``mean <- mean + d * (x - mean)`` with d = (w - 1 + beta) / beta beforehand gives the same. d is 1 at
-an element's first update and tends to 0, so that later elements are those of an optimizer that has run for
-very long. The optimizer must correct nothing itself: it is given the step count ``ENDLESS``.
+elements: ``mean <- mean + d * (x - mean)`` with d = (w - 1 + beta) / beta beforehand gives the same. d is 1
+at an element's first update and tends to 0, as an optimizer that has run for very long corrects nothing. The
+optimizer must correct nothing itself: it is given the step count ``ENDLESS``.
 
 What is kept per element is 1 / d - 1 for the next update: 0 for a new element, then it grows at every update.
 No operation makes the host wait for the device.

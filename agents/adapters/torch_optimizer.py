@@ -12,7 +12,6 @@ from plasticity_bench.agents.optim import MOMENTS
 from plasticity_bench.agents.step_counts import ENDLESS, count_update, start_counts
 from plasticity_bench.errors import InputError
 
-
 #: Adam's moment -> key of its elements' step counts in ``optimizer.state``, so that they are saved with it.
 COUNTS = {name: f"{name}_counts" for name in MOMENTS["adam"]}
 

@@ -25,10 +25,11 @@ class PlasticityInjection(Method):
     The outputs are the same before and after, and so is the number of trained parameters.
 
     h'_1 takes the place of h in the network's layers and so in the optimizer, with moments cleared; copies of
-    h and h'_2 are frozen branches. The paper's RMSProp kept its state, and clearing all of it did worse there,
-    as a third party reports (timoklein/plasticity-injection-torch); what belongs to new weights is cleared
-    here all the same, as the old moments are of others. The encoder's are kept. RMSProp counts no steps;
-    Adam's count stays, unless ``fresh_count``. A Gaussian policy's log_std belongs to no head and stays.
+    h and h'_2 are frozen branches. The paper's RMSProp kept its state, and clearing all of it did worse
+    there, as a third party reports (timoklein/plasticity-injection-torch); what belongs to new weights is
+    cleared here all the same, as the old moments are of others. The encoder's are kept. RMSProp counts no
+    steps; Adam's count stays, unless ``fresh_count``. A Gaussian policy's log_std belongs to no head and
+    stays.
 
     The head is the last ``head`` layers: with 2 a hidden linear layer and the output layer, all after the
     convolutions of a DQN and of this benchmark's convolutional networks (from memory: the paper's choice for

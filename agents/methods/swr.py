@@ -26,8 +26,8 @@ class SelectiveWeightReinit(Method):
     the initial distribution (a bias that starts at zero goes to zero). Parts of a weight are owed to the
     next time; the authors round at random. The optimizer's moments of the weights are cleared (theirs is SGD,
     and that code leaves the optimizer alone, so that it has no step count to follow: Adam's stays, unless
-    ``fresh_count``). Not here: magnitude and random utility, a threshold, the mean in place of a draw, running
-    means of the utility. The authors tune period and share, the values were not seen.
+    ``fresh_count``). Not here: magnitude and random utility, a threshold, the mean in place of a draw,
+    running means of the utility. The authors tune period and share, the values were not seen.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(

@@ -240,9 +240,7 @@ def test_a_reset_of_all_layers_is_reset(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"maximize": True}, {"foreach": True}])
-def test_attached_to_torchs_optimizers(
-    kind: type[torch.optim.Optimizer], options: dict[str, object]
-) -> None:
+def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], options: dict[str, object]) -> None:
     """head-reset's head is trained as by a new optimizer, also when the optimizer's state was loaded."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).double()
