@@ -67,7 +67,7 @@ def configuration(stream: Chosen, method: Chosen) -> CellConfig:
         label=stream.label,
         summary=info.summary,
         source=info.source,
-        settings=dict(stream.settings),
+        settings=_without_later(stream.cls, stream.settings),
         tasks=made.tasks,
         steps=made.steps,
         batch=made.batch,
@@ -99,13 +99,20 @@ def method_record(method: Chosen) -> MethodRecord:
 
 def _recorded_settings(method: Chosen) -> dict[str, Setting]:
     """The method's settings without those of ``MethodInfo.later`` that have their defaults."""
-    left_out = {
-        f"{part.cls.info.name}.{key}" if method.parts else key
-        for part in method.parts or (method,)
-        for key in part.cls.info.later
-        if part.settings[key] == field_defaults(part.cls)[key]
+    if not method.parts:
+        return _without_later(method.cls, method.settings)
+    kept = {
+        f"{part.cls.info.name}.{key}"
+        for part in method.parts
+        for key in _without_later(part.cls, part.settings)
     }
-    return {key: value for key, value in method.settings.items() if key not in left_out}
+    return {key: value for key, value in method.settings.items() if key in kept or "." not in key}
+
+
+def _without_later(cls: type[Method | Stream], settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The settings without those of ``info.later`` that have their defaults."""
+    defaults = field_defaults(cls)
+    return {k: v for k, v in settings.items() if k not in cls.info.later or v != defaults[k]}
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
