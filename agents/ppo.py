@@ -26,6 +26,7 @@ from plasticity_bench.agents.returns import generalised_advantages, mean_returns
 from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
+from plasticity_bench.seeding import Twin, data_seeds
 from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured
 from plasticity_bench.tasks.base import ControlStream
 
@@ -45,9 +46,10 @@ class PPOLearner:
     Args:
         stream: What they train on, with the settings of PPO.
         method: The plasticity method, not set up yet; actor and critic get a copy each.
-        seeds: Trained together as one stack; results of a seed do not depend on the others.
+        seeds: Trained together as one stack, or twins of them; results of one do not depend on the others.
         optimizer: Replaces the stream's.
         device: Where the networks train. The environments run on the CPU.
+        first_task: The task that they start with.
 
     Raises:
         InputError: The method cannot train an agent, or the batch does not divide a rollout.
@@ -57,12 +59,14 @@ class PPOLearner:
         self,
         stream: ControlStream,
         method: Method,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | Sequence[Twin],
         *,
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
+        first_task: int = 0,
     ) -> None:
-        self.stream, self.seeds, self.device = stream, list(seeds), torch.device(device)
+        self.stream, self.first_task, self.device = stream, first_task, torch.device(device)
+        self.seeds: list[Any] = list(seeds)
         self.spec = stream.ppo
         self.examples = self.spec.rollout * self.spec.environments  # of one seed, per rollout
         if self.examples % self.spec.batch:
@@ -82,11 +86,11 @@ class PPOLearner:
         self.clipper = GradientClipper(self.actor, self.critic, self.spec.max_grad_norm)
         self.rng = PolicyRng(seeds)
         self.normalizer = Normalizer(self.spec, len(self.seeds), spec.inputs)
-        self.task = self.rollout = 0
+        self.task, self.rollout = first_task, 0
         self.rows: list[list[dict[str, float]]] = [[] for _ in seeds]
         self.rollouts: list[list[list[float]]] = [[] for _ in seeds]
         self._allocate(spec.inputs, spec.outputs)
-        self.worlds = stream.worlds(seeds)
+        self.worlds = stream.worlds(data_seeds(seeds))
         self._begin_task()
 
     @property
@@ -96,19 +100,28 @@ class PPOLearner:
 
     @property
     def progress(self) -> int:
-        """Steps done so far in the environments of one seed, of ``stream.tasks * stream.steps``."""
+        """Steps done so far in the environments of one seed, of ``total``."""
         return (self.task * self.stream.rollouts + self.rollout) * self.examples
+
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole stream in the environments of one seed."""
+        return self.stream.tasks * self.stream.steps
 
     @torch.no_grad()
     def advance(self) -> None:
         """One rollout and the update after it; at the end of a task also its row and ``on_task_end``."""
         last = self.rollout + 1 == self.stream.rollouts
         self._collect()
-        norms = self._learn(last and is_measured(self.task, self.stream.tasks))
+        norms = self._learn(last and self._is_measured())
         self.rollout += 1
         if last:
             self._end_task(norms)
         self.broken = self._broken()
+
+    def _is_measured(self) -> bool:
+        """Whether diagnostics are taken at the end of the task."""
+        return is_measured(self.task, self.stream.tasks)
 
     def policy_state(self, index: int) -> dict[str, Any]:
         """The policy of a seed: the actor's parameters and extras, and the normalisation of observations."""

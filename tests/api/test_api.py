@@ -99,7 +99,7 @@ def test_tables_hold_every_number_of_the_records(results: pb.Results) -> None:
     for cell in results.cells:
         for seed in cell.seeds():
             rows = tables[(tables.method == cell.method) & (tables.seed == seed)]
-            for name, values in cell.table(seed).items():
+            for name, values in cell.trained.table(seed).items():
                 np.testing.assert_array_equal(rows[name].to_numpy(), values)
 
 

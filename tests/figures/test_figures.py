@@ -53,7 +53,7 @@ def add_tuned(runs: Path, stream: str, method: str, end: float, tried: Sequence[
     cell = open_cell(runs, f"{stream}-v1", plain.name, config, made_sweep(tuning))
     for seed, values in learning_curves(0.74, end, range(6), 60).items():
         rows: list[dict[str, Any]] = [{"task": i, "online_performance": v} for i, v in enumerate(values)]
-        cell.write_seed(seed, rows, made_origin(1.0, 6))
+        cell.trained.write(seed, rows, made_origin(1.0, 6))
 
 
 @pytest.fixture(scope="module")

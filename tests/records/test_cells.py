@@ -37,7 +37,7 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
     plan = plan_cell("permuted-digits:tasks=3", "none")
     cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
     for seed in (0, 1):
-        cell.write_seed(seed, ROWS, made_origin())
+        cell.trained.write(seed, ROWS, made_origin())
     before = files(tmp_path)
     for name in ("checkpoint-0-1.pt", ".checkpoint-0-1.pt.123.tmp", "error.txt"):
         (cell.path / name).write_bytes(b"junk")

@@ -208,7 +208,7 @@ def test_unfinished_cells_and_double_references(tmp_path: Path) -> None:
     waiting = open_cell(tmp_path, "permuted-digits-v1", "l2-0", config)
     assert "no finished seed yet: l2" in score([none, waiting]).streams[0].notes
     twin = open_cell(tmp_path, "permuted-digits-v1", "none-1", none.config)
-    twin.write_seed(0, [{"task": task, "online_performance": 0.5} for task in range(20)], made_origin())
+    twin.trained.write(0, [{"task": task, "online_performance": 0.5} for task in range(20)], made_origin())
     with pytest.raises(InputError, match="two cells are called none"):
         score([none, twin])
 

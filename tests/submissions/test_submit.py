@@ -83,7 +83,9 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     # Verification passes, and a replay is bit-identical. Submitted code runs only if it is trusted.
     verified = run_here("leaderboard", "--verify")
     assert (verified.returncode, verified.stderr) == (0, "")
-    assert verified.stdout.splitlines()[-1].startswith("4 submissions with 8 tables")
+    assert verified.stdout.splitlines()[-1].startswith(
+        "4 submissions with 8 seeds, 8 of them with fresh twins"
+    )
     noise = str(submissions / "noise")
     refused = run_here("leaderboard", "--replay", "1", noise)
     assert refused.returncode == 2
@@ -93,6 +95,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     )
     replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
+    assert replayed.stdout.count(", its fresh twins: bit-identical\n") == 8
     assert replayed.stdout.endswith("8 of 8 bit-identical in performance and loss, 8 in all columns\n")
     assert not list(submissions.rglob("__pycache__"))
 
@@ -126,7 +129,7 @@ def test_the_same_records_are_the_same_bytes(tmp_path: Path) -> None:
         submit(tmp_path / place, tmp_path / place / "runs", "syre:sigma=0.5,strength=0.0123456789")
         shutil.rmtree(tmp_path / place / "runs")
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-    assert len(tree(tmp_path / "a")) == 7
+    assert len(tree(tmp_path / "a")) == 11
 
 
 def test_a_table_that_differs_from_the_one_submitted(tmp_path: Path) -> None:

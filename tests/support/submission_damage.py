@@ -23,15 +23,15 @@ def cell(submission: Path) -> Path:
 
 def edit(name: str, /, **changes: object) -> Damage:
     def damage(folder: Path) -> None:
-        path = cell(folder) / name if name.startswith(("config", "seed")) else folder / name
+        path = cell(folder) / name if name.startswith(("config", "seed", "fresh")) else folder / name
         edit_json(path, **changes)
 
     return damage
 
 
-def change(column: str, value: str, task: int = 1) -> Damage:
+def change(column: str, value: str, task: int = 1, kind: str = "seed") -> Damage:
     def damage(folder: Path) -> None:
-        table = cell(folder) / "seed-001.csv"
+        table = cell(folder) / f"{kind}-001.csv"
         lines = table.read_text().splitlines()
         fields = lines[task + 1].split(",")
         fields[lines[0].split(",").index(column)] = value
@@ -53,24 +53,33 @@ def remove(name: str) -> Damage:
     return lambda folder: (cell(folder) / name).unlink()
 
 
-def _twice(folder: Path) -> None:
-    table = cell(folder) / "seed-000.csv"
-    shutil.copy(table, cell(folder) / "seed-001.csv")
-    edit_json(cell(folder) / "seed-001.json", sha256=sha256(table.read_bytes()))
+def twice(kind: str) -> Damage:
+    def damage(folder: Path) -> None:
+        table = cell(folder) / f"{kind}-000.csv"
+        shutil.copy(table, cell(folder) / f"{kind}-001.csv")
+        edit_json(cell(folder) / f"{kind}-001.json", sha256=sha256(table.read_bytes()))
+
+    return damage
 
 
 def rename(old: str, new: str) -> Damage:
     return lambda folder: (cell(folder) / old).rename(cell(folder) / new)
 
 
-def _link(folder: Path) -> None:
-    (cell(folder) / "seed-001.csv").unlink()
-    (cell(folder) / "seed-001.csv").symlink_to("/etc/hostname")
+def link(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (cell(folder) / name).unlink()
+        (cell(folder) / name).symlink_to("/etc/hostname")
+
+    return damage
 
 
-def _pipe(folder: Path) -> None:
-    (cell(folder) / "seed-000.json").unlink()
-    os.mkfifo(cell(folder) / "seed-000.json")
+def pipe(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (cell(folder) / name).unlink()
+        os.mkfifo(cell(folder) / name)
+
+    return damage
 
 
 def _move_cell(folder: Path) -> None:
@@ -91,8 +100,12 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda folder: [rename(f"seed-000{end}", f"seed-007{end}")(folder) for end in (".csv", ".json")],
         "seed 0 is missing: seeds are 0, 1, 2",
     ),
+    "seed in other digits": (
+        write(f"records/{FOLDER}/l2-862e076f/seed-\u0660\u0660\u0660.csv", b"task\n"),
+        ".csv: unexpected file",
+    ),
     "seed renamed": (rename("seed-001.csv", "seed-0001.csv"), "seed-0001.csv: unexpected file"),
-    "twin seeds": (_twice, "seed-001.csv: is, byte for byte, the table of seed 0"),
+    "twin seeds": (twice("seed"), "seed-001.csv: is, byte for byte, the table of seed 0"),
     "checksum": (write(f"records/{FOLDER}/l2-862e076f/seed-000.csv", b"task\n"), "its checksum is not"),
     "manifest": (edit("method.json", files={}), "method.json: files.records/"),
     "protocol": (edit("config.json", protocol=2), "protocol is 2; this version verifies protocol 1"),
@@ -256,7 +269,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "checkpoint": (write(f"records/{FOLDER}/l2-862e076f/checkpoint-0.pt", b""), "unexpected file"),
     "source of a built-in": (write("source/l2.py", b""), "source/l2.py: unexpected file"),
     "deep folders": (write("a/b/c/d/e/f/g/h", b""), "folders are nested more than"),
-    "link": (_link, "seed-001.csv: is a symbolic link"),
-    "pipe": (_pipe, "seed-000.json: is not a plain file"),
+    "link": (link("seed-001.csv"), "seed-001.csv: is a symbolic link"),
+    "pipe": (pipe("seed-000.json"), "seed-000.json: is not a plain file"),
     "no records": (lambda folder: shutil.rmtree(folder / "records"), "records: holds no cell"),
 }
