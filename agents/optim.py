@@ -157,6 +157,7 @@ class FlatOptimizer:
 
     def _prepare_counting(self) -> None:
         self._endless = torch.full_like(self.step_count, ENDLESS)
+        self._one = self.flat.new_ones(())
         self._scratch, self._square = (torch.empty_like(self.flat) for _ in range(2))
 
     def _count_elements(self) -> torch.Tensor:
@@ -166,7 +167,9 @@ class FlatOptimizer:
         values = (self.gradient, self._square)
         for name, value, beta in zip(MOMENTS["adam"], values, self.spec.betas, strict=True):
             if name in self.element_counts:
-                count_update(self.state[name], value, self.element_counts[name], beta, self._scratch)
+                count_update(
+                    self.state[name], value, self.element_counts[name], beta, self._one, self._scratch
+                )
         self.step_count.add_(1)
         return self._endless
 

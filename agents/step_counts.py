@@ -12,7 +12,7 @@ elements: ``mean <- mean + d * (x - mean)`` with d = (w - 1 + beta) / beta befor
 at an element's first update and tends to 0, as an optimizer that has run for very long corrects nothing. The
 optimizer must correct nothing itself: it is given the step count ``ENDLESS``.
 
-What is kept per element is 1 / d - 1 for the next update: 0 for a new element, then it grows at every update.
+What is kept per element is 1 / d of its last update: 0 for a new element, then n <- 1 + n / beta.
 No operation makes the host wait for the device.
 """
 
@@ -41,23 +41,27 @@ def start_counts(mean: torch.Tensor, step: torch.Tensor, beta: float) -> torch.T
     step = step.to(mean.device, torch.float64)
     missing = torch.expm1(step * math.log(beta)).neg_()
     mean.div_(missing.masked_fill_(step == 0, 1).to(mean.dtype))
-    grown = torch.expm1(step * -math.log(beta)).div_(1 - beta)
+    grown = torch.expm1(step * -math.log(beta)).mul_(beta / (1 - beta))
     return torch.zeros_like(mean).add_(grown.to(mean.dtype))
 
 
-@torch.no_grad()
 def count_update(
-    mean: torch.Tensor, value: torch.Tensor, counts: torch.Tensor, beta: float, scratch: torch.Tensor
+    mean: torch.Tensor,
+    value: torch.Tensor,
+    counts: torch.Tensor,
+    beta: float,
+    one: torch.Tensor,
+    scratch: torch.Tensor,
 ) -> None:
-    """To be called before the optimizer's update of a moment: see above.
+    """To be called before the optimizer's update of a moment, without gradient tracking: see above.
 
     Args:
         mean: The corrected moment, changed in place.
         value: What the update will take into the moment: the gradient, or its square.
         counts: The elements' counts, which grow.
         beta: The moment's decay.
+        one: The number 1, without dimensions: one operation instead of two.
         scratch: Memory of the same shape, overwritten.
     """
-    torch.add(counts, 1, out=scratch)
-    torch.mul(scratch, 1 / beta, out=counts)
-    mean.lerp_(value, scratch.reciprocal_())
+    torch.add(one, counts, alpha=1 / beta, out=counts)
+    mean.lerp_(value, torch.reciprocal(counts, out=scratch))

@@ -84,7 +84,14 @@ class TorchOptimizer:
             values = (gradient, gradient.square())
             for (name, key), value, beta in zip(COUNTS.items(), values, group["betas"], strict=True):
                 if key in state:
-                    count_update(state[name], value, state[key], float(beta), torch.empty_like(value))
+                    count_update(
+                        state[name],
+                        value,
+                        state[key],
+                        float(beta),
+                        value.new_ones(()),
+                        torch.empty_like(value),
+                    )
 
     def _group(self, parameter: torch.Tensor) -> dict[str, Any]:
         return next(group for group in self._groups if any(p is parameter for p in group["params"]))
