@@ -15,7 +15,7 @@ from plasticity_bench.figures.styles import is_tuned
 from plasticity_bench.records.configuration import stream_folder
 from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.registry.choices import choose_stream
-from plasticity_bench.scoring.alternatives import ALTERNATIVES, Table, taus, variance_shares
+from plasticity_bench.scoring.alternatives import ALTERNATIVES, LevelTable, taus, variance_shares
 from plasticity_bench.scoring.power import ASKED, power_of
 from plasticity_bench.scoring.ranking import FEW_SEEDS
 from plasticity_bench.scoring.references import is_reference
@@ -41,7 +41,7 @@ def _seeds() -> Seeds:
     return found
 
 
-def _compared() -> dict[str, Table]:
+def _compared() -> dict[str, LevelTable]:
     """Title -> table, for every suite of several streams on which two ranked methods are recorded."""
     found = {}
     for name, suite in SUITES.items():
@@ -66,13 +66,13 @@ def _methods(streams: tuple[str, ...], tuned: bool) -> tuple[str, ...]:
     )
 
 
-def _table(methods: tuple[str, ...], streams: tuple[str, ...]) -> Table:
+def _table(methods: tuple[str, ...], streams: tuple[str, ...]) -> LevelTable:
     levels, retentions = (_means(metric, methods, streams) for metric in ("level", "retention"))
     known = _seeds()["level"]
     runs = tuple(
         tuple(np.array(list(known[stream][method].values())) for stream in streams) for method in methods
     )
-    return Table(methods, streams, levels, retentions, runs)
+    return LevelTable(methods, streams, levels, retentions, runs)
 
 
 def _means(metric: str, methods: tuple[str, ...], streams: tuple[str, ...]) -> np.ndarray:

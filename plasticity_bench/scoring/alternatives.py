@@ -14,7 +14,7 @@ LEAST_LEVEL = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LevelTable:
     """What methods reach on streams: ``levels`` and ``retentions`` of shape (methods, streams).
 
     ``runs``: for every method all its seeds' contributions to the level, an array for each stream.
@@ -27,21 +27,21 @@ class Table:
     runs: tuple[tuple[np.ndarray, ...], ...]
 
 
-def _pooled(table: Table) -> np.ndarray:
+def _pooled(table: LevelTable) -> np.ndarray:
     return np.array([interquartile_mean(np.concatenate(own)) for own in table.runs])
 
 
-def _geometric(table: Table) -> np.ndarray:
+def _geometric(table: LevelTable) -> np.ndarray:
     return np.asarray(np.exp(np.log(np.maximum(table.levels, LEAST_LEVEL)).mean(axis=1)))
 
 
-def capped_mean(table: Table, cap: float) -> np.ndarray:
+def capped_mean(table: LevelTable, cap: float) -> np.ndarray:
     """The mean over streams of min(level, ``cap``), (methods,): the score of the leaderboard."""
     return np.asarray(np.minimum(table.levels, cap).mean(axis=1))
 
 
 #: Name of an aggregate -> its values for the methods, (methods,): higher is better.
-ALTERNATIVES: Mapping[str, Callable[[Table], np.ndarray]] = {
+ALTERNATIVES: Mapping[str, Callable[[LevelTable], np.ndarray]] = {
     "mean of the levels, not capped": lambda table: table.levels.mean(axis=1),
     "mean of the retentions": lambda table: table.retentions.mean(axis=1),
     "median of the levels": lambda table: np.median(table.levels, axis=1),
@@ -52,7 +52,7 @@ ALTERNATIVES: Mapping[str, Callable[[Table], np.ndarray]] = {
 }
 
 
-def taus(table: Table, cap: float) -> dict[str, float]:
+def taus(table: LevelTable, cap: float) -> dict[str, float]:
     """Aggregate of ``ALTERNATIVES`` -> Kendall's tau-b between its order of the methods and the score's.
 
     nan if it is not known for a method.
@@ -75,7 +75,7 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
     return float((left * right).sum() / pairs) if pairs else float("nan")
 
 
-def variance_shares(table: Table, cap: float) -> dict[str, float]:
+def variance_shares(table: LevelTable, cap: float) -> dict[str, float]:
     """Stream -> its share of the variance of the score between methods.
 
     The covariance over methods of the stream's part of the score with the whole score, over the variance of

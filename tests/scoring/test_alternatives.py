@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from plasticity_bench.scoring.alternatives import (
     ALTERNATIVES,
-    Table,
+    LevelTable,
     capped_mean,
     kendall,
     taus,
@@ -17,12 +17,12 @@ from plasticity_bench.scoring.alternatives import (
 from plasticity_bench.scoring.power import power_of
 
 
-def made(levels: np.ndarray, retentions: np.ndarray | None = None) -> Table:
+def made(levels: np.ndarray, retentions: np.ndarray | None = None) -> LevelTable:
     methods, streams = levels.shape
     runs = tuple(tuple(np.full(4, value) for value in line) for line in levels)
     kept = np.ones_like(levels) if retentions is None else retentions
     names = tuple(f"m{i}" for i in range(methods)), tuple(f"s{i}" for i in range(streams))
-    return Table(*names, levels, kept, runs)
+    return LevelTable(*names, levels, kept, runs)
 
 
 def test_kendall_is_scipys() -> None:

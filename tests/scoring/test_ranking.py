@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from plasticity_bench.scoring.ranking import Group, Place, groups, p_values, ranks_of
+from plasticity_bench.scoring.ranking import Group, Place, groups, p_values, significant_ranks
 from plasticity_bench.scoring.scores import CAP
 from plasticity_bench.stats.bootstrap import Interval
 from plasticity_bench.stats.inference import capped_p_values, holm, pairwise_p_values
@@ -54,12 +54,12 @@ def test_a_rank_is_one_plus_the_rows_significantly_above() -> None:
     for above, below in ((0, 2), (0, 3), (1, 3)):
         p[above, below] = p[below, above] = 0.01
     # Not transitive: the second row differs from the last, but neither from the first nor from the third.
-    assert ranks_of([0.9, 0.8, 0.7, 0.6], p) == [1, 1, 2, 3]
+    assert significant_ranks([0.9, 0.8, 0.7, 0.6], p) == [1, 1, 2, 3]
     # Significance counts in one direction only, and a p-value that is not known is not significant.
-    assert ranks_of([0.6, 0.7, 0.8, 0.9], p) == [3, 2, 1, 1]
-    assert ranks_of([0.9, 0.8], np.full((2, 2), np.nan)) == [1, 1]
-    assert ranks_of([0.9, 0.8], np.array([[1, 0.05], [0.05, 1]])) == [1, 2]
-    assert ranks_of([], np.ones((0, 0))) == []
+    assert significant_ranks([0.6, 0.7, 0.8, 0.9], p) == [3, 2, 1, 1]
+    assert significant_ranks([0.9, 0.8], np.full((2, 2), np.nan)) == [1, 1]
+    assert significant_ranks([0.9, 0.8], np.array([[1, 0.05], [0.05, 1]])) == [1, 2]
+    assert significant_ranks([], np.ones((0, 0))) == []
 
 
 def test_ranks_follow_from_the_corrected_tests_of_all_pairs() -> None:
