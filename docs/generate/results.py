@@ -187,9 +187,9 @@ def explanation(leaderboard: str, concepts: str) -> str:
         f"These are rows of [the leaderboard]({leaderboard}), which has more columns. {_glossary(concepts)} "
         "Differences are in levels, on the same seeds, for tuned rows to the tuned reference. Their p is "
         "corrected for all pairs of methods on the stream; p loss is of no plasticity loss. p is bold if it "
-        f"is at most {LEVEL:g}. Rows with tuned and with default settings are ranked separately. The rank is 1 + "
-        "the number of rows significantly above, the range that of 95% of the row's places when seeds are "
-        f"resampled. A row without a rank is a reference, has fewer than {FEW_SEEDS} seeds, or no level.\n"
+        f"is at most {LEVEL:g}. Rows with tuned and with default settings are ranked separately. The rank is "
+        "1 + the number of rows significantly above, the range that of 95% of the row's places when seeds "
+        f"are resampled. A row without a rank is a reference, has fewer than {FEW_SEEDS} seeds or no level.\n"
     )
 
 

@@ -116,8 +116,8 @@ class Results:
 
         Args:
             figure: One of ``figures()``. In names that end in a stream's, the stream may be left out if there
-                is only one, or if ``stream`` is given. None: learning curves of one stream, else the levels of
-                all streams.
+                is only one, or if ``stream`` is given. None: learning curves of one stream, else the levels
+                on all streams.
             stream: Only this stream, by name (``"permuted-digits"``) or as in ``streams``.
 
         Returns:

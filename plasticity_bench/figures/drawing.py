@@ -39,7 +39,7 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     styles = styles_of(streams)
     # The slowest figures come first, so that no process is still busy with one when all others are done.
     jobs: dict[str, Callable[[], Figure]] = {}
-    for name, axis in intervals.AXES.items():
+    for name, axis in intervals.MEASURE_AXES.items():
         if known := streams_with(streams, name):
             jobs[name] = partial(intervals.draw_lines, intervals.lines_of(known, styles, name), axis)
     if found := streams_with(streams, RANKED_BY):

@@ -28,7 +28,7 @@ MIN_LINES = 6
 #: Configurations with a lower score are drawn at the edge: some end far below chance.
 LOWEST_SCORE = -0.5
 #: Measure -> what its axis shows.
-AXES = {"level": "level (1: as good as starting anew)", "retention": "retention (1: nothing lost)"}
+MEASURE_AXES = {"level": "level (1: as good as starting anew)", "retention": "retention (1: nothing lost)"}
 AGGREGATE_AXIS = "score: mean over streams of min(level, 1)"
 #: Distance between a label and its panel, in points.
 LABEL_PAD = 3.5

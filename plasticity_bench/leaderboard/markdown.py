@@ -109,7 +109,7 @@ def readme(
         "- **P(better than `none`)**: probability that a run scores above one of `none`, Mann-Whitney, as "
         "rliable defines it.",
         "- **p loss**: of the hypothesis that the method loses no plasticity, by sign flips of seeds between "
-        "the learner and its fresh twins. Not corrected for the number of rows.",
+        "the learner and its fresh twins; two-sided, and not corrected for the number of rows.",
     ]
     parts += [f"- **{name.replace('_', ' ')}**: {text}" for name, text in METRICS.items()]
     parts.append(

@@ -14,7 +14,7 @@ from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import Origin
 from plasticity_bench.records.tables import COLUMNS, Table
 from plasticity_bench.scoring.plasticity import Plasticity, plasticity
-from plasticity_bench.scoring.references import PLAIN
+from plasticity_bench.scoring.references import PLAIN_LABELS
 from plasticity_bench.scoring.twins import Twins, columns_of_twins, twins_of
 from plasticity_bench.stats.bootstrap import theil_sen
 from plasticity_bench.stats.ratios import Ratio
@@ -108,7 +108,7 @@ def references_among(cells: Iterable[MeasuredCell]) -> References:
     found: dict[str, MeasuredCell] = {}
     for entry in cells:
         found.setdefault(entry.cell.method, entry)
-    twins = [found[label].twins for label in PLAIN if label in found and found[label].twins.seeds]
+    twins = [found[label].twins for label in PLAIN_LABELS if label in found and found[label].twins.seeds]
     return References(found.get("none"), twins[0] if twins else None)
 
 

@@ -133,7 +133,7 @@ def competing(rows: Sequence[AnyRankedRow]) -> dict[bool, tuple[AnyRankedRow, ..
     return {tuned: own for tuned, own in found.items() if own}
 
 
-def ranks_of(scores: Sequence[float], p_values: np.ndarray, level: float = LEVEL) -> list[int]:
+def significant_ranks(scores: Sequence[float], p_values: np.ndarray, level: float = LEVEL) -> list[int]:
     """For every row 1 + the number of rows with a higher score from which it differs significantly.
 
     ``p_values``: of all pairs, (rows, rows); nan is not significant.
@@ -150,7 +150,7 @@ def _places(rows: Sequence[AnyRankedRow], covered: set[str], mark: str, cap: flo
     to = {reference: _against(compared, f"{reference}{mark}", raw, adjusted, cap) for reference in REFERENCES}
     in_ranking = [k for k, row in enumerate(compared) if not is_reference(row.method)]
     scores = [compared[k].score.point for k in in_ranking]
-    ranks = ranks_of(scores, adjusted[np.ix_(in_ranking, in_ranking)])
+    ranks = significant_ranks(scores, adjusted[np.ix_(in_ranking, in_ranking)])
     ranges = place_ranges([compared[k].columns for k in in_ranking], cap)
     placed = {k: (rank, *ends) for k, rank, ends in zip(in_ranking, ranks, ranges, strict=True)}
     found = {}

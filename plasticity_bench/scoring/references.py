@@ -7,7 +7,7 @@ from plasticity_bench.records.cells import TUNED_MARK
 #: A plain network without any method, and one that is initialised again for every task.
 REFERENCES = ("none", "reset")
 #: Labels of plain training. The level compares with the fresh twins of the first one that has any.
-PLAIN = (f"none{TUNED_MARK}", "none")
+PLAIN_LABELS = (f"none{TUNED_MARK}", "none")
 
 
 def is_reference(method: str) -> bool:

@@ -163,30 +163,46 @@ def capped_p_values(
     first, second = np.triu_indices(len(rows), 1)
     strata = [_stratum(column, first, second) for column in zip(*rows, strict=True)]
     kept = np.all([np.isfinite(middle) for middle, _ in strata], axis=0) if strata else np.zeros(0, bool)
-    strata = [(middle[kept], halves[kept].T.copy()) for middle, halves in strata]
-    lengths = [len(halves) for _, halves in strata]
-    patterns = sign_patterns(sum(lengths), permutations, rng_seed)
-    ends = np.cumsum(lengths)
-
-    def difference(signs: np.ndarray) -> np.ndarray:
-        total = np.zeros((len(signs), int(kept.sum())))
-        for (middle, halves), own in zip(strata, np.split(signs, ends[:-1], axis=1), strict=True):
-            moved = own @ halves
-            total += np.minimum(middle + moved, cap) - np.minimum(middle - moved, cap)
-        return total
-
+    pairs = first[kept], second[kept]
     if not kept.any():
-        return _tables(len(rows), (first[kept], second[kept]), (np.zeros(0), np.zeros(0)))
-    blocks = max(BLOCKS, len(patterns) * max(lengths) * int(kept.sum()) // ONE_THREAD + 1)
-    sizes = np.concatenate(
-        [np.abs(difference(part)) for part in np.array_split(patterns, min(blocks, len(patterns)))]
-    )
-    spread = np.sqrt(np.mean(sizes**2, axis=0))
-    varies = spread > 1e-12
-    sizes = np.divide(sizes, spread, out=np.zeros_like(sizes), where=varies)
+        return _tables(len(rows), pairs, (np.zeros(0), np.zeros(0)))
+    strata = [(middle[kept], halves[kept].T.copy()) for middle, halves in strata]
+    patterns = sign_patterns(sum(len(halves) for _, halves in strata), permutations, rng_seed)
+    under = _capped_statistics(strata, patterns, cap)
     # The first pattern has no minus sign: it gives what is observed.
-    shares = _shares_reached(sizes[0], iter([sizes]), len(sizes))
-    return _tables(len(rows), (first[kept], second[kept]), shares)
+    return _tables(len(rows), pairs, _shares_reached(under[0], iter([under]), len(under)))
+
+
+def _capped_statistics(
+    strata: Sequence[tuple[np.ndarray, np.ndarray]], patterns: np.ndarray, cap: float
+) -> np.ndarray:
+    """The statistics of ``capped_p_values``, (patterns, pairs).
+
+    ``strata``: for every stream what ``_stratum`` returns, with the halves as (seeds, pairs).
+    """
+    lengths = [len(halves) for _, halves in strata]
+    count = strata[0][1].shape[1]
+    blocks = max(BLOCKS, len(patterns) * max(lengths) * count // ONE_THREAD + 1)
+    sizes = []
+    squares, plain_squares = np.zeros((2, count))  # of capped differences, and of those without the cap
+    for signs in np.array_split(patterns, min(blocks, len(patterns))):
+        capped, plain = np.zeros((2, len(signs), count))
+        for (middle, halves), own in zip(
+            strata, np.split(signs, np.cumsum(lengths)[:-1], axis=1), strict=True
+        ):
+            moved = own @ halves
+            capped += np.minimum(middle + moved, cap) - np.minimum(middle - moved, cap)
+            plain += 2 * moved
+        sizes.append(np.abs(capped))
+        squares += (capped**2).sum(axis=0)
+        plain_squares += (plain**2).sum(axis=0)
+    # The mean square over all patterns is known without the cap. Random patterns only have to give the ratio
+    # of the two mean squares, which hardly depends on the patterns that are drawn.
+    exact = np.sum([(4 * halves**2).sum(axis=0) for _, halves in strata], axis=0)
+    varies = (squares > 1e-24 * len(patterns)) & (plain_squares > 0)
+    mean_square = np.divide(exact * squares, plain_squares, out=np.ones_like(exact), where=varies)
+    found = np.concatenate(sizes)
+    return np.divide(found, np.sqrt(mean_square), out=np.zeros_like(found), where=varies)
 
 
 def _stratum(

@@ -24,7 +24,7 @@ from msgspec import structs
 from plasticity_bench.records.cells import TUNED, TUNED_MARK, Cell
 from plasticity_bench.records.documents import PROTOCOL, MethodRecord, SeedRecord, Value
 from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, references_among
-from plasticity_bench.scoring.references import PLAIN
+from plasticity_bench.scoring.references import PLAIN_LABELS
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.scoring.scoring import scored
 from plasticity_bench.submissions.documents import (
@@ -43,7 +43,9 @@ from plasticity_bench.submissions.documents import (
 METHOD, SCORES, RECORDS = "method.json", "scores.json", "records"
 #: Name of a submission that scores depend on -> its label. Costs need the training times of `none`. The level
 #: needs the fresh twins of `none (tuned)`, or of `none` if the former has none.
-REFERENCE_NAMES: Mapping[str, str] = {label.replace(TUNED_MARK, TUNED): label for label in sorted(PLAIN)}
+REFERENCE_NAMES: Mapping[str, str] = {
+    label.replace(TUNED_MARK, TUNED): label for label in sorted(PLAIN_LABELS)
+}
 #: Significant digits of a score.
 SUBMITTED_DIGITS = 9
 

@@ -46,7 +46,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert f"submit none --stream {STREAM} --seeds 2, then this command again" in first.stdout
     assert "git add leaderboard/submissions/l2" in first.stdout
     scores = json.loads((submissions / "l2" / "scores.json").read_text())["streams"][FOLDER]["metrics"]
-    assert scores["retained_plasticity"]["point"] is None
+    assert scores["level"]["point"] is None
     assert scores["average_performance"]["n"] == 2
 
     # With the references: nothing is trained and the scores are added. Once more: nothing changes.
@@ -76,9 +76,9 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
         for folder in (tmp_path / "runs", submissions)
     )
     assert {name: of_runs[name] for name in of_submissions} == of_submissions
-    retained = of_submissions["noise:strength=0.001"]["retained_plasticity"].point
+    level = of_submissions["noise:strength=0.001"]["level"].point
     found = json.loads((submissions / "noise" / "scores.json").read_text())["streams"][FOLDER]["metrics"]
-    assert found["retained_plasticity"]["point"] == pytest.approx(retained, rel=1e-8)
+    assert found["level"]["point"] == pytest.approx(level, rel=1e-8)
 
     # Verification passes, and a replay is bit-identical. Submitted code runs only if it is trusted.
     verified = run_here("leaderboard", "--verify")

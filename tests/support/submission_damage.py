@@ -193,8 +193,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "versions": (edit("seed-001.json", versions={}), "versions.python is missing"),
     "other seconds": (edit("seed-001.json", seconds=99.5), "scores.json: streams."),
     "score": (
-        edit("scores.json", **{f"streams__{FOLDER}__metrics__retained_plasticity__point": 2.0}),
-        "retained_plasticity.point is 2.0; the tables give",
+        edit("scores.json", **{f"streams__{FOLDER}__metrics__level__point": 2.0}),
+        "level.point is 2.0; the tables give",
     ),
     "score slightly": (
         lambda folder: edit_json(
@@ -210,22 +210,26 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "score gone": (edit("scores.json", streams={}), "does not say which seeds of the references"),
     "references": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [0, 1, 2], "reset": [0]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__trained": [0, 1, 2]}),
         "rests on seeds [2] of none, which are not submitted",
     ),
+    "twins": (
+        edit("scores.json", **{f"streams__{FOLDER}__twins": {"none": [0, 1, 2], "none-tuned": []}}),
+        "2] of none, which are not submitted",
+    ),
     "references chosen": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [1], "reset": [0, 1]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__trained": [1]}),
         "does not say which seeds of the references",
     ),
     "references type": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": ["none", "reset"]}),
-        "scores.json: streams.*.references: expected object, got array",
+        edit("scores.json", **{f"streams__{FOLDER}__twins": ["none"]}),
+        "scores.json: streams.*.twins: expected object, got array",
     ),
     "references gone": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [0, 1]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__twins": {"none": [0, 1]}}),
         "does not say which seeds of the references",
     ),
-    "schema": (edit("method.json", schema=1), "method.json: has schema 1, this version reads schema 2"),
+    "schema": (edit("method.json", schema=1), "method.json: has schema 1, this version reads schema 3"),
     "name": (edit("method.json", name="l3"), "name is 'l3'; the records say 'l2'"),
     "summary": (edit("method.json", method__summary="the best"), "method.summary is 'the best'"),
     "tuned": (edit("method.json", tuned=True), "tuned is True; the records say False"),

@@ -119,7 +119,7 @@ function rankCell(row, settings = 'all') {
   const [from, to] = row.range ?? [row.rank, row.rank];
   const hint = `1 + number of rows significantly above; place ${from} to ${to} in 95% of resamples`;
   const range = el('span', { class: 'range' }, from === to ? String(from) : `${from}\u2013${to}`);
-  return el('span', { title: hint }, String(row.rank), range);
+  return el('span', { title: hint }, String(row.rank), ' ', range);
 }
 
 /**
