@@ -38,6 +38,7 @@ from plasticity_bench.records.tables import (
     ROLLOUT_COLUMNS,
     WHOLE,
     Table,
+    columns_held,
     parse_table,
     read_columns,
     read_many,
@@ -122,6 +123,15 @@ class Cell:
         Raises InputError if the table is missing or damaged.
         """
         return self._table(seed, self._read(seed)[0])
+
+    def columns_held(self, seed: int) -> list[str]:
+        """The columns that the table of ``seed`` holds: older tables lack ``YOUNGER_COLUMNS``.
+
+        Raises InputError if the table is missing or damaged.
+        """
+        data, _ = self._read(seed)
+        self._table(seed, data)
+        return columns_held(data, self.columns)
 
     def records(
         self, seeds: Sequence[int], columns: Collection[str]

@@ -13,7 +13,7 @@ from plasticity_bench.records.documents import (
     recorded_identity,
 )
 from plasticity_bench.records.names import seed_stem
-from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, parse_table
+from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, columns_held, parse_table
 from plasticity_bench.scoring.metrics import measure_tables
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
@@ -197,7 +197,8 @@ class Reader(SubmissionFiles):
             if origin and sha256(data) != origin.sha256:
                 self._unsound(f"{stem}.csv", "its checksum is not the one in its .json file")
             table = parse_table(data, cell.columns, WHOLE)
-            for reason in check_table(cell.config, table):
+            held = {name: table[name] for name in columns_held(data, cell.columns)}
+            for reason in check_table(cell.config, held):
                 self._unsound(f"{stem}.csv", reason)
         except Refused as error:
             self._unsound(f"{stem}.csv", str(error))

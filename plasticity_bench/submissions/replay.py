@@ -147,11 +147,12 @@ def _plugin_name(submission: Submission, origin: str) -> str:
 
 
 def _compare(pair: Pair, cell: Cell) -> Outcome:
+    """The recorded table against that of the replay, in the columns that the recorded one holds."""
     evidence = pair.submission.streams[pair.stream]
     recorded, again = evidence.cell.table(pair.seed), cell.table(pair.seed)
     differing = {
         name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
-        for name in recorded
+        for name in evidence.cell.columns_held(pair.seed)
     }
     differing = {name: tasks for name, tasks in differing.items() if tasks.any()}
     largest = {

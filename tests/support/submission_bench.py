@@ -13,8 +13,9 @@ from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.plan import Planned, open_cells
-from plasticity_bench.specs import is_measured
+from plasticity_bench.specs import is_measured, is_probed
 from plasticity_bench.storage.files import sha256
+from plasticity_bench.submissions.check_tables import PROBED
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
@@ -36,6 +37,8 @@ def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
         if is_measured(task, cell.tasks):
             names = [name for name in cell.columns if name not in row and name != "final_performance"]
             row |= {name: float(rng.random()) for name in names}
+        if not is_probed(task, cell.tasks):
+            row = {name: value for name, value in row.items() if name not in PROBED}
         rows.append(row)
     return rows
 
