@@ -22,11 +22,12 @@ from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.normalize import Normalizer
 from plasticity_bench.agents.policies import Categorical, Gaussian, Minibatch, Policy
+from plasticity_bench.agents.probe import probe_retention
 from plasticity_bench.agents.returns import generalised_advantages, mean_returns
 from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
-from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured
+from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured, is_probed
 from plasticity_bench.tasks.base import ControlStream
 
 #: Observations of a task's last rollout on which diagnostics are measured.
@@ -296,16 +297,22 @@ class PPOLearner:
             self._begin_task()
 
     def _diagnostics(self) -> dict[str, torch.Tensor]:
-        """Units and ranks of the policy (and some of the critic), norms of both together."""
+        """Units, ranks and the probe of the policy (and some of the critic), the policy's entropy, norms of
+        both together."""
         seen = self.observations.movedim(0, 2).flatten(1, 2)
         probe = seen[:, :: -(-seen.shape[1] // PROBE_OBSERVATIONS)].to(self.device)
-        for part in self.parts:
-            part.network.forward(probe)
+        outputs, _ = (part.network.forward(probe) for part in self.parts)
         actor, critic = (diagnostics.layer_diagnostics(part.layers) for part in self.parts)
         actor |= {f"critic_{name}": critic[name] for name in OF_CRITIC}
         log_std = self.actor.layers[-1].log_std
         if log_std is not None:
             actor["action_std"] = log_std.detach().exp().mean(-1)
+        entropy = self.policy.entropy(outputs)
+        actor["policy_entropy"] = diagnostics.sum_per_seed(entropy) / entropy.shape[1]
+        if is_probed(self.task, self.stream.tasks):
+            for key, name in enumerate(("probe_retention", "critic_probe_retention")):
+                rng = SeedRng(self.seeds, "probe", self.task, key)
+                actor[name] = probe_retention([self.parts[key].network], probe, rng)
         return {**actor, "weight_norm": diagnostics.norm(self._trainable())}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Purpose -> branch of the seed's SeedSequence. A change needs a new protocol version.
-PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4}
+#: Purpose -> branch of the seed's SeedSequence. A change needs a new protocol version. Branch 5
+#: is that of fresh twins.
+PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4, "probe": 6}
 
 
 def generator(seed: int, purpose: str, *key: int) -> np.random.Generator:
