@@ -25,18 +25,20 @@ from plasticity_bench.specs import OptimizerSpec
 
 #: Inputs and targets that vary less than this are constants.
 EPSILON = 1e-6
+#: Share of the variance that fresh networks must explain: less is no measure to compare with.
+LEAST = 0.02
 
 
 @dataclass(frozen=True)
 class ProbeSpec:
     """What the probe trains."""
 
-    updates: int = 64
-    batch: int = 32  # examples per update, at most half of those that the probe is given
+    updates: int = 32
+    batch: int = 32  # examples per update, at least
     outputs: int = 8  # independent targets per example
     width: int = 32  # hidden units of the random networks that make the targets
     frequency: float = 1.0  # scale of the sine's argument, in radians
-    optimizer: OptimizerSpec = field(default_factory=lambda: OptimizerSpec("adam", lr=1e-3))
+    optimizer: OptimizerSpec = field(default_factory=lambda: OptimizerSpec("adam", lr=3e-3))
 
 
 #: What runs use.
@@ -59,15 +61,16 @@ def probe_retention(
         spec: How the probe trains.
 
     Returns:
-        ``(S,)``, float64: 1 if a network learns as well as a fresh one, 0 if it learns nothing; nan if the
-        fresh one learns nothing, or if weights are not finite.
+        ``(S,)``, float64: 1 if a network learns as well as a fresh one; 0 if it learns nothing, or predicts
+        worse than the targets' mean; nan if the fresh one explains less than ``LEAST``, or if weights are
+        not finite.
     """
     trained = _probed_networks(networks, rng, spec)
     y = random_targets(x, rng, spec)
     x, y = torch.cat([x, x]), torch.cat([y, y])
     explained = _train(trained, x, y, spec)
     aged, fresh = explained.chunk(2)
-    return torch.where(fresh > 0, aged / fresh, torch.nan)
+    return torch.where(fresh >= LEAST, aged / fresh, torch.nan)
 
 
 def random_targets(x: torch.Tensor, rng: SeedRng, spec: ProbeSpec) -> torch.Tensor:
@@ -151,7 +154,8 @@ def _set(tensors: Iterable[torch.Tensor], values: Iterable[torch.Tensor], rows: 
 
 
 def _train(network: StackedNetwork, x: torch.Tensor, y: torch.Tensor, spec: ProbeSpec) -> torch.Tensor:
-    """Trains all networks. Returns the share of the targets' variance that they explain afterwards."""
+    """Trains all networks. Returns the share of the targets' variance that they explain afterwards, ``(S,)``;
+    0 if their error is larger than the variance."""
     optimizer = FlatOptimizer(network.flat, network.gradient, spec.optimizer)
     step = network.train_step(squared_error_gradient)
     count = max(1, x.shape[1] // spec.batch)
@@ -160,4 +164,4 @@ def _train(network: StackedNetwork, x: torch.Tensor, y: torch.Tensor, spec: Prob
         step(*batches[update % count])
         optimizer.step()
     error = (network.forward(x, training=True) - y).square()
-    return 1 - sum_per_seed(error) / sum_per_seed(y.square())
+    return (1 - sum_per_seed(error) / sum_per_seed(y.square())).clamp_min(0)

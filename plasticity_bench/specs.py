@@ -22,7 +22,7 @@ YOUNGER = ("norm", "log_std", "fused", "dropout", "injected")
 MEASURED_TASKS = 50
 
 #: The plasticity probe runs at one of so many measured tasks, and at the last.
-MEASURED_TO_PROBED = 5
+MEASURED_TO_PROBED = 9
 
 
 def is_measured(task: int, tasks: int) -> bool:
@@ -31,7 +31,7 @@ def is_measured(task: int, tasks: int) -> bool:
 
 
 def is_probed(task: int, tasks: int) -> bool:
-    """Whether the plasticity probe runs at the end of ``task``: at every fifth measured task and the last."""
+    """Whether the plasticity probe runs at the end of ``task``: at every ninth measured task and the last."""
     return task % (MEASURED_TO_PROBED * -(-tasks // MEASURED_TASKS)) == 0 or task == tasks - 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def numpy_learns(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, spec: 
                 size = spec.optimizer.lr / (1 - 0.9 ** (update + 1))
                 scale = np.sqrt(square[j] / (1 - 0.999 ** (update + 1))) + 1e-8
                 weights[j] = weights[j] - size * mean[j] / scale
-    return float(1 - ((layers_of(x)[-1] - y) ** 2).sum() / (y**2).sum())
+    return max(0.0, 1 - ((layers_of(x)[-1] - y) ** 2).sum() / (y**2).sum())
 
 
 def test_targets_are_those_of_their_definition() -> None:
@@ -110,7 +111,7 @@ def test_targets_are_those_of_their_definition() -> None:
 
 def test_the_probe_by_independent_arithmetic() -> None:
     """In numpy, from the same random numbers, in the order in which they are drawn."""
-    seeds, spec = (4, 9), ProbeSpec(updates=12, batch=32)
+    seeds, spec = (4, 9), ProbeSpec(updates=50, batch=32, optimizer=OptimizerSpec("adam", lr=1e-2))
     network = stack(SMALL, seeds, torch.float64)
     with torch.no_grad():
         network.flat.mul_(1.7)
@@ -135,8 +136,6 @@ def test_the_probe_by_independent_arithmetic() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("base", [SMALL, IMAGES])
 def test_every_architecture_is_probed_and_left_as_it_was(base: NetworkSpec, name: str) -> None:
-    from dataclasses import replace
-
     spec = replace(base, **ARCHITECTURES[name])
     network = stack(spec)
     network.rng = SeedRng((0, 1, 2), "method")
@@ -165,15 +164,16 @@ def test_every_architecture_is_probed_and_left_as_it_was(base: NetworkSpec, name
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("base", [SMALL, IMAGES])
 def test_a_seed_does_not_depend_on_its_stack(base: NetworkSpec, name: str) -> None:
-    from dataclasses import replace
-
     spec = replace(base, **ARCHITECTURES[name])
     together = probed(stack(spec, (0, 1, 5)), (0, 1, 5)).tolist()
     apart = [probed(stack(spec, (seed,)), (seed,)).item() for seed in (0, 1, 5)]
-    assert together == apart
+    # Of grouped convolutions the last digits may depend on the number of groups.
+    exact = base is SMALL
+    assert together == (apart if exact else pytest.approx(apart, rel=1e-6))
     # Two stacks in one call.
     rng, x = SeedRng((0, 1, 5), "probe", 3), inputs(spec, (0, 1, 5))
-    assert probe_retention([stack(spec, (0, 1)), stack(spec, (5,))], x, rng, LONG).tolist() == together
+    pair = [stack(spec, (0, 1)), stack(spec, (5,))]
+    assert probe_retention(pair, x, rng, LONG).tolist() == together
 
 
 def test_what_it_finds_of_networks_that_are_known() -> None:
@@ -186,7 +186,7 @@ def test_what_it_finds_of_networks_that_are_known() -> None:
         network.layers[0].bias[0] = -100  # seed 0: every unit of the first layer is dead
         network.layers[0].weight[1] = math.nan
     found = probed(network).tolist()
-    assert abs(found[0]) < 0.05
+    assert found[0] < 0.05
     assert math.isnan(found[1])
     assert found[2] == plain[2]
 
@@ -197,13 +197,13 @@ def test_nothing_is_said_if_the_fresh_network_learns_nothing() -> None:
 
 
 def test_tasks_that_are_probed() -> None:
-    assert [task for task in range(300) if is_probed(task, 300)] == [*range(0, 300, 30), 299]
-    assert [task for task in range(10) if is_probed(task, 10)] == [0, 5, 9]
+    assert [task for task in range(300) if is_probed(task, 300)] == [*range(0, 300, 54), 299]
+    assert [task for task in range(10) if is_probed(task, 10)] == [0, 9]
     assert [task for task in range(3) if is_probed(task, 3)] == [0, 2]
     assert is_probed(0, 1)
     for tasks in (1, 2, 10, 49, 50, 51, 99, 100, 200, 300, 1000):
         assert all(is_measured(task, tasks) for task in range(tasks) if is_probed(task, tasks))
-        assert sum(is_probed(task, tasks) for task in range(tasks)) <= 12
+        assert sum(is_probed(task, tasks) for task in range(tasks)) <= 7
 
 
 def constant(networks: Any, x: torch.Tensor, rng: Any, spec: Any = None) -> torch.Tensor:
