@@ -217,7 +217,9 @@ def all_state(made: Any) -> dict[str, Any]:
     features = [layer.features for part in parts for layer in part.layers]
     generators = [state_of(part.method, draws=True) for part in parts]
     drawn = [{k: v for k, v in found.items() if "random numbers" in k} for found in generators]
-    return copy.deepcopy({"state": made.state_dict(), "features": features, "drawn": drawn})
+    state = made.state_dict()
+    state.pop("worlds", None)  # environments, which equal only themselves; what they show is in "seen"
+    return copy.deepcopy({"state": state, "features": features, "drawn": drawn})
 
 
 def equal(left: Any, right: Any) -> bool:
@@ -226,6 +228,8 @@ def equal(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
     if isinstance(left, (list, tuple)):
         return len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(left, np.ndarray):
+        return equal(torch.from_numpy(left), torch.from_numpy(right))
     if isinstance(left, torch.Tensor):
         same = left.shape == right.shape and left.dtype == right.dtype
         return same and left.numpy().tobytes() == right.numpy().tobytes()
