@@ -14,6 +14,7 @@ from plasticity_bench.records.tables import (
     ROLLOUT_COLUMNS,
     WHOLE,
     Table,
+    columns_held,
     parse_table,
 )
 from plasticity_bench.storage.files import sha256
@@ -128,7 +129,8 @@ class TableReader(SubmissionFiles):
             if origin and sha256(data) != origin.sha256:
                 self._unsound(f"{stem}.csv", "its checksum is not the one in its .json file")
             table = parse_table(data, kind.columns, WHOLE)
-            for reason in kind.check(seed, table):
+            held = {name: table[name] for name in columns_held(data, kind.columns)}
+            for reason in kind.check(seed, held):
                 self._unsound(f"{stem}.csv", reason)
         except Refused as error:
             self._unsound(f"{stem}.csv", str(error))
