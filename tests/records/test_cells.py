@@ -64,7 +64,7 @@ def test_a_cell_reads_tables_with_and_without_the_younger_columns(tmp_path: Path
     tables, _ = cell.trained.records([0, 1], ["weight_norm", "probe_retention"])
     for seed, measured in ((0, False), (1, True)):
         assert (tables[seed]["weight_norm"] == 0.5).all()
-        for found in (tables[seed], cell.table(seed)):
+        for found in (tables[seed], cell.trained.table(seed)):
             assert np.isnan(found["probe_retention"]).any() == (not measured)
             assert np.isnan(found["probe_retention"]).all() == (not measured)
 
