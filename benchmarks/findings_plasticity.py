@@ -53,7 +53,9 @@ def losing(results: Results) -> str:
                 if not is_reference(row.method) and row.p_loss == row.p_loss and len(row.seeds) > 5
             ]
             corrected = holm([row.p_loss for row in known])
-            lost, same, gained = [], [], []
+            lost: list[CellScores] = []
+            same: list[CellScores] = []
+            gained: list[CellScores] = []
             for row, p in zip(known, corrected, strict=True):
                 above = row.summary["retention"].point > 1
                 (same if not p <= LEVEL else gained if above else lost).append(row)

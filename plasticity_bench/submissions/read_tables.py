@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from plasticity_bench.records.cells import CONFIG, ROLLOUTS, TUNING, Cell
@@ -43,7 +43,7 @@ class _Kind(NamedTuple):
     """What the tables of one kind must be."""
 
     name: str  # "seed" or "fresh"
-    columns: Iterable[str]
+    columns: Collection[str]
     check: Callable[[int, Table], Iterable[str]]  # (seed, table) -> every reason to refuse it
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +95,9 @@ def test_a_reset_unit_is_trained_as_by_a_new_torch_optimizer(
     for parameter, place in unit:
         view = reset[parameter.storage_offset() :][: parameter.numel()].view(parameter.shape)
         view[place] = True
-    tolerance = {"rtol": 1e-5, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}
+    tolerance: dict[str, Any] = (
+        {"rtol": 1e-5, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}
+    )
     for _ in range(200):
         draw()
         for mine, (parameter, place) in zip(apart, unit, strict=True):
@@ -177,7 +181,9 @@ def test_the_updates_after_a_reset_are_those_of_a_new_optimizer(
         before = optimizer.flat.clone()
         step = optimizer.step
 
-        def watched(new: torch.Tensor = new, step=step, before: torch.Tensor = before) -> None:
+        def watched(
+            new: torch.Tensor = new, step: Callable[[], None] = step, before: torch.Tensor = before
+        ) -> None:
             nonlocal seen
             assert torch.equal(optimizer.flat[new], before[new])
             step()
@@ -240,7 +246,7 @@ def test_a_reset_of_all_layers_is_reset(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"maximize": True}, {"foreach": True}])
-def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], options: dict[str, object]) -> None:
+def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], options: dict[str, Any]) -> None:
     """head-reset's head is trained as by a new optimizer, also when the optimizer's state was loaded."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).double()
@@ -257,7 +263,7 @@ def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], option
     for index in range(20):
         step(index, model, optimizer)
     attached.task_end()
-    assert optimizer.state[model[2].weight]["step"] == ENDLESS
+    assert optimizer.state[next(model[2].parameters())]["step"] == ENDLESS
     twin = copy.deepcopy(model)
     body = kind(twin[0].parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
     head = kind(twin[2].parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
@@ -280,7 +286,11 @@ def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], option
 
 
 def test_other_torch_optimizers_have_no_counts() -> None:
-    for kind, options in ((torch.optim.RMSprop, {}), (torch.optim.Adam, {"amsgrad": True})):
+    kinds: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (torch.optim.RMSprop, {}),
+        (torch.optim.Adam, {"amsgrad": True}),
+    )
+    for kind, options in kinds:
         model = nn.Linear(3, 2)
         optimizer = kind(model.parameters(), **options)
         adapted = attach("head-reset", model, optimizer).parts["network"].adapted

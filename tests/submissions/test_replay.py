@@ -66,8 +66,9 @@ def test_columns_that_the_recorded_table_lacks_are_not_compared(tmp_path: Path) 
         rescore([folder])
         (submission,) = verify([folder.parent]).submissions
         outcome = _compare(Pair(submission, FOLDER, 1), again)
-        assert set(outcome.largest) == wanted
-        assert outcome.first_task == (2 if without else 0)
+        (compared,) = outcome.tables
+        assert set(compared.largest) == wanted
+        assert compared.first_task == (2 if without else 0)
 
 
 def test_draw_pairs(tmp_path: Path) -> None:
