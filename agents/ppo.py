@@ -17,23 +17,19 @@ import numpy as np
 import torch
 
 from plasticity_bench.agents import diagnostics
+from plasticity_bench.agents.agent_diagnostics import agent_diagnostics
 from plasticity_bench.agents.clipping import GradientClipper
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods import Method
 from plasticity_bench.agents.normalize import Normalizer
 from plasticity_bench.agents.policies import Categorical, Gaussian, Minibatch, Policy
-from plasticity_bench.agents.probe import probe_retention
 from plasticity_bench.agents.returns import generalised_advantages, mean_returns
 from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
+from plasticity_bench.seeding import Twin, data_seeds
 from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured, is_probed
 from plasticity_bench.tasks.base import ControlStream
-
-#: Observations of a task's last rollout on which diagnostics are measured.
-PROBE_OBSERVATIONS = 1000
-#: Diagnostics that are recorded for the critic too.
-OF_CRITIC = ("dormant_fraction", "dead_fraction", "effective_rank", "stable_rank")
 
 
 class PPOLearner:
@@ -46,9 +42,10 @@ class PPOLearner:
     Args:
         stream: What they train on, with the settings of PPO.
         method: The plasticity method, not set up yet; actor and critic get a copy each.
-        seeds: Trained together as one stack; results of a seed do not depend on the others.
+        seeds: Trained together as one stack, or twins of them; results of one do not depend on the others.
         optimizer: Replaces the stream's.
         device: Where the networks train. The environments run on the CPU.
+        first_task: The task that they start with.
 
     Raises:
         InputError: The method cannot train an agent, or the batch does not divide a rollout.
@@ -58,12 +55,14 @@ class PPOLearner:
         self,
         stream: ControlStream,
         method: Method,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | Sequence[Twin],
         *,
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
+        first_task: int = 0,
     ) -> None:
-        self.stream, self.seeds, self.device = stream, list(seeds), torch.device(device)
+        self.stream, self.first_task, self.device = stream, first_task, torch.device(device)
+        self.seeds: list[Any] = list(seeds)
         self.spec = stream.ppo
         self.examples = self.spec.rollout * self.spec.environments  # of one seed, per rollout
         if self.examples % self.spec.batch:
@@ -83,11 +82,11 @@ class PPOLearner:
         self.clipper = GradientClipper(self.actor, self.critic, self.spec.max_grad_norm)
         self.rng = PolicyRng(seeds)
         self.normalizer = Normalizer(self.spec, len(self.seeds), spec.inputs)
-        self.task = self.rollout = 0
+        self.task, self.rollout = first_task, 0
         self.rows: list[list[dict[str, float]]] = [[] for _ in seeds]
         self.rollouts: list[list[list[float]]] = [[] for _ in seeds]
         self._allocate(spec.inputs, spec.outputs)
-        self.worlds = stream.worlds(seeds)
+        self.worlds = stream.worlds(data_seeds(seeds))
         self._begin_task()
 
     @property
@@ -97,19 +96,28 @@ class PPOLearner:
 
     @property
     def progress(self) -> int:
-        """Steps done so far in the environments of one seed, of ``stream.tasks * stream.steps``."""
+        """Steps done so far in the environments of one seed, of ``total``."""
         return (self.task * self.stream.rollouts + self.rollout) * self.examples
+
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole stream in the environments of one seed."""
+        return self.stream.tasks * self.stream.steps
 
     @torch.no_grad()
     def advance(self) -> None:
         """One rollout and the update after it; at the end of a task also its row and ``on_task_end``."""
         last = self.rollout + 1 == self.stream.rollouts
         self._collect()
-        norms = self._learn(last and is_measured(self.task, self.stream.tasks))
+        norms = self._learn(last and self._is_measured())
         self.rollout += 1
         if last:
             self._end_task(norms)
         self.broken = self._broken()
+
+    def _is_measured(self) -> bool:
+        """Whether diagnostics are taken at the end of the task."""
+        return is_measured(self.task, self.stream.tasks)
 
     def policy_state(self, index: int) -> dict[str, Any]:
         """The policy of a seed: the actor's parameters and extras, and the normalisation of observations."""
@@ -297,23 +305,10 @@ class PPOLearner:
             self._begin_task()
 
     def _diagnostics(self) -> dict[str, torch.Tensor]:
-        """Units, ranks and the probe of the policy (and some of the critic), the policy's entropy, norms of
-        both together."""
-        seen = self.observations.movedim(0, 2).flatten(1, 2)
-        probe = seen[:, :: -(-seen.shape[1] // PROBE_OBSERVATIONS)].to(self.device)
-        outputs, _ = (part.network.forward(probe) for part in self.parts)
-        actor, critic = (diagnostics.layer_diagnostics(part.layers) for part in self.parts)
-        actor |= {f"critic_{name}": critic[name] for name in OF_CRITIC}
-        log_std = self.actor.layers[-1].log_std
-        if log_std is not None:
-            actor["action_std"] = log_std.detach().exp().mean(-1)
-        entropy = self.policy.entropy(outputs)
-        actor["policy_entropy"] = diagnostics.sum_per_seed(entropy) / entropy.shape[1]
-        if is_probed(self.task, self.stream.tasks):
-            for key, name in enumerate(("probe_retention", "critic_probe_retention")):
-                rng = SeedRng(self.seeds, "probe", self.task, key)
-                actor[name] = probe_retention([self.parts[key].network], probe, rng)
-        return {**actor, "weight_norm": diagnostics.norm(self._trainable())}
+        seen = self.observations.movedim(0, 2).flatten(1, 2).to(self.device)
+        probed = range(2) if is_probed(self.task, self.stream.tasks) else ()
+        rngs = [SeedRng(self.seeds, "probe", self.task, key) for key in probed]
+        return agent_diagnostics(self.actor, self.critic, self.policy, seen, rngs)
 
 
 #: Arrays that a rollout leaves to the next.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from plasticity_bench.seeding import generator
+from plasticity_bench.seeding import Twin, generator
 
 #: Fills an array from a generator.
 _Fill = Callable[[np.random.Generator, np.ndarray], Any]
@@ -30,11 +30,11 @@ class PolicyRng:
     of numpy for the order of examples.
 
     Args:
-        seeds: The seeds of the stack.
+        seeds: The seeds of the stack, or twins of them.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        def number(seed: int, purpose: str) -> int:
+    def __init__(self, seeds: Sequence[int | Twin]) -> None:
+        def number(seed: int | Twin, purpose: str) -> int:
             return int(generator(seed, purpose).integers(2**32))
 
         self.noise = [torch.Generator().manual_seed(number(seed, "actions")) for seed in seeds]
@@ -64,7 +64,7 @@ class SeedRng:
     """The random numbers of a method: row s of every tensor is drawn by seed s's own generator.
 
     Args:
-        seeds: The seeds of the stack.
+        seeds: The seeds of the stack, or twins of them.
         purpose: What is drawn: a key of ``PURPOSES`` (plasticity_bench/seeding.py).
         key: Further numbers that the generators depend on.
         stacked: False: for a single network, whose tensors have no leading dimension.
@@ -80,7 +80,7 @@ class SeedRng:
         True
     """
 
-    def __init__(self, seeds: Sequence[int], purpose: str, *key: int, stacked: bool = True) -> None:
+    def __init__(self, seeds: Sequence[int | Twin], purpose: str, *key: int, stacked: bool = True) -> None:
         if not stacked and len(seeds) != 1:
             raise ValueError("without a leading dimension there is exactly one seed")
         self.stacked = stacked

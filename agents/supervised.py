@@ -26,6 +26,7 @@ from plasticity_bench.agents.probe import probe_retention
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
+from plasticity_bench.seeding import Twin, data_seeds
 from plasticity_bench.specs import OptimizerSpec, is_measured, is_probed
 from plasticity_bench.tasks.base import SupervisedStream, TaskSource
 
@@ -75,7 +76,7 @@ class StackLearner:
         stream: What it trains on.
         trained: The networks.
         source: The stream's tasks, opened for ``seeds``.
-        seeds: Seed of every network of the stack.
+        seeds: Seed of every network of the stack, or which twin it is.
         updater: Makes the updates of ``trained``.
 
     ``rows[s]`` holds a row of results for every finished task of network s.
@@ -86,10 +87,11 @@ class StackLearner:
         stream: SupervisedStream,
         trained: Training,
         source: TaskSource,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | Sequence[Twin],
         updater: Updater,
     ) -> None:
-        self.stream, self.seeds, self.source = stream, list(seeds), source
+        self.stream, self.source = stream, source
+        self.seeds: list[Any] = list(seeds)
         self.regression = stream.info.loss == "mse"
         self.trained, self.network, self.layers = trained, trained.network, trained.layers
         self.updater = updater
@@ -110,15 +112,20 @@ class StackLearner:
 
     @property
     def progress(self) -> int:
-        """Updates done so far, of ``stream.tasks * stream.steps``."""
+        """Updates done so far, of ``total``."""
         return self.task * self.stream.steps + self.step
+
+    @property
+    def total(self) -> int:
+        """Number of updates of the whole stream."""
+        return self.stream.tasks * self.stream.steps
 
     @torch.no_grad()
     def advance(self) -> None:
         """One piece of a task; at the end of the task also its row and ``on_task_end``."""
         stop = min(self.step + self.piece, self.stream.steps)
         last_piece = stop == self.stream.steps
-        measured = last_piece and is_measured(self.task, self.stream.tasks)
+        measured = last_piece and self._is_measured()
         before: list[torch.Tensor] = []
         x, y = self.current.batches(self.step, stop)
         target = self._target(y, x.dtype)
@@ -139,6 +146,10 @@ class StackLearner:
 
     def close(self) -> None:
         """Nothing has to be freed."""
+
+    def _is_measured(self) -> bool:
+        """Whether diagnostics are taken at the end of the task."""
+        return is_measured(self.task, self.stream.tasks)
 
     def _target(self, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """What the outputs are compared with: values, or probabilities of the classes."""
@@ -162,8 +173,7 @@ class StackLearner:
         """Accuracy, or 1 - MSE / variance of the target, at least -1: ``(S,)``."""
         if not self.regression:
             return sums[0] / count
-        variance = sums[3] / count - (sums[2] / count).square()
-        score = 1 + sums[0] / count / variance.clamp_min(1e-12)
+        score = 1 + sums[0] / count / _variance(sums, count).clamp_min(1e-12)
         return torch.where(score.isnan(), -1.0, score.clamp_min(-1))
 
     def _end_task(self, before: list[torch.Tensor]) -> None:
@@ -173,6 +183,8 @@ class StackLearner:
             "online_loss": self.sums[1] / count,
         }
         columns |= self._final_performance()
+        if self.regression:
+            columns["target_variance"] = _variance(self.sums, count)
         if before:
             columns |= self._diagnostics(before)
         values = torch.stack([value.double() for value in columns.values()]).cpu().tolist()
@@ -222,6 +234,7 @@ class SupervisedLearner(StackLearner):
         dtype: Number type of the weights.
         precision: Of matrix products: "float32", "tf32" or "bf16" (plasticity_bench/registry/precision.py).
         updater: Makes the updater; by default ``make_updater``, which captures updates on CUDA.
+        source: The tasks. None: the stream's.
 
     Raises:
         InputError: The method or the data cannot be used with the stream.
@@ -241,13 +254,14 @@ class SupervisedLearner(StackLearner):
         self,
         stream: SupervisedStream,
         method: Method,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | Sequence[Twin],
         *,
         optimizer: OptimizerSpec | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "float32",
         updater: Callable[[TrainedNetwork], Updater] | None = None,
+        source: TaskSource | None = None,
     ) -> None:
         device = torch.device(device)
         init = SeedRng(seeds, "init")
@@ -262,7 +276,7 @@ class SupervisedLearner(StackLearner):
         )
         trained.setup(output_gradient(stream), SeedRng(seeds, "method"))
         own = updater(trained) if updater else make_updater(trained, device)
-        super().__init__(stream, trained, stream.open(seeds, device, dtype), seeds, own)
+        super().__init__(stream, trained, source or stream.open(data_seeds(seeds), device, dtype), seeds, own)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; only plain values and tensors."""
@@ -283,6 +297,11 @@ class SupervisedLearner(StackLearner):
         self.task, self.step = state["task"], state["step"]
         if not self.finished:
             self.current = self.source.task(self.task)
+
+
+def _variance(sums: torch.Tensor, count: int) -> torch.Tensor:
+    """Variance of the targets, from ``StackLearner.sums`` over ``count`` examples: ``(S,)``."""
+    return sums[3] / count - (sums[2] / count).square()
 
 
 def output_gradient(stream: SupervisedStream) -> OutputGradient:

@@ -14,16 +14,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from findings_controls import crossed, sigmas, strengths
 from findings_data import Results, paired, read_controls, table
 from findings_figure import draw
+from findings_plasticity import against_reset, losing, losses
 
 from plasticity_bench.records.cells import TUNED_MARK, find_cells
-from plasticity_bench.scoring.notes import loses_plasticity
 from plasticity_bench.scoring.scoring import score
-from plasticity_bench.stats.bootstrap import stratified_bootstrap
 from plasticity_bench.stats.inference import holm
+from plasticity_bench.stats.ratios import ratio_interval
 from plasticity_bench.storage.files import write_text
 from plasticity_bench.terminal import interval_text, number, p_text
 
@@ -32,28 +31,14 @@ PAGE, DATA, SUBMISSIONS = ROOT / "docs/findings.md", ROOT / "docs/data", ROOT / 
 FIGURE = ROOT / "docs/figures/syre-controls.png"
 
 
-def loss(results: Results) -> str:
-    """The plasticity loss of `none`, by stream."""
-    rows = []
-    for stream in results.scores.streams:
-        none = stream.row("none")
-        if none:
-            verdict = {True: "yes", False: "not shown", None: "unknown"}[loses_plasticity(none)]
-            values = (none.summary[name] for name in ("plasticity_loss", "retained_plasticity"))
-            rows.append([stream.name, str(len(none.seeds)), *map(interval_text, values), verdict])
-    return table(
-        ["stream", "n", "plasticity loss of `none`", "retained plasticity", "loses plasticity"], rows
-    )
-
-
 def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = False) -> str:
     """Differences between two methods by stream. Each pair is Holm-corrected over the streams by itself."""
     mark = TUNED_MARK if tuned else ""
     found = [
-        (a, b, stream, paired(results.retained[stream, a + mark], results.retained[stream, b + mark]))
+        (a, b, stream, paired(results.levels[stream, a + mark], results.levels[stream, b + mark]))
         for a, b in asked
         for stream in results.streams
-        if {(stream, a + mark), (stream, b + mark)} <= results.retained.keys()
+        if {(stream, a + mark), (stream, b + mark)} <= results.levels.keys()
     ]
     corrected = [p for pair in asked for p in holm([entry.p for a, b, _, entry in found if (a, b) == pair])]
     rows = [
@@ -67,17 +52,17 @@ def pairs(results: Results, asked: Sequence[tuple[str, str]], tuned: bool = Fals
         ]
         for (a, b, stream, entry), p in zip(found, corrected, strict=True)
     ]
-    return table(["difference", "stream", "n", "retained plasticity [95% CI]", "p", "p (Holm)"], rows)
+    return table(["difference", "stream", "n", "level [95% CI]", "p", "p (Holm)"], rows)
 
 
 def weakest(results: Results) -> str:
     """Every method's lowest stream with default settings, and its scores on the others."""
     found: list[tuple[float, list[str]]] = []
-    for method in sorted({method for _, method in results.retained if not method.endswith(TUNED_MARK)}):
+    for method in sorted({method for _, method in results.levels if not method.endswith(TUNED_MARK)}):
         own = {
-            stream: stratified_bootstrap([np.array(list(values.values()))])
-            for (stream, other), values in results.retained.items()
-            if other == method and len(values) > 1
+            stream: ratio_interval([level])
+            for (stream, other), level in results.levels.items()
+            if other == method and len(level.seeds) > 1
         }
         if len(own) < 2:
             continue
@@ -92,14 +77,14 @@ def weakest(results: Results) -> str:
 def tuning(results: Results) -> str:
     """The effect of tuning, by method and stream."""
     found = []
-    for (stream, method), values in sorted(results.retained.items()):
+    for (stream, method), level in sorted(results.levels.items()):
         if method.endswith(TUNED_MARK):
             name = method.removesuffix(TUNED_MARK)
-            default = results.retained.get((stream, name))
+            default = results.levels.get((stream, name))
             row = next(s for s in results.scores.streams if s.name == stream).row(method)
             if default and row:
                 chosen = row.cell.configuration.partition(":")[2] or "the defaults"
-                found.append((stream, name, chosen, paired(values, default)))
+                found.append((stream, name, chosen, paired(level, default)))
     corrected = holm([entry.p for *_, entry in found])
     rows = [
         [stream, f"`{name}`", f"`{chosen}`", interval_text(entry.difference), p_text(p)]
@@ -130,10 +115,14 @@ def costs(results: Results) -> str:
 
 
 CONTROL_PAIRS = (("syre", "l2"), ("syre", "l2-init"), ("syre", "syre-redrawn"), ("syre-offset-only", "none"))
+RESET_PAIRS = (("syre", "reset"), ("l2", "reset"), ("l2-init", "reset"))
 MAIN_PAIRS = (("syre", "none"), ("l2", "none"), ("l2-init", "none"), ("syre-offset-only", "none"))
 TABLES: Mapping[str, Callable[[Results], str]] = {
-    "loss": loss,
+    "loss": losses,
+    "losing": losing,
+    "against reset": against_reset,
     "against none": lambda results: pairs(results, MAIN_PAIRS),
+    "against a fresh start": lambda results: pairs(results, RESET_PAIRS),
     "syre and its controls": lambda results: pairs(results, CONTROL_PAIRS),
     "syre and its controls, tuned": lambda results: pairs(results, CONTROL_PAIRS, tuned=True),
     "strengths": strengths,

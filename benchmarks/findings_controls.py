@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from findings_data import Results, Seeds, paired, table
+from findings_data import Results, paired, table
 
-from plasticity_bench.stats.bootstrap import stratified_bootstrap
 from plasticity_bench.stats.inference import holm
+from plasticity_bench.stats.ratios import Ratio, ratio_interval
 from plasticity_bench.terminal import interval_text, p_text
 
 
@@ -23,9 +23,7 @@ def strengths(results: Results) -> str:
                 method: _mean([own[method, strength, sigma] for strength in chosen])
                 for method, sigma in (("l2", ""), ("l2-init", ""), ("syre", "0.01"))
             }
-            points = [
-                interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in sides.values()
-            ]
+            points = [interval_text(ratio_interval([level])) for level in sides.values()]
             differences = [paired(sides["syre"], sides[other]) for other in ("l2", "l2-init")]
             tested += differences
             name = chosen[0] if len(chosen) == 1 else "all"
@@ -45,7 +43,7 @@ def crossed(results: Results) -> str:
         own = {
             method: results.crossed[stream, method, rate, strength] for method in ("l2", "l2-init", "syre")
         }
-        points = [interval_text(stratified_bootstrap([np.array(list(v.values()))])) for v in own.values()]
+        points = [interval_text(ratio_interval([level])) for level in own.values()]
         differences = [paired(own["syre"], own[other]) for other in ("l2", "l2-init")]
         tested += differences
         rows.append([stream, f"lr={rate}, strength={strength}", *points])
@@ -58,9 +56,9 @@ def crossed(results: Results) -> str:
     return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
 
 
-def _mean(runs: Sequence[Seeds]) -> dict[int, float]:
-    """Every seed's mean over the runs."""
-    return {seed: float(np.mean([values[seed] for values in runs])) for seed in runs[0]}
+def _mean(runs: Sequence[Ratio]) -> Ratio:
+    """Every seed's mean over the runs, which have the same denominators."""
+    return Ratio(runs[0].seeds, np.mean([run.numerator for run in runs], axis=0), runs[0].denominator)
 
 
 def sigmas(results: Results) -> str:
@@ -74,7 +72,7 @@ def sigmas(results: Results) -> str:
             none = _mean([own[strength, "0.0"] for strength in chosen])
             for sigma in sizes:
                 values = _mean([own[strength, sigma] for strength in chosen])
-                point = interval_text(stratified_bootstrap([np.array(list(values.values()))]))
+                point = interval_text(ratio_interval([values]))
                 name = chosen[0] if len(chosen) == 1 else "both"
                 rows.append([stream, name, f"{float(sigma):g}", point])
                 if float(sigma):
@@ -90,7 +88,7 @@ def sigmas(results: Results) -> str:
         "stream",
         "strength",
         "sigma",
-        "retained plasticity [95% CI]",
+        "level [95% CI]",
         "difference to sigma 0",
         "p",
         "p (Holm)",

@@ -11,14 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plasticity_bench.errors import InputError
 from plasticity_bench.scoring.scores import Scores
-from plasticity_bench.stats.bootstrap import Difference, paired_bootstrap
+from plasticity_bench.stats.bootstrap import Difference
 from plasticity_bench.stats.inference import paired_test
+from plasticity_bench.stats.ratios import Ratio, ratio_difference
 
-#: (stream, method, strength, sigma) -> seed -> retained plasticity
-Controls = Mapping[tuple[str, str, str, str], Mapping[int, float]]
-#: seed -> retained plasticity
-Seeds = Mapping[int, float]
+#: Numerator and denominator of every seed's level.
+LEVEL_COLUMNS = ("level_numerator", "level_denominator")
+
+#: (stream, method, strength, sigma) -> level
+Controls = Mapping[tuple[str, str, str, str], Ratio]
 
 
 class Paired(NamedTuple):
@@ -29,11 +32,11 @@ class Paired(NamedTuple):
     p: float
 
 
-def paired(a: Seeds, b: Seeds) -> Paired:
-    """a - b on the seeds of both; p of equal means, by sign flips of the seeds' differences."""
-    common = sorted(a.keys() & b.keys())
-    left, right = ([np.array([side[seed] for seed in common])] for side in (a, b))
-    return Paired(len(common), paired_bootstrap(left, right), paired_test(left[0], right[0]))
+def paired(a: Ratio, b: Ratio) -> Paired:
+    """a - b on the seeds of both; p of no difference, by sign flips of the seeds' differences."""
+    left, right = a.common(b)
+    p = paired_test(left.contributions, right.contributions)
+    return Paired(len(left.seeds), ratio_difference([a], [b]), p)
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,16 @@ class Results:
 
     scores: Scores
     controls: Controls  # at the stream's learning rate
-    crossed: Mapping[tuple[str, str, str, str], Seeds]  # (stream, method, lr, strength)
+    crossed: Controls  # the key has the learning rate in place of sigma: (stream, method, lr, strength)
 
     @cached_property
-    def retained(self) -> dict[tuple[str, str], Seeds]:
-        """(stream, built-in method) -> the leaderboard's values, on streams with `none` above chance."""
+    def levels(self) -> dict[tuple[str, str], Ratio]:
+        """(stream, built-in method) -> the leaderboard's level, where it is known."""
         return {
-            (stream.name, row.method): values
+            (stream.name, row.method): row.columns[0]
             for stream in self.scores.streams
             for row in stream.rows
-            if row.cell.config.method.source == "builtin"
-            if (values := row.by_seed("retained_plasticity")) and not np.isnan(list(values.values())).any()
+            if row.cell.config.method.source == "builtin" and not np.isnan(row.score.point)
         }
 
     @property
@@ -61,19 +63,31 @@ class Results:
         return [stream.name for stream in self.scores.streams]
 
 
-def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], dict[int, float]], ...]:
-    """Reads the file of ``syre_controls.py``: ``Results.controls`` and ``Results.crossed``."""
-    controls: dict[tuple[str, str, str, str], dict[int, float]] = {}
-    crossed: dict[tuple[str, str, str, str], dict[int, float]] = {}
+def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], Ratio], ...]:
+    """Reads the file of ``syre_controls.py``: ``Results.controls`` and ``Results.crossed``.
+
+    Raises InputError if it lacks the columns of levels.
+    """
+    controls: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
+    crossed: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
     with path.open() as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        if not {*LEVEL_COLUMNS} <= {*(rows.fieldnames or ())}:
+            raise InputError(f"{path} has no levels; make it again: python benchmarks/syre_controls.py")
+        for row in rows:
             if row["lr"]:
-                found = crossed.setdefault((row["stream"], row["method"], row["lr"], row["strength"]), {})
+                key, kind = (row["stream"], row["method"], row["lr"], row["strength"]), crossed
             else:
-                key = (row["stream"], row["method"], row["strength"], row["sigma"])
-                found = controls.setdefault(key, {})
-            found[int(row["seed"])] = float(row["retained_plasticity"])
-    return controls, crossed
+                key, kind = (row["stream"], row["method"], row["strength"], row["sigma"]), controls
+            kind.setdefault(key, []).append(row)
+    return {key: _level(rows) for key, rows in controls.items()}, {
+        key: _level(rows) for key, rows in crossed.items()
+    }
+
+
+def _level(rows: Sequence[Mapping[str, str]]) -> Ratio:
+    above, below = (np.array([float(row[name]) for row in rows]) for name in LEVEL_COLUMNS)
+    return Ratio(tuple(int(row["seed"]) for row in rows), above, below)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from findings_data import Controls
 from matplotlib.figure import Figure
 
 from plasticity_bench.figures.drawing import save_figure
-from plasticity_bench.stats.bootstrap import Interval, stratified_bootstrap
+from plasticity_bench.stats.bootstrap import Interval
+from plasticity_bench.stats.ratios import Ratio, ratio_interval
 
 
 def draw(controls: Controls, path: Path) -> None:
-    """Retained plasticity over the strength of three decays, and over the size of syre's offset."""
+    """The level over the strength of three decays, and over the size of syre's offset."""
     save_figure(lambda: _figure(controls), [path])
 
 
@@ -35,7 +35,7 @@ def _figure(controls: Controls) -> Any:
             # A logarithmic axis has no zero: it is drawn at a third of the smallest value.
             points = {float(k[2]) or 0.003: v for k, v in own.items() if k[:2] == ("syre", strength)}
             _line(right, points, colors["syre"], style, f"strength {float(strength):g}")
-        left.set(xscale="log", xlabel="strength of the decay", ylabel="retained plasticity")
+        left.set(xscale="log", xlabel="strength of the decay", ylabel="level")
         right.set(xscale="log", xlabel="sigma: size of syre's offset (initial standard deviations)")
         right.set_xticks([0.003, 0.01, 0.03, 0.1, 0.3, 1], ["0", "0.01", "0.03", "0.1", "0.3", "1"])
         for axes in (left, right):
@@ -46,9 +46,9 @@ def _figure(controls: Controls) -> Any:
     return figure
 
 
-def _line(axes: Any, points: Mapping[float, Mapping[int, float]], color: str, style: str, label: str) -> None:
+def _line(axes: Any, points: Mapping[float, Ratio], color: str, style: str, label: str) -> None:
     x = sorted(points)
-    found: list[Interval] = [stratified_bootstrap([np.array(list(points[value].values()))]) for value in x]
+    found: list[Interval] = [ratio_interval([points[value]]) for value in x]
     middle = [interval.point for interval in found]
     axes.plot(x, middle, style, marker="o", markersize=4, color=color, label=label)
     axes.fill_between(

@@ -95,10 +95,10 @@ def write(runs: Path, method: str, fake: Fake) -> int:
         table["online_performance"] = path + shared + rng.normal(0, 0.02, fake.tasks)
         table["dormant_fraction"] = rng.uniform(0, 1, fake.tasks)
         data = to_table(table).encode()
-        cell.table_path(seed).write_bytes(data)
+        cell.trained.path(seed).write_bytes(data)
         origin = made_origin(10.0 + fake.method, fake.seeds)
         record = SeedRecord(**asdict(origin), seed=seed, sha256=sha256(data))
-        cell.table_path(seed).with_suffix(".json").write_bytes(record.to_bytes())
+        cell.trained.path(seed).with_suffix(".json").write_bytes(record.to_bytes())
         size += len(data)
     return size
 

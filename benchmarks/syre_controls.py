@@ -24,6 +24,7 @@ from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import open_cells
 from plasticity_bench.scoring.scoring import score
+from plasticity_bench.stats.ratios import PARTS, Ratio
 from plasticity_bench.storage.files import write_text
 
 STREAMS = ("permuted-digits", "bit-flip")
@@ -38,7 +39,10 @@ CROSSED = {
     "bit-flip": (("0.0039", "0.0037"),),  # chosen for l2; for syre it was the default, which is in the grid
 }
 SEEDS = 16
-COLUMNS = ("retained_plasticity", "average_performance", "dormant_fraction", "effective_rank", "weight_norm")
+#: Numerator and denominator of a seed's level and plasticity loss, and other metrics.
+RATIO_COLUMNS = ("level", "plasticity_loss")
+COLUMNS = ("average_performance", "dormant_fraction", "effective_rank", "weight_norm")
+HEAD = (*(f"{name}_{part}" for name in RATIO_COLUMNS for part in PARTS), *COLUMNS)
 
 
 def plans() -> list[CellPlan]:
@@ -72,8 +76,16 @@ def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[li
                 *(method.settings.get(name, "") for name in ("lr", "strength", "sigma")),
             ]
             for i, seed in enumerate(row.seeds):
-                found.append([*own, seed, *(f"{row.values[name][i]:.9g}" for name in COLUMNS)])
+                ratios = [row.plasticity.ratios[name] for name in RATIO_COLUMNS]
+                values = [_of_seed(ratio, part, seed) for ratio in ratios for part in PARTS]
+                values += [row.values[name][i] for name in COLUMNS]
+                found.append([*own, seed, *(f"{value:.9g}" for value in values)])
     return found
+
+
+def _of_seed(ratio: Ratio, part: str, seed: int) -> float:
+    """The seed's numerator or denominator; nan if the ratio is not defined for it."""
+    return float(getattr(ratio, part)[ratio.seeds.index(seed)]) if seed in ratio.seeds else float("nan")
 
 
 def main() -> None:
@@ -86,7 +98,7 @@ def main() -> None:
     args = parser.parse_args()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["stream", "method", "lr", "strength", "sigma", "seed", *COLUMNS])
+    writer.writerow(["stream", "method", "lr", "strength", "sigma", "seed", *HEAD])
     writer.writerows(rows(args.runs, range(SEEDS), args.jobs, args.device))
     write_text(args.out, text.getvalue())
     print(f"wrote {args.out}")

@@ -106,9 +106,9 @@ def _policy(cell: Cell, seed: int) -> Any:
     from plasticity_bench.agents.normalize import scale
     from plasticity_bench.agents.rng import SeedRng
 
-    path = cell.table_path(seed).with_suffix(POLICY)
+    path = cell.trained.path(seed).with_suffix(POLICY)
     if not path.exists():
-        kept = [s for s in cell.seeds() if cell.table_path(s).with_suffix(POLICY).exists()]
+        kept = [s for s in cell.seeds() if cell.trained.path(s).with_suffix(POLICY).exists()]
         which = f"policies are kept of the seeds {', '.join(map(str, kept))}" if kept else "run it again"
         raise InputError(f"no policy of seed {seed} in {cell.path}; {which}")
     network = StackedNetwork(cell.config.network, SeedRng([seed], "init"), torch.device("cpu"), torch.float32)

@@ -35,6 +35,29 @@ def is_probed(task: int, tasks: int) -> bool:
     return task % (MEASURED_TO_PROBED * -(-tasks // MEASURED_TASKS)) == 0 or task == tasks - 1
 
 
+def late_tasks(tasks: int) -> range:
+    """The late tasks of a stream with ``tasks`` tasks, on which it is scored.
+
+    They are the last tenth, rounded down; at least 5 if the stream has 20 tasks or more, else at least 2.
+
+    Example:
+        >>> late_tasks(300), late_tasks(40), late_tasks(10)
+        (range(270, 300), range(35, 40), range(8, 10))
+    """
+    return range(max(0, tasks - max(tasks // 10, 5 if tasks >= 20 else 2)), tasks)
+
+
+def twin_tasks(tasks: int) -> tuple[int, ...]:
+    """The tasks on which fresh twins are trained: every tenth task, and the late ones.
+
+    Example:
+        >>> twin_tasks(40)
+        (0, 10, 20, 30, 35, 36, 37, 38, 39)
+    """
+    late = late_tasks(tasks)
+    return (*range(0, late.start, 10), *late)
+
+
 def _recorded(spec: Any) -> dict[str, Any]:
     """The spec as config.json holds it. Newer fields are left out if they have their default, so that older
     configurations are recorded as before."""

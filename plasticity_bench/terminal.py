@@ -17,22 +17,28 @@ from plasticity_bench.records.cells import Cell
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.notes import loses_plasticity
 from plasticity_bench.scoring.ranking import Comparison, Group, Place
-from plasticity_bench.scoring.references import REFERENCES
-from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
+from plasticity_bench.scoring.references import is_reference
+from plasticity_bench.scoring.scores import CAP, AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.stats.bootstrap import Difference, Interval
 
-#: Metric -> heading of its column; retained plasticity has its own.
+#: Metric -> heading of its column, for those that are shown without an interval.
 HEADINGS = {
-    "plasticity_loss": "loss",
+    "fresh_level": "fresh\nlevel",
     "trend": "trend\n/100",
     "average_performance": "average",
-    "fresh_gap": "fresh\ngap",
     "dormant_fraction": "dormant",
     "effective_rank": "eff.\nrank",
     "cost": "cost",
 }
-RETAINED_HEADING = "retained\n[95% CI]"
+LEVEL_HEADING, RETENTION_HEADING = "level\n[95% CI]", "retention\n[95% CI]"
+SCORE_HEADING = "score\n[95% CI]"
+#: Metrics that only a terminal of more than this width shows, and those that a narrow one leaves out.
+WIDE_ONLY, NOT_NARROW = (
+    ("trend", "average_performance", "effective_rank"),
+    ("fresh_level", "dormant_fraction"),
+)
+WIDE_TERMINAL = 130
 TERMINAL_WIDTH = 100
 
 
@@ -53,12 +59,14 @@ def print_tables(scores: Scores, console: Console) -> None:
         table = partial(_stream_table, metrics=_metrics_that_fit(console))
         _print_tables(_title(stream), stream.groups, table, stream.notes, console)
     if scores.aggregate:
-        title = "retained plasticity over streams (mean over streams of the interquartile mean over seeds)"
+        title = f"score over streams: mean over streams of the level, of which at most {CAP:g} counts"
         _print_tables(title, scores.groups, _aggregate_table, scores.notes, console)
-    legend = "interquartile means over seeds, 95% bootstrap intervals; =: shared rank, no significant"
-    console.print(
-        Text(f"{legend}\ndifference from its first row (paired test, corrected for all pairs)", style="dim")
+    legend = (
+        "level: how well the last tasks are learned, over the fresh twins of none; retention: over its own\n"
+        "fresh twins; 95% bootstrap intervals. #: 1 + number of rows significantly above (paired test,\n"
+        "corrected for all pairs); range: 95% of its places when seeds are resampled"
     )
+    console.print(Text(legend, style="dim"))
 
 
 def make_table(*columns: str) -> Table:
@@ -112,9 +120,14 @@ def to_json(scores: Scores) -> dict[str, Any]:
             {
                 "method": row.method,
                 "streams": list(row.streams),
-                "seeds": list(row.seeds),
-                "retained_plasticity": interval_json(row.summary),
-                "interquartile_mean_of_all": interval_json(row.pooled),
+                "seeds": {
+                    stream: list(column.seeds)
+                    for stream, column in zip(row.streams, row.columns, strict=True)
+                },
+                "score": interval_json(row.score),
+                "uncapped": interval_json(row.uncapped),
+                "retention": interval_json(row.retention),
+                "p_loss": _or_none(row.p_loss),
                 **_place_json(place),
             }
             for group in scores.groups
@@ -150,6 +163,8 @@ def _row_json(row: CellScores) -> dict[str, Any]:
         "method": row.method,
         "cell": str(row.cell.path),
         "seeds": list(row.seeds),
+        "p_loss": _or_none(row.p_loss),
+        "undefined": dict(row.plasticity.undefined),
         "metrics": {
             metric: {
                 **interval_json(row.summary[metric]),
@@ -164,9 +179,10 @@ def _row_json(row: CellScores) -> dict[str, Any]:
 def _place_json(place: Place) -> dict[str, Any]:
     return {
         "rank": place.rank,
-        "rank_shared": place.shared,
-        "to_row_above": comparison_json(place.above),
+        "rank_low": place.low,
+        "rank_high": place.high,
         "to_none": comparison_json(place.none),
+        "to_reset": comparison_json(place.reset),
     }
 
 
@@ -196,30 +212,47 @@ def _title(stream: StreamScores) -> str:
 
 
 def _metrics_that_fit(console: Console) -> list[str]:
-    """In a narrow terminal the diagnostics are left out, so that the methods' names stay readable."""
-    narrow = console.width < TERMINAL_WIDTH
-    return [name for name in HEADINGS if not (narrow and name in ("dormant_fraction", "effective_rank"))]
+    """Columns that would not leave room for the methods' names are left out."""
+    hidden = () if console.width >= WIDE_TERMINAL else WIDE_ONLY
+    if console.width < TERMINAL_WIDTH:
+        hidden = (*hidden, *NOT_NARROW)
+    return [name for name in HEADINGS if name not in hidden]
 
 
 def _stream_table(group: Group[CellScores], metrics: Sequence[str]) -> Table:
-    table = make_table("#", "method", "n", RETAINED_HEADING, *(HEADINGS[metric] for metric in metrics))
+    head = ("#", "range", "method", "n", LEVEL_HEADING, RETENTION_HEADING, "p loss")
+    table = make_table(*head, *(HEADINGS[metric] for metric in metrics))
     for row, place in zip(group.rows, group.places, strict=True):
         table.add_row(
             place.text,
-            Text(row.method, style="bold" if row.method in REFERENCES else ""),
+            place.range_text,
+            Text(row.method, style="bold" if is_reference(row.method) else ""),
             str(len(row.seeds)),
             interval_text(row.score),
+            interval_text(row.summary["retention"]),
+            p_text(row.p_loss),
             *(metric_text(row, metric) for metric in metrics),
         )
     return table
 
 
 def _aggregate_table(group: Group[AggregateRow]) -> Table:
-    table = make_table("#", "method", "n", RETAINED_HEADING, "streams", "lowest of a stream")
+    head = ("#", "range", "method", "n", SCORE_HEADING, "uncapped", "retention", "p loss")
+    table = make_table(*head, "streams", "lowest level")
     for row, place in zip(group.rows, group.places, strict=True):
         stream, lowest = row.lowest
-        numbers = [str(len(row.seeds)), interval_text(row.summary), str(len(row.streams))]
-        table.add_row(place.text, Text(row.method), *numbers, f"{number(lowest)} {stream}")
+        table.add_row(
+            place.text,
+            place.range_text,
+            Text(row.method, style="bold" if is_reference(row.method) else ""),
+            str(row.fewest_seeds),
+            interval_text(row.score),
+            number(row.uncapped.point),
+            number(row.retention.point),
+            p_text(row.p_loss),
+            str(len(row.streams)),
+            f"{number(lowest)} {stream}",
+        )
     return table
 
 

@@ -31,7 +31,10 @@ class StreamInfo:
         seeds: Number of seeds that a run trains by default.
         chance: Performance without learning.
         score: Name of the column of the table that is scored.
-        warmup_tasks: Number of tasks at the start that are of another kind, and not part of the first window.
+        warmup_tasks: Number of tasks at the start that are of another kind than the others. They are never
+            late tasks, so that level and retention do not use them; curves and averages show them.
+        later: Names of settings that are younger than the stream's records and whose defaults change
+            nothing. A configuration holds them only if they differ, so that older records stay valid.
         unit: Of the scored column: "accuracy", "R2" or "return".
         loss: "cross-entropy", "mse", or "ppo" if an agent acts.
     """
@@ -47,6 +50,7 @@ class StreamInfo:
     warmup_tasks: int = 0
     unit: str = "accuracy"
     loss: str = "cross-entropy"
+    later: tuple[str, ...] = ()
 
 
 class Task(Protocol):

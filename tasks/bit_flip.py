@@ -35,18 +35,26 @@ class BitFlip(SupervisedStream):
         ),
         seeds=16,
         chance=0.0,
+        later=("width",),
         unit="R2",
         loss="mse",
     )
     batch: ClassVar[int] = 16
     steps: ClassVar[int] = 625
-    network: ClassVar[NetworkSpec] = NetworkSpec((BITS,), 1, (5,), init="kaiming")
     optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-2)
 
     tasks: int = 100  # number of tasks
     flips: int = 0  # slow bits that flip between two tasks; 0: all 15 are redrawn, as the authors' code does
 
+    width: int = 5  # hidden units; the source has 5
+
+    @property
+    def network(self) -> NetworkSpec:
+        return NetworkSpec((BITS,), 1, (self.width,), init="kaiming")
+
     def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError("width must be at least 1")
         if not 0 <= self.flips <= SLOW:
             raise ValueError(f"flips={self.flips} is out of range: 0 (redraw) to {SLOW}")
 

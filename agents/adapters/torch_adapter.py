@@ -140,8 +140,9 @@ class _Part:
         self.method, self.made, self.layers, self.rng = method, made, made.layers, rng
         absent = set(made.absent)
         self.trained = [parameter for parameter in trainable(self.layers) if parameter not in absent]
+        self.adapted = TorchOptimizer(optimizer, self.trained)
         # Methods use nothing else of a FlatOptimizer.
-        self.optimizer = cast(FlatOptimizer, TorchOptimizer(optimizer, self.trained))
+        self.optimizer = cast(FlatOptimizer, self.adapted)
         #: Whether it does anything at an update.
         self.acts = any(method.uses(hook.name) for hook in HOOKS if hook.when == "update")
 
@@ -200,6 +201,7 @@ class _Part:
                 add_penalty(self.method, self.layers)
             self.method.before_update(self.layers, self.optimizer)
             self._clear()
+            self.adapted.count()
 
     def after(self) -> None:
         if self._is_moved():

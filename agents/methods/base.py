@@ -41,6 +41,8 @@ class MethodInfo:
         version: A number that is raised when the same settings come to give other results.
         off: Settings that make the method plain training bit for bit, such as ``"strength=0"``; several are
             separated by commas. Empty if there are none.
+        later: Names of settings that are younger than the method's records and whose defaults change
+            nothing. A configuration holds them only if they differ, so that older records stay valid.
 
     Raises:
         TypeError: ``papers`` is not a tuple of Papers.
@@ -61,6 +63,7 @@ class MethodInfo:
     search_space: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
     version: int = 1
     off: str = ""
+    later: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.papers, tuple) or not all(isinstance(paper, Paper) for paper in self.papers):
@@ -171,7 +174,7 @@ class Method:
 
         Args:
             layers: The network's layers.
-            optimizer: For ``lr``, and to clear the moments of parameters that are reset.
+            optimizer: For ``lr``, and to clear the moments and step counts of parameters that are reset.
         """
 
     def on_task_end(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
@@ -179,7 +182,7 @@ class Method:
 
         Args:
             layers: The network's layers; weights may be changed in place.
-            optimizer: For ``lr``, to clear the moments of some parameters, or to ``reset`` it.
+            optimizer: For ``lr``, to clear moments and step counts of parameters, or to ``reset`` it.
         """
 
     def predictor(self) -> Sequence[Layer] | None:

@@ -42,9 +42,11 @@ class ContinualBackprop(Method):
 
     The weights are those of lop/algos/gnt.py, with these differences: that code empties m before it is handed
     on, so nothing is handed on; if units of adjacent layers go at once, the weight between them is 0 here and
-    fresh there. Adam's moments are cleared; the authors' AdamGnT also counts a unit's steps from zero, here
-    the count is shared. Channels are scored after pooling, as theirs, by their means over positions and with
-    m handed on to the next biases, which their convolutions leave out.
+    fresh there. Channels are scored after pooling, as theirs, by their means over positions and with m handed
+    on to the next biases, which their convolutions leave out.
+
+    Adam's moments of the replaced weights are cleared, and with ``fresh_count`` it counts their steps again
+    from 0, as the authors' AdamGnT does.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -54,11 +56,13 @@ class ContinualBackprop(Method):
         papers=(DOHARE_2024,),
         family="resets of units",
         search_space={"rate": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3), "maturity": (100, 1000)},
+        version=2,
     )
     needs_features: ClassVar[bool] = True
     rate: float = 1e-4  # share of mature units replaced per update; permuted MNIST: 1e-4, 1e-5, 1e-6
     maturity: int = 100  # updates before a unit may be replaced; permuted MNIST: 100
     decay: float = 0.99  # of the running averages; the paper's eta
+    fresh_count: bool = True  # whether Adam counts replaced weights' steps again from 0; the authors do
 
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1:
@@ -94,7 +98,7 @@ class ContinualBackprop(Method):
                 following.bias.add_(handed_on.sum(-1))
                 for state in (self.utility[i], self.mean[i], self.age[i]):
                     state.masked_fill_(mask, 0)
-        reinitialise(layers, masks, self.rng, optimizer)
+        reinitialise(layers, masks, self.rng, optimizer, self.fresh_count)
 
     def state_dict(self) -> dict[str, Any]:
         self._average()

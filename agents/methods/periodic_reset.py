@@ -29,7 +29,7 @@ class PeriodicUnitReset(Method):
 
     A unit's score is its activity over the mean activity of its layer. ``_magnitude`` says what the activity
     of a batch is; it is summed over the last batches before a reset, at least ``examples`` examples. Units
-    are reset by ``units.reinitialise``. With tau < 0 no unit is reset.
+    are reset by ``units.reinitialise``, which ``fresh_count`` is for. With tau < 0 no unit is reset.
     """
 
     needs_features: ClassVar[bool] = True  # at least for the size of the batch
@@ -37,6 +37,7 @@ class PeriodicUnitReset(Method):
     tau: float = 0.0
     period: int = 1000
     examples: int = 64
+    fresh_count: bool = False
 
     def _magnitude(self, layer: Layer) -> Tensor:
         """Activity of a hidden layer's units in the last update: ``(..., units)``, at least 0."""
@@ -61,6 +62,6 @@ class PeriodicUnitReset(Method):
                 activity.add_(self._magnitude(layer))
         if left == 0:
             masks = [dormancy_scores(activity) <= self.tau for activity in self.activity]
-            reinitialise(layers, masks, self.rng, optimizer)
+            reinitialise(layers, masks, self.rng, optimizer, self.fresh_count and self.tau >= 0)
             for activity in self.activity:
                 activity.zero_()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.agents.methods.units import remembered
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -23,11 +24,12 @@ class PlasticityInjection(Method):
     distribution. h and h'_2 are frozen, h'_1 and the encoder go on learning, the encoder through all three.
     The outputs are the same before and after, and so is the number of trained parameters.
 
-    h'_1 takes the place of h in the network's layers and so in the optimizer, with moments cleared (its step
-    count, which all parameters share, stays); copies of h and h'_2 are frozen branches. The paper's RMSProp
-    kept its state, and clearing all of it did worse there, as a third party reports (timoklein/plasticity-
-    injection-torch); what belongs to new weights is cleared here all the same, as the old moments are of
-    others. The encoder's are kept. A Gaussian policy's log_std belongs to no head and stays.
+    h'_1 takes the place of h in the network's layers and so in the optimizer, with moments cleared; copies of
+    h and h'_2 are frozen branches. The paper's RMSProp kept its state, and clearing all of it did worse
+    there, as a third party reports (timoklein/plasticity-injection-torch); what belongs to new weights is
+    cleared here all the same, as the old moments are of others. The encoder's are kept. RMSProp counts no
+    steps; Adam's count stays, unless ``fresh_count``. A Gaussian policy's log_std belongs to no head and
+    stays.
 
     The head is the last ``head`` layers: with 2 a hidden linear layer and the output layer, all after the
     convolutions of a DQN and of this benchmark's convolutional networks (from memory: the paper's choice for
@@ -56,10 +58,12 @@ class PlasticityInjection(Method):
         task_boundaries=True,
         acts_after="after",
         search_space={"after": (1, 2, 3, 5, 7), "head": (1, 2, 3)},
+        later=("fresh_count",),
     )
     schedule: ClassVar[tuple[str, ...]] = ("tasks",)
     after: int = 5  # tasks before the injection; 0: never
     head: int = 2  # number of last layers that make the head
+    fresh_count: bool = False  # whether Adam counts the fresh head's steps again from 0
 
     def __post_init__(self) -> None:
         if self.after < 0:
@@ -88,7 +92,7 @@ class PlasticityInjection(Method):
                 if parameter is layer.log_std and frozen.log_std is not None:
                     parameter.copy_(frozen.log_std)
                     continue
-                for moment in optimizer.moments(parameter):
-                    moment.zero_()
+                for tensor in remembered(optimizer, parameter, self.fresh_count):
+                    tensor.zero_()
         # In this order the fresh heads cancel exactly, before h is added.
         head[0].branches[:] = [(-1, copies(head)), (1, old)]

@@ -25,7 +25,8 @@ class ReGraMa(PeriodicUnitReset):
     weights (mean over them; for a channel over its kernel). The code uses one batch, of 128 or 256 examples;
     here as many of the last batches as hold ``examples``, averaged after taking magnitudes. Reset as ReDo's:
     the text zeroes the outgoing weights, the copies of the code that were seen leave them; the bias is 0 as
-    ReDo's, the code draws it. With tau < 0 no unit is reset.
+    ReDo's, the code draws it. What the authors do with Adam's step count was not seen: it stays as in ReDo,
+    unless ``fresh_count``. With tau < 0 no unit is reset.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -45,10 +46,12 @@ class ReGraMa(PeriodicUnitReset):
         ),
         family="resets of units",
         search_space={"tau": (0.0, 0.003, 0.01, 0.03, 0.1), "period": (100, 300, 1000)},
+        later=("fresh_count",),
     )
     tau: float = 0.01  # inactive at or below this score; the paper's
     period: int = 1000  # updates between resets; the paper's
     examples: int = 128  # examples that a score is taken over
+    fresh_count: bool = False  # whether Adam counts reset weights' steps again from 0
 
     def _magnitude(self, layer: Layer) -> Tensor:
         assert layer.weight.grad is not None

@@ -26,7 +26,8 @@ class SelfNormalizedResets(Method):
     of consecutive batches on which the unit never fired; when it fires, or is reset, a non-zero age goes into
     the unit's histogram; every ``window`` updates the reset threshold becomes the least age a with
     P(A >= a) <= eta if that is lower, else twice what it was, at most ``limit`` (the initial value), and the
-    histogram is emptied. A reset gives fresh incoming weights, bias 0, outgoing weights and moments 0.
+    histogram is emptied. A reset gives fresh incoming weights, bias 0, outgoing weights and moments 0. Adam's
+    step count stays as in their code, unless ``fresh_count``.
 
     Not as theirs: their threshold is the least a with P(A <= a) >= 1 - eta, which resets a unit at the very
     age that it always fires at; their window is 16 tasks; the histogram is exact up to 23 examples and then
@@ -48,12 +49,14 @@ class SelfNormalizedResets(Method):
         ),
         family="resets of units",
         search_space={"eta": (0.01, 0.02, 0.04, 0.08, 0.16), "window": (500, 2000, 8000)},
+        later=("fresh_count",),
     )
     needs_features: ClassVar[bool] = True
     eta: float = 0.08  # level of the test; 0 never rejects
     window: int = 2000  # updates between changes of the thresholds
     limit: int = 20_000  # examples: highest and first threshold
     period: int = 10  # updates between resets; the authors' 1
+    fresh_count: bool = False  # whether Adam counts reset weights' steps again from 0; the authors do not
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         import torch
@@ -83,7 +86,8 @@ class SelfNormalizedResets(Method):
             due = self.age.whole >= self.threshold.whole
             self._record(self.age.whole.unsqueeze(-1), due.unsqueeze(-1))
             self.age.whole.masked_fill_(due, 0)
-            reinitialise(layers, due.split([age.shape[-1] for age in self.age], -1), self.rng, optimizer)
+            masks = due.split([age.shape[-1] for age in self.age], -1)
+            reinitialise(layers, masks, self.rng, optimizer, self.fresh_count)
         if self.updates % self.window == 0:
             self._grow()
             threshold, new = self.threshold.whole, self._quantile(self.fired)

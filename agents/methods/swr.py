@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.agents.methods.units import remembered
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -23,9 +24,10 @@ class SelectiveWeightReinit(Method):
     paper's first experiment; every weight matrix and bias vector is ranked by itself. As in a public copy of
     the authors' torch code: after the optimizer's step, with the new weights and the last gradients, from
     the initial distribution (a bias that starts at zero goes to zero). Parts of a weight are owed to the
-    next time; the authors round at random. The optimizer's moments of the weights are cleared (theirs is
-    SGD). Not here: magnitude and random utility, a threshold, the mean in place of a draw, running means of
-    the utility. The authors tune period and share, the values were not seen.
+    next time; the authors round at random. The optimizer's moments of the weights are cleared (theirs is SGD,
+    and that code leaves the optimizer alone, so that it has no step count to follow: Adam's stays, unless
+    ``fresh_count``). Not here: magnitude and random utility, a threshold, the mean in place of a draw,
+    running means of the utility. The authors tune period and share, the values were not seen.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -43,10 +45,12 @@ class SelectiveWeightReinit(Method):
         ),
         family="resets of units",
         search_space={"share": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "period": (10, 100, 1000)},
+        later=("fresh_count",),
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates", "owed")
     share: float = 0.01  # of a parameter's numbers that are drawn again each time
     period: int = 100  # updates between reinitialisations
+    fresh_count: bool = False  # whether Adam counts redrawn weights' steps again from 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -84,5 +88,5 @@ class SelectiveWeightReinit(Method):
                 mask = torch.zeros_like(utility, dtype=torch.bool).scatter_(-1, lowest, True)
                 mask = mask.view(parameter.shape)
                 parameter.copy_(torch.where(mask, fresh, parameter))
-                for moment in optimizer.moments(parameter):
-                    moment.masked_fill_(mask, 0)
+                for tensor in remembered(optimizer, parameter, self.fresh_count):
+                    tensor.masked_fill_(mask, 0)

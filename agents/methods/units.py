@@ -170,14 +170,32 @@ def dormancy_scores(activity: Tensor) -> Tensor:
     return activity / (activity.mean(-1, keepdim=True) + 1e-9)
 
 
+def remembered(optimizer: FlatOptimizer, parameter: Tensor, fresh_count: bool) -> list[Tensor]:
+    """What the optimizer remembers of a parameter, for a method that resets it: zero it in place.
+
+    Args:
+        optimizer: As a hook is given it.
+        parameter: A parameter of one of the layers.
+        fresh_count: True: the elements' step counts too (``FlatOptimizer.counts``).
+
+    Returns:
+        Tensors, each of the parameter's shape.
+    """
+    return [*optimizer.moments(parameter), *(optimizer.counts(parameter) if fresh_count else ())]
+
+
 def reinitialise(
-    layers: Sequence[Layer], masks: Sequence[Tensor | None], rng: SeedRng, optimizer: FlatOptimizer
+    layers: Sequence[Layer],
+    masks: Sequence[Tensor | None],
+    rng: SeedRng,
+    optimizer: FlatOptimizer,
+    fresh_count: bool = False,
 ) -> None:
     """Re-initialises units in place.
 
     Incoming weights are drawn from the layer's initial distribution, the bias becomes 0 (with a
     normalisation: gain 1, shift 0, running mean 0, running variance 1), then the outgoing weights become 0.
-    The optimizer's moments of all of them are cleared; its step count, which all parameters share, stays.
+    The optimizer's moments of all of them are cleared, and their step counts if ``fresh_count``.
 
     Args:
         layers: All layers.
@@ -185,8 +203,13 @@ def reinitialise(
             and nothing is drawn for it.
         rng: The method's random numbers.
         optimizer: As a hook is given it.
+        fresh_count: Whether Adam counts the steps of these weights again from 0. Else its step count stays,
+            and their first updates are up to 6.6 times those of a new optimizer.
     """
     acting = list(masks)
+    # Called even if no unit of these seeds is reset, so that a seed's numbers do not depend on the others.
+    if fresh_count:
+        optimizer.counts(layers[0].weight)
     for i, (layer, mask) in enumerate(zip(layers, masks, strict=False)):
         if mask is None:
             continue
@@ -200,11 +223,11 @@ def reinitialise(
             if parameter is not None:
                 parameter.masked_fill_(mask, value)
         for parameter in layer.trainable():
-            for moment in optimizer.moments(parameter):
-                moment.masked_fill_(wide if parameter is layer.weight else mask, 0)
+            for tensor in remembered(optimizer, parameter, fresh_count):
+                tensor.masked_fill_(wide if parameter is layer.weight else mask, 0)
         for buffer, start in zip(layer.buffers(), (0, 1), strict=False):
             buffer.masked_fill_(mask, start)
     for (layer, following), mask in zip(pairs(layers), acting, strict=True):
         if mask is not None:
-            for tensor in (following.weight, *optimizer.moments(following.weight)):
+            for tensor in (following.weight, *remembered(optimizer, following.weight, fresh_count)):
                 outgoing(layer, tensor).masked_fill_(mask.unsqueeze(-2).unsqueeze(-1), 0)

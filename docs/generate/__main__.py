@@ -1,12 +1,12 @@
 """Writes docs/streams.md, docs/methods.md and the pages below them from the code and the leaderboard.
 
-Also writes the tables in docs/quick-start.md."""
+Also writes the tables in docs/quick-start.md and docs/statistics.md."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from docs.generate import methods, output, streams
+from docs.generate import methods, output, statistics, streams
 from docs.generate.results import ROOT
 
 
@@ -15,6 +15,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield from streams.pages()
     yield from methods.pages()
     yield output.page()
+    yield statistics.page()
 
 
 def stale(written: Collection[str]) -> set[str]:

@@ -18,11 +18,10 @@ from plasticity_bench.terminal import number, p_text
 
 ROOT = Path(__file__).resolve().parents[2]
 LEADERBOARD = ROOT / "leaderboard"
-#: Metric -> title of its column, apart from retained plasticity.
+#: Metric -> title of its column, apart from the level and the retention, which have intervals.
 SHOWN = {
-    "plasticity_loss": "loss",
+    "fresh_level": "fresh level",
     "average_performance": "average",
-    "fresh_gap": "fresh gap",
     "cost": "cost",
 }
 
@@ -33,13 +32,17 @@ class Row:
 
     stream: str  # with its version: "bit-flip-v1"
     tuned: bool
-    rank: str  # "3=", empty without a rank
+    rank: str  # empty without a rank
+    range: str  # 95% range of its place: "2-5", empty without a rank
     method: str  # its name, without settings
     settings: tuple[str, ...]  # those that differ from the defaults, as "strength=0.01"
     seeds: int
     metrics: Mapping[str, Interval]
-    to_none: Interval  # difference of retained plasticity to that of `none`
-    p: float  # of that difference, nan if there is none
+    p_loss: float  # of no plasticity loss, nan if unknown
+    to_none: Interval  # difference of the level to that of `none`
+    p_none: float  # of that difference, nan if there is none
+    to_reset: Interval  # the same for `reset`
+    p_reset: float
 
 
 @lru_cache(maxsize=1)
@@ -54,14 +57,22 @@ def _row(line: Mapping[str, str]) -> Row:
     return Row(
         stream=line["stream"],
         tuned=line["tuned"] == "True",
-        rank=line["rank"] + ("=" if line["rank_shared"] == "True" else ""),
+        rank=line["rank"],
+        range=_range(line["rank_low"], line["rank_high"]),
         method=name,
         settings=settings,
         seeds=int(line["seeds"]),
         metrics={metric: _interval(line, metric) for metric in METRICS},
+        p_loss=_float(line["p_loss"]),
         to_none=_interval(line, "difference_to_none"),
-        p=_float(line["p_none"]),
+        p_none=_float(line["p_none"]),
+        to_reset=_interval(line, "difference_to_reset"),
+        p_reset=_float(line["p_reset"]),
     )
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low}-{high}"
 
 
 def _split(configuration: str) -> tuple[str, tuple[str, ...]]:
@@ -95,21 +106,31 @@ def loss_of_none(stream: str) -> str:
     if none is None:
         return ""
     loss = none.metrics["plasticity_loss"]
-    return f"{'yes' if loss.low > 0 else 'not shown'}: loss {estimate(loss)}"
+    if none.p_loss != none.p_loss:
+        return "unknown"
+    shown = none.p_loss <= LEVEL and loss.point > 0
+    return f"{'yes' if shown else 'not shown'}: plasticity loss {estimate(loss)}, p {p_text(none.p_loss)}"
 
 
-HEAD = ("retained plasticity [95% CI]", "difference to `none` [95% CI]", "p", *SHOWN.values())
+HEAD = (
+    *("level [95% CI]", "retention [95% CI]", "p loss", "difference to `none` [95% CI]", "p"),
+    *("difference to `reset` [95% CI]", "p", *SHOWN.values()),
+)
 
 
 def numbers(row: Row) -> list[str]:
     """The cells under ``HEAD``."""
-    p = p_text(row.p)
-    cells = [estimate(row.metrics["retained_plasticity"]), estimate(row.to_none)]
-    cells.append(f"**{p}**" if row.p <= LEVEL else p)
+    cells = [estimate(row.metrics["level"]), estimate(row.metrics["retention"]), _p(row.p_loss)]
+    cells += [estimate(row.to_none), _p(row.p_none), estimate(row.to_reset), _p(row.p_reset)]
     for metric in SHOWN:
         value = row.metrics[metric].point
         cells.append("" if value != value else f"{value:.2f}x" if metric == "cost" else number(value))
     return cells
+
+
+def _p(value: float) -> str:
+    """A p-value, bold if it is significant."""
+    return f"**{p_text(value)}**" if value <= LEVEL else p_text(value)
 
 
 def settings_cell(row: Row) -> str:
@@ -130,22 +151,23 @@ def of_method(name: str) -> str:
                 stream_link(row.stream, "../streams/"),
                 "tuned" if row.tuned else "default",
                 f"{row.rank} of {field}".replace(" ", "&nbsp;") if row.rank else "-",
+                row.range,
                 str(row.seeds),
                 *numbers(row),
                 settings_cell(row),
             ]
         )
-    return table(("stream", "row", "rank", "n", *HEAD, "settings"), lines)
+    return table(("stream", "row", "rank", "range", "n", *HEAD, "settings"), lines)
 
 
 def of_stream(stream: str, tuned: bool) -> str:
     """The table of a stream's page: its methods in the order of their ranks."""
     lines = [
-        [row.rank or "-", method_link(row.method), str(row.seeds), *numbers(row)]
+        [row.rank or "-", row.range, method_link(row.method), str(row.seeds), *numbers(row)]
         + ([settings_cell(row)] if tuned else [])
         for row in group(stream, tuned)
     ]
-    return table(("rank", "method", "n", *HEAD, *(["settings chosen"] if tuned else [])), lines)
+    return table(("rank", "range", "method", "n", *HEAD, *(["settings chosen"] if tuned else [])), lines)
 
 
 def method_link(name: str, folder: str = "../methods/") -> str:
@@ -163,14 +185,15 @@ def explanation(leaderboard: str, concepts: str) -> str:
     """What the columns mean, for below a table."""
     return (
         f"These are rows of [the leaderboard]({leaderboard}), which has more columns. {_glossary(concepts)} "
-        "The difference is in retained plasticity, on the same seeds. Its p is corrected for all pairs of "
-        f"methods on the stream, and bold if it is at most {LEVEL:g}. Rows with tuned and with default "
-        "settings are ranked separately. Ranks with = are shared. A row without a rank has fewer than "
-        f"{FEW_SEEDS} seeds, or `none` does not start above chance.\n"
+        "Differences are in levels, on the same seeds, for tuned rows to the tuned reference. Their p is "
+        "corrected for all pairs of methods on the stream; p loss is of no plasticity loss. p is bold if it "
+        f"is at most {LEVEL:g}. Rows with tuned and with default settings are ranked separately. The rank is "
+        "1 + the number of rows significantly above, the range that of 95% of the row's places when seeds "
+        f"are resampled. A row without a rank is a reference, has fewer than {FEW_SEEDS} seeds or no level.\n"
     )
 
 
 def _glossary(concepts: str) -> str:
-    named: Sequence[str] = ("retained plasticity", "loss", "fresh gap", "cost")
+    named: Sequence[str] = ("level", "retention", "plasticity loss", "fresh level", "cost")
     links = [f"[{name}]({concepts}#{name.replace(' ', '-')})" for name in named]
     return f"The glossary explains {', '.join(links[:-1])} and {links[-1]}."

@@ -35,9 +35,8 @@ from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.registry.catalog import STREAMS, SUITES
 from plasticity_bench.registry.precision import DEFAULT, PRECISIONS
 from plasticity_bench.registry.settings import split_settings
-from plasticity_bench.scoring.metrics import window
 from plasticity_bench.scoring.references import REFERENCES
-from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec, parameter_count
+from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec, late_tasks, parameter_count
 from plasticity_bench.tasks.base import ControlStream, Stream
 from plasticity_bench.terminal import number
 
@@ -60,6 +59,12 @@ INITS = {
 }
 ACTIVATIONS = {"relu": "ReLU"}
 LOSSES = {"cross-entropy": "cross-entropy", "mse": "mean squared error", "ppo": "that of PPO"}
+#: Kind of a stream's figure -> title.
+FIGURES = {
+    "learning-curves": "Learning curves",
+    "plasticity-loss": "Plasticity loss over tasks",
+    "returns": "Returns over steps",
+}
 RETURN = {
     "online_performance": "mean return of the episodes that ended in the task",
     "final_performance": "mean return of the episodes that ended in the last fifth of the task",
@@ -133,7 +138,7 @@ def _page(name: str, stream: Stream) -> str:
 
 
 def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
-    info, size = stream.info, window(stream.tasks)
+    info, late = stream.info, late_tasks(stream.tasks)
     score = RETURN[info.score] if info.loss == "ppo" else COLUMNS[info.score].partition(" (")[0]
     yield "tasks", str(stream.tasks)
     yield "length of a task", _length(stream)
@@ -142,18 +147,13 @@ def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
     yield "training loss", LOSSES[info.loss]
     yield "performance", f"{info.unit} ({code(info.score)}): {inert(score)}"
     yield "chance", f"{number(info.chance)}: the performance without learning"
-    windows = [_span(start, size) for start in (info.warmup_tasks, stream.tasks - size)]
-    yield "first and last window", f"{' and '.join(windows)}, counted from 0"
+    yield "late tasks", f"tasks {late.start} to {late.stop - 1}, counted from 0"
     yield "seeds by default", str(info.seeds)
     yield "suites", ", ".join(code(name) for name, suite in SUITES.items() if _member(stream, suite.streams))
     yield "training time", _cost(_folder(stream))
     yield "does plain training lose plasticity?", loss_of_none(_folder(stream))
     file = f"tasks/{type(stream).__module__.rpartition('.')[2]}.py"
     yield "code", f"[{file}](../../{file})"
-
-
-def _span(start: int, size: int) -> str:
-    return f"tasks {start} to {start + size - 1}" if size > 1 else f"task {start}"
 
 
 def _member(stream: Stream, members: tuple[str, ...]) -> bool:
@@ -229,7 +229,7 @@ def _seconds() -> dict[tuple[str, str], tuple[float, int, str]]:
     found = {}
     for reference in REFERENCES:
         for cell in find_cells(LEADERBOARD / "submissions" / reference):
-            origins = [cell.provenance(seed) for seed in cell.seeds()]
+            origins = [cell.trained.provenance(seed) for seed in cell.seeds()]
             seconds = median(origin.seconds for origin in origins)
             found[cell.stream, reference] = seconds, origins[0].stack, origins[0].device
     return found
@@ -261,7 +261,7 @@ def _results(stream: str) -> str:
     if not parts:
         return "Nothing is recorded on the leaderboard.\n"
     parts.append(explanation("../../leaderboard/README.md", "../concepts.md"))
-    for kind, title in (("learning-curves", "Learning curves"), ("returns", "Returns over steps")):
+    for kind, title in FIGURES.items():
         figure = f"leaderboard/figures/{kind}-{stream}.png"
         if (ROOT / figure).exists():
             parts.append(f"![{title} on {stream}](../../{figure})\n")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: The figure of one stream that ``plot`` draws by default, and the one of several streams.
-OF_ONE_STREAM, OF_SEVERAL = "learning-curves", "retained-plasticity"
+OF_ONE_STREAM, OF_SEVERAL = "learning-curves", "level"
 
 
 class Results:
@@ -70,7 +70,7 @@ class Results:
         import pandas as pd
 
         parts = [
-            pd.DataFrame({**_identity(cell, seed), **cell.table(seed), "cell": cell.path.name})
+            pd.DataFrame({**_identity(cell, seed), **cell.trained.table(seed), "cell": cell.path.name})
             for cell, seeds in zip(self.cells, self._seeds(), strict=True)
             for seed in seeds
         ]
@@ -83,9 +83,9 @@ class Results:
 
         Returns:
             A table with one row per stream and method, in the order of the leaderboard, and the columns of
-            leaderboard.csv: rank, then for each metric its interquartile mean over seeds and the ends
-            ``_low`` and ``_high`` of its 95% interval. Metrics that compare with a reference are nan if it
-            is not recorded. The last column is the "cell", as in ``tables``.
+            leaderboard.csv: rank, then for each metric its estimate over seeds and the ends ``_low`` and
+            ``_high`` of its 95% interval. Metrics that need fresh twins or a reference are nan if these are
+            not recorded. The last column is the "cell", as in ``tables``.
 
         Raises:
             InputError: A record is damaged or gone.
@@ -116,8 +116,8 @@ class Results:
 
         Args:
             figure: One of ``figures()``. In names that end in a stream's, the stream may be left out if there
-                is only one, or if ``stream`` is given. None: learning curves of one stream, else the retained
-                plasticity of all streams.
+                is only one, or if ``stream`` is given. None: learning curves of one stream, else the levels
+                on all streams.
             stream: Only this stream, by name (``"permuted-digits"``) or as in ``streams``.
 
         Returns:
@@ -144,7 +144,7 @@ class Results:
             drawn |= {name.removesuffix(f"-{names[0]}"): draw for name, draw in drawn.items()}
         if figure is None and wanted not in drawn:
             raise InputError(
-                "there is no retained plasticity to draw, which needs the references none and reset; "
+                "there is no level to draw, which needs fresh twins of none (run it without --no-twins); "
                 f"name a figure: {', '.join(sorted(drawn))}"
             )
         if wanted not in drawn:

@@ -37,6 +37,7 @@ def run(
     seeds: int | Iterable[int] | None = None,
     runs: str | os.PathLike[str] = "runs",
     references: bool = True,
+    twins: bool = True,
     tuned: str | os.PathLike[str] | None = None,
     precision: str = "float32",
     device: str = "auto",
@@ -59,6 +60,8 @@ def run(
         seeds: How many (0, 1, ...), or which. None: the stream's own number.
         runs: The folder of the records.
         references: Whether to train ``none`` and ``reset`` too. Scores need them.
+        twins: Whether to train fresh twins too: new learners on some tasks, which the level and the
+            retention compare with.
         tuned: A folder that ``sweep --out`` wrote: the methods get the settings chosen there.
         precision: Number format of matrix products: "float32", "tf32" or "bf16".
         device: "auto" (every GPU, else the CPU), "cpu", "cuda" or "cuda:0".
@@ -92,7 +95,7 @@ def run(
         raise InputError(f"{wrong[0]!r} is not a stream: give its name, such as permuted-digits:tasks=20")
     streams = choose_streams(names, precision, devices)
     plans = plan_cells(streams, methods, references, Path(tuned) if tuned is not None else None)
-    planned = open_cells(Path(runs), plans, _seeds(seeds))
+    planned = open_cells(Path(runs), plans, _seeds(seeds), twins)
     console = Console(stderr=True, quiet=not progress)
     launch.train_missing(planned, workers, devices, console)
     return Results({item.cell.path: item.cell for item in planned}.values())

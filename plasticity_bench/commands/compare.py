@@ -85,22 +85,19 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     from math import isnan
 
     from plasticity_bench.scoring.metrics import METRICS
-    from plasticity_bench.scoring.pairs import difference, paired_values, verdict
-    from plasticity_bench.scoring.scores import TIMINGS
-    from plasticity_bench.stats.inference import paired_test
+    from plasticity_bench.scoring.pairs import difference, p_value, verdict
     from plasticity_bench.terminal import interval_json
 
     found: dict[str, Any] = {}
     for metric in METRICS:
         size, seeds = difference(a, b, metric)
-        left, right = paired_values(a, b, metric)
-        p_value = float("nan") if metric in TIMINGS else paired_test(left[0], right[0])
+        p = p_value(a, b, metric)
         sides = {name: interval_json(row.summary[metric]) for name, row in (("a", a), ("b", b))}
         found[metric] = {
             **sides,
             "difference": interval_json(size),
             "seeds": seeds,
-            "p": None if isnan(p_value) else p_value,
+            "p": None if isnan(p) else p,
             "a_is": verdict(size),
         }
     return found
@@ -122,13 +119,14 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
         table = make_table("metric", "A [95% CI]", "B [95% CI]", "A - B [95% CI]", "p", "n", "A is")
         for metric, entry in metrics.items():
             cells = [text(entry[side]) for side in ("a", "b", "difference")]
-            name = HEADINGS.get(metric, metric.removesuffix("_plasticity")).replace("\n/100", "")
+            name = HEADINGS.get(metric, metric).replace("\n/100", "")
             p_value = "-" if entry["p"] is None else p_text(entry["p"])
             name = name.replace("\n", " ").replace("_", " ")
             table.add_row(name, *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
         console.print()
     about = (
+        "level: over the fresh twins of none; retention: over its own fresh twins (1: nothing lost).\n"
         "tied: the paired interval includes 0; unknown: no interval; p: sign-flip permutation test of equal\n"
         "means, not corrected for the number of comparisons"
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plasticity_bench.processes.workers import Workers
-    from plasticity_bench.submissions.replay import Outcome
+    from plasticity_bench.submissions.replay import Outcome, TableOutcome
     from plasticity_bench.submissions.verify import Report
 
 SUMMARY = "write the leaderboard; verify submissions; train some of their seeds again"
@@ -123,8 +123,8 @@ def _verify(paths: Sequence[Path]) -> int:
     if report.problems:
         raise RunFailed(f"{len(report.problems)} problems; leaderboard/SUBMITTING.md lists the rules")
     print(
-        f"{len(report.submissions)} submissions with {report.seeds} tables: "
-        "configurations, tables and scores agree"
+        f"{len(report.submissions)} submissions with {report.seeds} seeds, {report.twins} of them with fresh "
+        "twins: configurations, tables and scores agree"
     )
     return 0
 
@@ -205,16 +205,21 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         submission, stream, seed = outcome.pair
         name = f"{submission.name}, {stream}, seed {seed}"
-        if outcome.first_task is None:
-            print(f"{name}: bit-identical")
-            continue
-        how = "only in diagnostics" if outcome.same_training else f"score by {outcome.score:.2g}"
-        print(f"{name}: differs from task {outcome.first_task} on; {how}")
-        for column, value in outcome.largest.items():
-            print(f"  {column}: at most {value:.3g}")
-        for text in outcome.changed:
-            print(f"  here {text}")
-    same = sum(outcome.first_task is None for outcome in outcomes)
+        for table in outcome.tables:
+            _print_table(name if table.kind == "seed" else f"{name}, its fresh twins", table)
+    same = sum(outcome.same for outcome in outcomes)
     equal = sum(outcome.same_training for outcome in outcomes)
     count = f"{equal} of {len(outcomes)}"
     print(f"{count} bit-identical in performance and loss, {same} in all columns")
+
+
+def _print_table(name: str, table: TableOutcome) -> None:
+    if table.first_task is None:
+        print(f"{name}: bit-identical")
+        return
+    how = "only in diagnostics" if table.same_training else f"score by {table.score:.2g}"
+    print(f"{name}: differs from task {table.first_task} on; {how}")
+    for column, value in table.largest.items():
+        print(f"  {column}: at most {value:.3g}")
+    for text in table.changed:
+        print(f"  here {text}")

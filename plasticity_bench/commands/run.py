@@ -46,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"do not train {' and '.join(REFERENCES)} as well",
     )
+    parser.add_argument(
+        "--no-twins",
+        action="store_true",
+        help="do not train fresh twins, new learners on some tasks to compare with; then level and retention "
+        "are unknown",
+    )
     add_executor(parser)
     add_sinks(parser, "--track", "show the run in these tools while it trains")
     parser.add_argument(
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     sinks = open_sinks(args.track, args.track_dir or args.runs / "tracking")
     if cluster:
         require_command("sbatch")
-    planned = open_cells(args.runs, plans, seeds)
+    planned = open_cells(args.runs, plans, seeds, twins=not args.no_twins)
     messages = Console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
         if cluster is None:

@@ -25,6 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_streams(parser)
     add_settings(parser)
     parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds (default: the stream's)")
+    parser.add_argument(
+        "--no-twins", action="store_true", help="submit no fresh twins; then level and retention are unknown"
+    )
     add_devices(parser)
     add_runs(parser)
     parser.add_argument(
@@ -51,12 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
     from plasticity_bench.submissions.documents import Submitter
-    from plasticity_bench.submissions.writer import (
-        find_submission,
-        missing,
-        submission_name,
-        write_submission,
-    )
+    from plasticity_bench.submissions.extension import missing, restore_tables
+    from plasticity_bench.submissions.writer import find_submission, submission_name, write_submission
     from plasticity_bench.tuning.sweep import tuned_plan
 
     if args.seeds is not None and not 1 <= args.seeds <= 10_000:
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if not text.isprintable() or len(text) > 200:
             raise InputError(f"--{option}: one line of at most 200 characters")
     streams = chosen_streams(args)
-    settings, tuned = given_settings(args), args.tuned is not None
+    settings, tuned, twins = given_settings(args), args.tuned is not None, not args.no_twins
     method = choose_method(args.method, settings)
     name = args.name or submission_name(method, tuned)
     found = find_submission(args.out, name, method, tuned)
@@ -76,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
         stream = choose_stream(text)
         seeds = range(args.seeds or stream.cls.info.seeds)
         plan = tuned_plan(args.tuned, stream, method) if tuned else CellPlan(stream, method)
-        plans.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning)))
-    planned = [item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking)]
+        plans.append((plan, missing(found, stream_folder(stream), seeds, plan.tuning, twins)))
+    planned = [
+        item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking, twins)
+    ]
+    restore_tables(found, planned)
     launch.train_missing(planned, workers, devices, Console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
@@ -95,6 +97,8 @@ def _options(args: argparse.Namespace) -> str:
             words += [f"--{option}", *(value if isinstance(value, list) else [value])]
     if args.out != SUBMISSIONS:
         words += ["--out", args.out]
+    if args.no_twins:
+        words.append("--no-twins")
     return "".join(f" {word}" for word in words)
 
 
@@ -113,23 +117,23 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
     }
     print(f"{words[done]} {folder}/")
     for stream, entry in document.streams.items():
-        metric = scores.streams[stream].metrics["retained_plasticity"]
+        metric = scores.streams[stream].metrics["level"]
         score = "unknown" if metric.point is None else f"{metric.point:.3f}"
         best = f"; best of {entry.tuning.budget} configurations" if entry.tuning else ""
-        print(f"  {stream}: {len(entry.seeds)} seeds, retained plasticity {score}{best}")
-    lacking = {
-        reference
+        print(f"  {stream}: {len(entry.seeds)} seeds, level {score}{best}")
+    lacking = any(
+        set(entry.seeds) - set(seeds)
         for stream, entry in document.streams.items()
-        for reference, seeds in scores.streams[stream].references.items()
-        if set(entry.seeds) - set(seeds) and reference != document.method.label
-    }
+        for named in [scores.streams[stream]]
+        for seeds in (named.trained, max(named.twins.values(), key=len))
+    )
     command = "python -m plasticity_bench"
-    for reference in sorted(lacking):
+    if lacking and document.method.label != "none":
         print(
-            f"note: scores are missing, because {folder.parent}/{reference} lacks some of these streams or "
-            "seeds:"
+            f"note: scores are missing, because {folder.parent}/none lacks some of these streams or seeds, "
+            "or fresh twins:"
         )
-        print(f"      {command} submit {reference}{_options(args)}, then this command again")
+        print(f"      {command} submit none{_options(args)}, then this command again")
     print("next:")
     print(f"  {command} leaderboard --verify {folder}")
     board = folder.parent.parent

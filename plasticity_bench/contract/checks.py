@@ -91,7 +91,7 @@ def _hint(subject: Subject, error: BaseException) -> str:
     if "features" in line and not subject.make().needs_features:
         return "layer.features is filled only if the class says needs_features: ClassVar[bool] = True"
     if "optimizer" in line:
-        return "the optimizer has only lr, moments(parameter) and reset()"
+        return "the optimizer has only lr, moments(parameter), counts(parameter) and reset()"
     if not line:
         return "the method's own code is not in the traceback: look at what its hooks return and change"
     shapes = (

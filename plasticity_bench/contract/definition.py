@@ -28,6 +28,7 @@ def is_defined(subject: Subject) -> str:
         _settings(part.cls)
         _hooks(part.cls)
         _search_space(part.cls)
+        _later(part.cls)
         _off(part.cls)
         _acts_after(part.cls)
         doubts += _doubts(part.cls)
@@ -118,6 +119,14 @@ def _hooks(cls: Any) -> None:
                 f"write def {name}({', '.join(parameters)})",
                 location,
             ) from None
+
+
+def _later(cls: Any) -> None:
+    for name in cls.info.later:
+        if name not in {f.name for f in fields(cls)}:
+            raise Broken(f'later names "{name}", which is no hyperparameter', "name fields of the class")
+        if name in cls.info.search_space:
+            raise Broken(f'"{name}" is in later and in search_space', "a searched setting is always recorded")
 
 
 def _search_space(cls: Any) -> None:

@@ -141,7 +141,8 @@ def serves_torch(subject: Subject) -> str:
         if not torch.allclose(found, expected[0], rtol=1e-6, atol=1e-9):
             raise Broken(
                 f"attached to a torch network, {name} does not end as in the benchmark's learner",
-                "use only lr, moments(parameter) and reset() of the optimizer, count dimensions from the end",
+                "use only lr, moments(parameter), counts(parameter) and reset() of the optimizer, count "
+                "dimensions from the end",
             )
     return "attach(...) to nn.Sequential and torch.optim.Adam: the results of the benchmark's learner"
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from plasticity_bench.figures import intervals, overview, scatter
 from plasticity_bench.figures.curves import curves_of, learning_curves
+from plasticity_bench.figures.losses import loss_curves, losses_of
 from plasticity_bench.figures.returns import draw_returns, returns_over_steps
 from plasticity_bench.figures.styles import SETTINGS, split, styles_of, styles_on
 from plasticity_bench.processes.workers import Workers
@@ -38,10 +39,10 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     styles = styles_of(streams)
     # The slowest figures come first, so that no process is still busy with one when all others are done.
     jobs: dict[str, Callable[[], Figure]] = {}
-    if found := streams_with_scores(streams):
-        jobs["retained-plasticity"] = partial(
-            intervals.draw_lines, intervals.retained_plasticity(found, styles), intervals.RETAINED_AXIS
-        )
+    for name, axis in intervals.MEASURE_AXES.items():
+        if known := streams_with(streams, name):
+            jobs[name] = partial(intervals.draw_lines, intervals.lines_of(known, styles, name), axis)
+    if found := streams_with(streams, RANKED_BY):
         jobs["diagnostics"] = partial(scatter.diagnostics, scatter.diagnostics_of(found, styles))
     if costs := scatter.costs_of(found, styles):
         jobs["score-and-cost"] = partial(scatter.pareto, costs)
@@ -63,6 +64,9 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
         curves = curves_of(stream, styles_on(stream, styles))
         jobs[f"learning-curves-{stream.name}"] = partial(learning_curves, curves)
     for stream in streams:
+        if losses := losses_of(stream, styles_on(stream, styles)):
+            jobs[f"plasticity-loss-{stream.name}"] = partial(loss_curves, stream.name, losses)
+    for stream in streams:
         shown, _ = split(stream.rows, MOST_OVER_STEPS)
         returns = [(row, points) for row in shown if (points := returns_over_steps(row.cell))]
         if returns:
@@ -72,9 +76,9 @@ def draw_functions(scores: Scores) -> dict[str, Callable[[], Figure]]:
     return jobs
 
 
-def streams_with_scores(streams: Sequence[StreamScores]) -> list[StreamScores]:
-    """The streams on which at least one method has a retained plasticity."""
-    return [s for s in streams if any(not np.isnan(row.summary[RANKED_BY].point) for row in s.rows)]
+def streams_with(streams: Sequence[StreamScores], metric: str) -> list[StreamScores]:
+    """The streams on which the metric of at least one method is known."""
+    return [s for s in streams if any(not np.isnan(row.summary[metric].point) for row in s.rows)]
 
 
 def get_ready() -> None:

@@ -1,6 +1,6 @@
 """Figures with a line per method.
 
-Retained plasticity by stream, the aggregate over streams, and the scores of all configurations of a sweep.
+Level and retention by stream, the score over streams, and the scores of all configurations of a sweep.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 from plasticity_bench.figures.panels import Room, explain_markers, label_width, pack_panels
 from plasticity_bench.figures.styles import Style, base_label, by_method, without_version, wrapped
 from plasticity_bench.records.cells import TUNED_MARK
-from plasticity_bench.scoring.metrics import window
-from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, StreamScores
+from plasticity_bench.scoring.scores import AggregateRow, StreamScores
 from plasticity_bench.stats.bootstrap import Interval
 
 if TYPE_CHECKING:
@@ -28,8 +27,9 @@ LINE_HEIGHT, PANEL_WIDTH = 0.205, 3.1
 MIN_LINES = 6
 #: Configurations with a lower score are drawn at the edge: some end far below chance.
 LOWEST_SCORE = -0.5
-RETAINED_AXIS = "retained plasticity (1: nothing lost)"
-AGGREGATE_AXIS = "retained plasticity over seeds and streams"
+#: Measure -> what its axis shows.
+MEASURE_AXES = {"level": "level (1: as good as starting anew)", "retention": "retention (1: nothing lost)"}
+AGGREGATE_AXIS = "score: mean over streams of min(level, 1)"
 #: Distance between a label and its panel, in points.
 LABEL_PAD = 3.5
 #: Characters in a line of a title.
@@ -55,13 +55,13 @@ class Swept(NamedTuple):
     chosen: int
 
 
-def retained_plasticity(
-    streams: Sequence[StreamScores], styles: Mapping[str, Style]
+def lines_of(
+    streams: Sequence[StreamScores], styles: Mapping[str, Style], measure: str
 ) -> dict[str, list[Line]]:
-    """A panel per stream: every method's interquartile mean and 95% interval, best at the top."""
+    """A panel per stream: every method's ``measure`` with its 95% interval, in the order of the ranking."""
     return {
         without_version(stream.name): [
-            Line(method, [(row.summary[RANKED_BY], styles[row.method]) for row in rows])
+            Line(method, [(row.summary[measure], styles[row.method]) for row in rows])
             for method, rows in by_method(stream.rows).items()
         ]
         for stream in streams
@@ -72,7 +72,7 @@ def aggregate(groups: Sequence[Sequence[AggregateRow]], styles: Mapping[str, Sty
     """The same over streams; each group of rows that cover the same streams has a panel."""
     return {
         ", ".join(map(without_version, rows[0].streams)): [
-            Line(method, [(row.summary, styles[row.method]) for row in members])
+            Line(method, [(row.score, styles[row.method]) for row in members])
             for method, members in by_method(rows).items()
         ]
         for rows in groups
@@ -107,7 +107,7 @@ def sensitivity(streams: Mapping[str, Sequence[Swept]], styles: Mapping[str, Sty
                 )
             axes.scatter(x[swept.chosen], -depth, s=34, color=color, linewidths=0, zorder=4)
         _lines(axes, [swept.method for swept in rows])
-        axes.set_xlabel("mean score in the last window, as retained plasticity")
+        axes.set_xlabel("mean performance in the last window, as level")
         axes.set_title(without_version(name), weight="bold", pad=18)
         edge = f"; ×: below {LOWEST_SCORE:g} or nan" if (~(known >= LOWEST_SCORE)).any() else ""
         axes.text(
@@ -126,15 +126,11 @@ def swept_of(stream: StreamScores) -> list[Swept]:
     """The sweeps of a stream's tuned rows, the best chosen configuration first.
 
     A configuration's score is its mean performance in the last window over the tuning seeds. Here it is
-    converted to retained plasticity: (score - chance) / (mean of `none` in its first window - chance). The
-    mean of `none` is over its recorded seeds. Empty if `none` is not recorded, or not above chance.
+    converted to a level: (score - chance) / (mean of the fresh twins of `none` - chance), where the mean is
+    over its recorded seeds. Empty if there are no such twins, or they are not above chance.
     """
-    none = stream.row("none")
-    if none is None:
-        return []
-    start, chance = none.cell.config.stream.warmup_tasks, none.cell.config.stream.chance
-    first = none.curves["performance"][:, start : start + window(none.cell.tasks)]
-    room = float(first.mean()) - chance
+    first = stream.rows[0]
+    room, chance = first.plasticity.room, first.cell.config.stream.chance
     if not room > 0:
         return []
     found = []

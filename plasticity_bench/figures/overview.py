@@ -22,7 +22,6 @@ from plasticity_bench.figures.styles import (
     wrapped,
 )
 from plasticity_bench.scoring.scores import RANKED_BY, AggregateRow, Scores, StreamScores
-from plasticity_bench.scoring.scoring import aggregate_row
 from plasticity_bench.stats.bootstrap import average_ranks
 from plasticity_bench.stats.inference import performance_profile
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Points at which profiles and ranks are drawn.
 PROFILE_POINTS = 101
-#: The heat map's colours range from this value to 2 minus this value, with white at 1: nothing lost.
+#: The heat map's colours range from this value to 2 minus this value. White is 1: as good as starting anew.
 LOWEST_COLOURED = 0.0
 
 
@@ -47,7 +46,7 @@ def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
 
     Empty if no two streams are shared. ``tuned``: the group with the most tuned rows instead.
     """
-    covered = {row.method: set(row.streams) for row in scores.aggregate if not np.isnan(row.summary.point)}
+    covered = {row.method: set(row.streams) for row in scores.aggregate if not np.isnan(row.score.point)}
     counted = [own for method, own in covered.items() if is_tuned(method) or not tuned]
     sizes = {
         row.streams: len(row.streams) * sum(own.issuperset(row.streams) for own in counted)
@@ -59,13 +58,11 @@ def comparable(scores: Scores, tuned: bool = False) -> list[AggregateRow]:
     chosen = max(sizes, key=lambda streams: sizes[streams])
     taken = [stream for stream in scores.streams if stream.name in chosen]
     rows = [
-        row
-        if row.streams == chosen
-        else aggregate_row(row.method, {s.name: s.by_method(row.method) for s in taken})
+        row.on([stream.name for stream in taken])
         for row in scores.aggregate
         if covered.get(row.method, set()).issuperset(chosen)
     ]
-    return sorted(rows, key=lambda row: (-row.summary.point, row.method))
+    return sorted(rows, key=lambda row: (-row.score.point, row.method))
 
 
 def tables_of(
@@ -73,7 +70,7 @@ def tables_of(
 ) -> tuple[list[str], dict[str, tuple[list[str], np.ndarray]]]:
     """(methods, tables) of the heat map; one table for rows with default settings, one for tuned rows.
 
-    A table: title -> (streams, retained plasticity of shape (methods, streams)). Methods come in the order of
+    A table: title -> (streams, levels of shape (methods, streams)). Methods come in the order of
     the aggregate, then in that of the streams.
     """
     names = [row.method for row in scores.aggregate]
@@ -92,7 +89,7 @@ def tables_of(
 
 
 def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
-    """Methods by streams: the interquartile mean of retained plasticity, as numbers and as colours."""
+    """Methods by streams: the level, as numbers and as colours."""
     import pandas
     import seaborn
     from matplotlib.figure import Figure
@@ -128,7 +125,7 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
     figure.text(
         left / width,
         1 - 0.2 / height,
-        "retained plasticity (1: nothing lost; blank: not run)",
+        "level (1: as good as starting anew; blank: unknown)",
         weight="bold",
         va="center",
     )
@@ -136,23 +133,25 @@ def heat_map(methods: Sequence[str], tables: Mapping[str, tuple[Sequence[str], n
 
 
 def profiles(rows: Sequence[AggregateRow], styles: Mapping[str, Style]) -> Figure:
-    """Performance profiles: for every method the share of runs above a given retained plasticity."""
+    """Performance profiles: for every method the share of runs above a given contribution to the level."""
     shown, rest = split(rows)
-    values = np.concatenate([column for row in rows for column in row.columns])
+    values = np.concatenate([column.contributions for row in rows for column in row.columns])
     low, high = np.nanpercentile(values, [2, 98])
     thresholds = np.linspace(min(low, 0), max(high, 1.05), PROFILE_POINTS)
     width = label_width([row.method for row in shown]) + 0.6
     figure, (axes,) = pack_panels([4.0], 5.6, Room(left=0.75, right=width, top=0.4))
     for row in rest:
-        share = np.mean([(column[:, None] > thresholds).mean(axis=0) for column in row.columns], axis=0)
+        columns = [column.contributions for column in row.columns]
+        share = np.mean([(column[:, None] > thresholds).mean(axis=0) for column in columns], axis=0)
         axes.plot(thresholds, share, color=GREY, linewidth=0.9, zorder=1)
     for row in shown:
-        share, lower, upper = performance_profile(row.columns, thresholds)
+        columns = [column.contributions for column in row.columns]
+        share, lower, upper = performance_profile(columns, thresholds)
         color, line, _ = styles[row.method]
         axes.plot(thresholds, share, color=color, linestyle=line, label=row.method, linewidth=1.5, zorder=3)
         axes.fill_between(thresholds, lower, upper, color=color, alpha=0.1, linewidth=0, zorder=2)
     axes.axvline(1, color="0.4", linewidth=1, linestyle=":", zorder=0)
-    axes.set(xlabel="retained plasticity", ylabel="share of runs above it", ylim=(0, 1.01))
+    axes.set(xlabel="level of a run", ylabel="share of runs above it", ylim=(0, 1.01))
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_title(f"performance profiles over {', '.join(map(without_version, rows[0].streams))}")
     if rest:

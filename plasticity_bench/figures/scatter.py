@@ -1,4 +1,4 @@
-"""Scatter plots of rows: retained plasticity against the diagnostics, and against the cost of training.
+"""Scatter plots of rows: retention against the diagnostics, and the level against the cost of training.
 
 For each, one function takes from the scores what is shown, and another draws it.
 """
@@ -44,18 +44,20 @@ class ScatterPoint(NamedTuple):
 def diagnostics_of(
     streams: Sequence[StreamScores], styles: Mapping[str, Style]
 ) -> dict[str, dict[str, list[ScatterPoint]]]:
-    """Stream -> diagnostic -> points: x is the diagnostic in the last window, y retained plasticity."""
+    """Stream -> diagnostic -> points: x is the diagnostic in the last window, y the retention."""
     known = [
         name for name in DIAGNOSTIC_TITLES if all(name in row.summary for s in streams for row in s.rows)
     ]
     return {
-        without_version(stream.name): {name: _points(stream.rows, name, styles) for name in known}
+        without_version(stream.name): {
+            name: _points(stream.rows, name, "retention", styles) for name in known
+        }
         for stream in streams
     }
 
 
 def diagnostics(streams: Mapping[str, Mapping[str, Sequence[ScatterPoint]]]) -> Figure:
-    """Retained plasticity against each diagnostic in the last window, with Spearman's rank correlation.
+    """Retention against each diagnostic in the last window, with Spearman's rank correlation.
 
     A line of panels per stream.
     """
@@ -87,7 +89,7 @@ def diagnostics(streams: Mapping[str, Mapping[str, Sequence[ScatterPoint]]]) -> 
             axes.set_xlabel(DIAGNOSTIC_TITLES[name], fontsize=9)
             axes.set_title(f"{stream}   {rho}" if axes is line[0] else rho, fontsize=9, pad=3)
             if axes is line[0]:
-                axes.set_ylabel("retained plasticity", fontsize=9)
+                axes.set_ylabel("retention", fontsize=9)
     return figure
 
 
@@ -97,13 +99,13 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def costs_of(streams: Sequence[StreamScores], styles: Mapping[str, Style]) -> dict[str, list[ScatterPoint]]:
-    """Stream -> points: x is the cost, y retained plasticity; if a method has two rows, the tuned one."""
-    found = {without_version(s.name): _points(one_each(s.rows), "cost", styles) for s in streams}
+    """Stream -> points: x is the cost, y the level; if a method has two rows, the tuned one."""
+    found = {without_version(s.name): _points(one_each(s.rows), "cost", RANKED_BY, styles) for s in streams}
     return {name: points for name, points in found.items() if points}
 
 
 def pareto(streams: Mapping[str, Sequence[ScatterPoint]]) -> Figure:
-    """Retained plasticity against the cost of training.
+    """The level against the cost of training.
 
     The line joins the Pareto front: the methods for which no other one is both better and cheaper.
     """
@@ -125,14 +127,17 @@ def pareto(streams: Mapping[str, Sequence[ScatterPoint]]) -> Figure:
         axes.axhline(1, color="0.4", linewidth=0.8, linestyle=":", zorder=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         _annotate(axes, sorted(named, key=lambda p: (p not in front, -p.y)))
-        axes.set(xlabel="cost (training time over that of none)", ylabel="retained plasticity")
+        axes.set(xlabel="cost (training time over that of none)", ylabel="level")
         axes.set_title(stream, weight="bold")
     return figure
 
 
-def _points(rows: Sequence[CellScores], name: str, styles: Mapping[str, Style]) -> list[ScatterPoint]:
+def _points(
+    rows: Sequence[CellScores], across: str, up: str, styles: Mapping[str, Style]
+) -> list[ScatterPoint]:
+    """A point per row: ``across`` and ``up`` are metrics. Rows that lack one of them are left out."""
     found = [
-        ScatterPoint(row.method, styles[row.method], row.summary[name].point, row.summary[RANKED_BY].point)
+        ScatterPoint(row.method, styles[row.method], row.summary[across].point, row.summary[up].point)
         for row in rows
     ]
     return [point for point in found if not np.isnan([point.x, point.y]).any()]

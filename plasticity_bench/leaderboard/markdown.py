@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from plasticity_bench.figures.drawing import streams_with_scores
+from plasticity_bench.figures.drawing import streams_with
 from plasticity_bench.page.document import PAGE
 from plasticity_bench.page.links import link, relative_path
 from plasticity_bench.page.rows import SubmissionDetails
 from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.scoring.metrics import METRICS
-from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group
-from plasticity_bench.scoring.scores import AggregateRow, CellScores, Scores, StreamScores
+from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group, Place
+from plasticity_bench.scoring.scores import CAP, AggregateRow, CellScores, Scores, StreamScores
 from plasticity_bench.scoring.suites import SuiteScores
 from plasticity_bench.terminal import interval_text, metric_text, number, p_text
 
 INTRODUCTION = f"""\
 # Leaderboard
 
-How much of its ability to learn does a network keep when it is trained on one task after another? Every
-stream below is a fixed sequence of tasks with a fixed network, optimizer and training length; the
-method is all that changes. Ranked by **retained plasticity**, the interquartile mean over seeds with its 95%
-bootstrap interval. Differences are paired: both methods saw the same tasks, batches and initial weights.
+How well does a network still learn a new task after it was trained on many others? Every stream below is a
+fixed sequence of tasks with a fixed network, optimizer and training length; the method is all that changes.
+
+Rows are ranked by their **level**: what the learner reaches on the last tasks, over what a new network with
+plain training reaches on the same tasks (its fresh twin). 1 is as good as starting anew. **Retention** is the
+same over the method's own fresh twins: how much of its own ability to learn it kept. 1 is nothing lost, and
+1 - retention is the **plasticity loss**. A method can keep all of a low ability, so both are shown. Over
+streams, the **score** is the mean of the levels, of which at most {CAP:g} counts on each stream. Intervals
+are 95% bootstrap intervals over seeds. Differences are paired: both methods saw the same tasks, batches and
+initial weights.
 
 **Tuned** rows have settings that a sweep chose, learning rate included. The sweep tried the same number of
 configurations for every method, on seeds that no score uses. Tuned rows compete with each other, and so do
 the rows with default settings.
 
-Methods share a rank (**3=**) if a paired test, corrected for all comparisons of the table, finds no
-significant difference from the rank's first method. A difference is significant, and its **p** is bold, if p
-is at most {LEVEL:g} (sign flips of whole seeds, Westfall and Young's max-T). A shared rank does not prove
-that methods are equal. A row with fewer than {FEW_SEEDS} seeds has no rank. Intervals describe the spread
-over seeds only, and are not corrected for their number.
+A row's rank is 1 + the number of rows significantly above it. A difference is significant, and its **p** is
+bold, if p is at most {LEVEL:g} in a paired test that is corrected for all comparisons of the table (sign
+flips of whole seeds, Westfall and Young's max-T). Equal ranks do not prove that methods are equal. **range**
+is the 95% range of a row's place when seeds are resampled. `none` and `reset` are references and have no
+rank; a row with fewer than {FEW_SEEDS} seeds has none either. Intervals describe the spread over seeds only,
+and are not corrected for their number.
 """
 #: Characters with a meaning in Markdown or HTML.
 ACTIVE = re.compile(r"[\\`*<>|~@$#{}]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|](?=[(\[:])|(?<=!)\[")
 #: How to submit: written by hand, and linked if the folder has it.
 GUIDE = "SUBMITTING.md"
-OTHER_METRICS = [name for name in METRICS if name != "retained_plasticity"]
+#: Metrics with a column of their own form; the others show their estimate only.
+WITH_INTERVAL = ("level", "retention")
+OTHER_METRICS = [name for name in METRICS if name not in WITH_INTERVAL]
 GROUP_TITLES = {True: "Tuned, the same number of configurations for every method", False: "Default settings"}
 
 
@@ -77,11 +85,12 @@ def readme(
     ]
     if (out / GUIDE).exists():
         parts.append(f"To add a method, or to check what is here: [{GUIDE}]({GUIDE}).\n")
-    if streams_with_scores(scores.streams):
-        parts.append("![Retained plasticity by stream](figures/retained-plasticity.png)\n")
+    for metric in WITH_INTERVAL:
+        if streams_with(scores.streams, metric):
+            parts.append(f"![{metric.capitalize()} by stream](figures/{metric}.png)\n")
     if scores.aggregate:
-        parts.append("![Retained plasticity, methods by streams](figures/heat-map.png)\n")
-    shown = ("retained-plasticity", "heat-map", "learning-curves-", "returns-")
+        parts.append("![Level, methods by streams](figures/heat-map.png)\n")
+    shown = (*WITH_INTERVAL, "heat-map", "learning-curves-", "plasticity-loss-", "returns-")
     links = [
         f"[{name.replace('-', ' ')}](figures/{name}.png)" for name in figures if not name.startswith(shown)
     ]
@@ -95,12 +104,19 @@ def readme(
     parts += [
         "- **n**: seeds recorded. **uses task boundaries**: the method is notified when the task changes. "
         "**tuned by**: configurations x tuning seeds of the sweep.",
-        "- **difference**: of retained plasticity, on the seeds of both rows, with its 95% interval; "
-        "**p** as above. **P(better than `none`)**: probability that a run scores above one of `none` "
-        "(the tuned one for tuned rows), Mann-Whitney, as rliable defines it.",
+        "- **difference**: of levels (of scores over streams) to `none` and to `reset`, for tuned rows to "
+        "the tuned ones, on the seeds of both rows, with its 95% interval; **p** as above.",
+        "- **P(better than `none`)**: probability that a run scores above one of `none`, Mann-Whitney, as "
+        "rliable defines it.",
+        "- **p loss**: of the hypothesis that the method loses no plasticity, by sign flips of seeds between "
+        "the learner and its fresh twins; two-sided, and not corrected for the number of rows.",
     ]
     parts += [f"- **{name.replace('_', ' ')}**: {text}" for name, text in METRICS.items()]
-    parts.append("\nWindow: the first or last 10% of the tasks. chance: the score of guessing, by stream.\n")
+    parts.append(
+        "\nFresh twin: the same learner, started from scratch at a task and trained on that task alone. Late "
+        "tasks: the last tenth, at least 5 of a stream with 20 tasks or more. Window: the last 10% of the "
+        "tasks. chance: the score of guessing, by stream.\n"
+    )
     return "\n".join(parts)
 
 
@@ -124,9 +140,8 @@ def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[st
         return []
     parts = [
         f"## {title}\n",
-        f"{', '.join(sorted(covered))}: the mean over these streams of the interquartile mean over seeds. "
-        "IQM: the interquartile mean of all their runs together, as rliable computes it; it leaves out the "
-        "lowest and the highest quarter of the runs, and can so hide what happens on single streams.\n",
+        f"{', '.join(sorted(covered))}: the score is the mean over these streams of min(level, {CAP:g}). "
+        "uncapped: the mean of the levels. retention: the mean of the retentions.\n",
     ]
     for group in groups:
         lines = []
@@ -136,24 +151,19 @@ def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[st
             stream, lowest = row.lowest
             lines.append(
                 [
-                    place.text,
+                    *_place(place),
                     code(row.method),
-                    str(len(row.seeds)),
-                    interval_text(row.summary),
-                    *_compared(place.above, place.none),
-                    interval_text(row.pooled),
+                    str(row.fewest_seeds),
+                    interval_text(row.score),
+                    interval_text(row.uncapped),
+                    interval_text(row.retention),
+                    _bold_p(row.p_loss),
+                    *_compared(place),
                     f"{number(lowest)} on {stream}",
                 ]
             )
-        head = [
-            "#",
-            "method",
-            "n",
-            "retained plasticity [95% CI]",
-            *COMPARED,
-            "IQM [95% CI]",
-            "lowest stream",
-        ]
+        head = ["#", "range", "method", "n", "score [95% CI]", "uncapped", "retention", "p loss"]
+        head += [*COMPARED, "lowest level"]
         if lines:
             parts.append(f"### {title}: {GROUP_TITLES[group.tuned].lower()}\n\n{_markdown(head, lines)}")
     more = [f"{left_out} methods do not cover all of these streams"] if left_out else []
@@ -161,15 +171,20 @@ def _aggregate_section(groups: Sequence[Group[AggregateRow]], notes: Sequence[st
     return parts
 
 
-COMPARED = ["difference to the row above", "p", "difference to `none`", "p", "P(better than `none`)"]
+COMPARED = ["difference to `none`", "p", "difference to `reset`", "p", "P(better than `none`)"]
 
 
-def _compared(above: Comparison | None, none: Comparison | None) -> list[str]:
+def _compared(place: Place) -> list[str]:
     """The columns of ``COMPARED``."""
     return [
-        *(_difference(above), _p(above), _difference(none), _p(none)),
-        interval_text(none.improvement) if none else "",
+        *(_difference(place.none), _p(place.none), _difference(place.reset), _p(place.reset)),
+        interval_text(place.none.improvement) if place.none else "",
     ]
+
+
+def _place(place: Place) -> list[str]:
+    """The columns # and range."""
+    return [place.text, place.range_text]
 
 
 def _difference(found: Comparison | None) -> str:
@@ -177,9 +192,12 @@ def _difference(found: Comparison | None) -> str:
 
 
 def _p(found: Comparison | None) -> str:
-    if found is None or math.isnan(found.p):
-        return ""
-    return f"**{p_text(found.p)}**" if found.significant else p_text(found.p)
+    return _bold_p(found.p) if found else ""
+
+
+def _bold_p(p: float) -> str:
+    """A p-value, bold if it is significant; empty if it is nan."""
+    return f"**{p_text(p)}**" if p <= LEVEL else p_text(p)
 
 
 def _stream_section(stream: StreamScores, out: Path) -> str:
@@ -191,8 +209,14 @@ def _stream_section(stream: StreamScores, out: Path) -> str:
     parts = [f"## {stream.name}\n", about + "\n"]
     for group in stream.groups:
         parts.append(f"### {stream.name}: {GROUP_TITLES[group.tuned].lower()}\n\n{_stream_table(group, out)}")
-    figure = f"![Learning curves on {stream.name}](figures/{quote(f'learning-curves-{stream.name}.png')})\n"
-    return "\n".join([*parts, _notes(stream.notes), figure])
+    figures = [_figure("Learning curves", "learning-curves", stream.name)]
+    if any(row.plasticity.curve for row in stream.rows):
+        figures.append(_figure("Plasticity loss over tasks", "plasticity-loss", stream.name))
+    return "\n".join([*parts, _notes(stream.notes), *figures])
+
+
+def _figure(title: str, kind: str, stream: str) -> str:
+    return f"![{title} on {stream}](figures/{quote(f'{kind}-{stream}.png')})\n"
 
 
 def _stream_table(group: Group[CellScores], out: Path) -> str:
@@ -201,18 +225,20 @@ def _stream_table(group: Group[CellScores], out: Path) -> str:
         method = row.cell.config.method
         rows.append(
             [
-                place.text,
+                *_place(place),
                 code(row.method),
                 str(len(row.seeds)),
                 interval_text(row.score),
-                *_compared(place.above, place.none),
+                interval_text(row.summary["retention"]),
+                _bold_p(row.p_loss),
+                *_compared(place),
                 *(metric_text(row, metric) for metric in OTHER_METRICS),
                 "yes" if method.task_boundaries else "no",
                 *_tuning(row),
                 f"[records]({link(row.cell.path, out)})",
             ]
         )
-    head = ["#", "method", "n", "retained plasticity [95% CI]", *COMPARED]
+    head = ["#", "range", "method", "n", "level [95% CI]", "retention [95% CI]", "p loss", *COMPARED]
     head += [*(name.replace("_", " ") for name in OTHER_METRICS), "uses task boundaries"]
     head += [*(("settings chosen", "tuned by") if group.tuned else ()), "evidence"]
     return _markdown(head, rows)

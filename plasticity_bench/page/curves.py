@@ -10,6 +10,7 @@ import numpy as np
 
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.stats.bootstrap import mean_band
+from plasticity_bench.stats.ratios import ratio_band
 
 #: Curves of more tasks than this are averaged over neighbouring tasks.
 MAX_CURVE_POINTS = 120
@@ -24,6 +25,8 @@ def finite(value: float, digits: int = 9) -> float | None:
 
 def grids(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
     """Quantity -> {"width", "tasks", "low", "step", "curves"}, for the quantities measured on this stream.
+
+    The quantities are those of ``CellScores.curves``, and "plasticity_loss" if there are fresh twins.
 
     ``tasks``: the mean number (from 1) of the ``width`` tasks that a point averages. ``curves``: one per row;
     None if nothing was measured, else [mean, below, above], lists of whole numbers and None. The mean over
@@ -47,7 +50,17 @@ def grids(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
             "tasks": [finite(float(group.mean()) + 1) for group in bins],
             **_coded(bands),
         }
-    return found
+    return found | _losses(rows)
+
+
+def _losses(rows: Sequence[CellScores]) -> dict[str, dict[str, Any]]:
+    """The plasticity loss at the tasks of fresh twins; empty if no row has fresh twins."""
+    curves = [row.plasticity.curve for row in rows]
+    tasks = next((curve.tasks for curve in curves if curve), ())
+    if not tasks:
+        return {}
+    bands = [np.array(ratio_band(curve.lost, curve.fresh)) if curve else None for curve in curves]
+    return {"plasticity_loss": {"width": 1, "tasks": [task + 1 for task in tasks], **_coded(bands)}}
 
 
 def _measured(row: CellScores, name: str) -> np.ndarray:

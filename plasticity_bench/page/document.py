@@ -25,7 +25,6 @@ import numpy as np
 from plasticity_bench.errors import InputError
 from plasticity_bench.page.curves import finite, grids
 from plasticity_bench.page.links import link
-from plasticity_bench.page.packing import pack_rows
 from plasticity_bench.page.rows import SubmissionDetails, bounds, method_data, place_data, stream_data
 from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.registry.families import FAMILIES
@@ -35,8 +34,8 @@ from plasticity_bench.scoring.scores import AggregateRow, Scores, StreamScores
 from plasticity_bench.scoring.suites import SuiteScores, suite_scores
 from plasticity_bench.storage.files import write_text
 
-#: Version of the page's data. 3: a method has ``task_boundaries``.
-PAGE_SCHEMA = 3
+#: Version of the page's data. 4: levels, retention, ranges of places and comparisons with `reset`.
+PAGE_SCHEMA = 4
 #: Name of the page in a leaderboard's folder.
 PAGE = "index.html"
 ASSETS = "assets"
@@ -61,21 +60,22 @@ class PageText:
     without_script: str
 
 
-RETAINED_SENTENCE = (
-    "<b>Retained plasticity</b>, {role}, is what a method still learns per task at the end of a "
-    "stream over what a plain network learned at its start: at 1, nothing was lost."
+LEVEL_SENTENCE = (
+    "The <b>level</b>, {role}, is what a learner reaches on the last tasks of a stream, over what a new "
+    "network with plain training reaches on them. <b>Retention</b> is the same over the method\u2019s own "
+    "fresh twins: at 1, it lost none of its ability to learn."
 )
 LEADERBOARD_TEXT = PageText(
     "Loss of plasticity: leaderboard",
     "Loss of plasticity",
-    "How much of its ability to learn does a network keep when it is trained on one task after another? "
-    + RETAINED_SENTENCE.format(role="the ranking column"),
+    "How well does a network still learn a new task after it was trained on many others? "
+    + LEVEL_SENTENCE.format(role="the ranking column"),
     'The same numbers: <a href="README.md">README.md</a>, <a href="leaderboard.csv">leaderboard.csv</a>.',
 )
 REPORT_TEXT = PageText(
     "Loss of plasticity: report of runs",
     "Report of runs",
-    RETAINED_SENTENCE.format(role="by which methods are ordered"),
+    LEVEL_SENTENCE.format(role="by which methods are ordered"),
     "The same numbers in a terminal: <code>python -m plasticity_bench score</code>.",
 )
 
@@ -234,9 +234,14 @@ def _overall(
                     "method": places[row.method],
                     **place_data(place, places),
                     "streams": [names[name] for name in row.streams],
-                    "seeds": pack_rows([row.seeds])[0],
-                    "summary": {"retained_plasticity": bounds(row.summary), "cost": costs[row.method]},
-                    "pooled": bounds(row.pooled),
+                    "seeds": row.fewest_seeds,
+                    "summary": {
+                        "level": bounds(row.score),
+                        "retention": bounds(row.retention),
+                        "cost": costs[row.method],
+                    },
+                    "uncapped": bounds(row.uncapped),
+                    "p_loss": finite(row.p_loss, 4),
                     "lowest": [names[lowest], finite(value)],
                 }
             )

@@ -96,13 +96,13 @@ def bounds(interval: Interval | Difference) -> list[float | None]:
 
 
 def place_data(place: Place, places: Mapping[str, int]) -> dict[str, Any]:
-    """A row's rank, or why it has none, and its comparisons with the row above and with `none`."""
+    """A row's rank and the range of its place, or why it has none; its comparisons with the references."""
     return {
         "rank": place.rank,
-        "shared": place.shared,
+        **({"range": [place.low, place.high]} if place.rank else {}),
         **({"why": place.why} if place.why else {}),
-        **({"above": _comparison(place.above, places)} if place.above else {}),
         **({"none": _comparison(place.none, places)} if place.none else {}),
+        **({"reset": _comparison(place.reset, places)} if place.reset else {}),
     }
 
 
@@ -137,6 +137,7 @@ def _row(
         **place_data(place, places),
         "seeds": pack_rows([row.seeds])[0],
         "summary": [bounds(row.summary[name]) for name in METRICS],
+        "p_loss": finite(row.p_loss, 4),
         "values": pack_values(values),
         **({"settings": own} if own != usual else {}),
         **({"records": link(row.cell.path, out)} if out else {}),

@@ -33,16 +33,24 @@ class Resumable(Protocol):
         """The final policy of the seed at ``index``; empty if no agent acts."""
 
 
-def checkpoint_path(folder: Path, seeds: Sequence[int]) -> Path:
-    """The file ``checkpoint-0-15.pt``; with gaps between the seeds, ``checkpoint-0-3_7.pt``."""
-    return folder / f"checkpoint-{seed_ranges(seeds, '_')}.pt"
+#: What the names of checkpoints begin with: of seeds, and of their fresh twins.
+CHECKPOINT, FRESH_CHECKPOINT = "checkpoint", "fresh-checkpoint"
 
 
-def checkpoint_seeds(folder: Path) -> list[tuple[int, ...]]:
-    """The stacks of seeds that have a checkpoint in the cell's folder."""
+def checkpoint_path(folder: Path, seeds: Sequence[int], kind: str = CHECKPOINT) -> Path:
+    """The file ``checkpoint-0-15.pt``; with gaps between the seeds, ``checkpoint-0-3_7.pt``.
+
+    ``kind``: ``CHECKPOINT``, or ``FRESH_CHECKPOINT`` for the seeds' fresh twins.
+    """
+    return folder / f"{kind}-{seed_ranges(seeds, '_')}.pt"
+
+
+def checkpoint_seeds(folder: Path, kind: str = CHECKPOINT) -> list[tuple[int, ...]]:
+    """The stacks of seeds that have a checkpoint in the cell's folder. For ``kind`` see
+    ``checkpoint_path``."""
     stacks = []
-    for path in sorted(folder.glob("checkpoint-*.pt")):
-        match = re.fullmatch(r"checkpoint-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
+    for path in sorted(folder.glob(f"{kind}-*.pt")):
+        match = re.fullmatch(rf"{kind}-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
         if not match:
             continue
         seeds: list[int] = []
@@ -109,13 +117,18 @@ def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
     except OSError as error:
         raise InputError(
             f"cannot read checkpoint {path}: {error.strerror}; make it readable, or delete it "
-            f"to train seeds {path.stem[11:]} anew"
+            f"to train seeds {_seeds_of(path)} anew"
         ) from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise InputError(
-            f"checkpoint {path} is damaged ({reason}); delete it to train seeds {path.stem[11:]} anew"
+            f"checkpoint {path} is damaged ({reason}); delete it to train seeds {_seeds_of(path)} anew"
         ) from error
+
+
+def _seeds_of(path: Path) -> str:
+    """The seeds in the name of a checkpoint: ``0-15``."""
+    return path.stem.partition(f"{CHECKPOINT}-")[2]
 
 
 def checkpoint_position(path: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream
 from plasticity_bench.registry.learning_rate import with_learning_rate
-from plasticity_bench.registry.settings import LEARNING_RATE
+from plasticity_bench.registry.settings import LEARNING_RATE, field_defaults
 from plasticity_bench.specs import NetworkSpec, check_acting
 from plasticity_bench.storage.documents import Setting
 from plasticity_bench.storage.files import sha256
@@ -67,7 +67,7 @@ def configuration(stream: Chosen, method: Chosen) -> CellConfig:
         label=stream.label,
         summary=info.summary,
         source=info.source,
-        settings=dict(stream.settings),
+        settings=_without_later(stream.cls, stream.settings),
         tasks=made.tasks,
         steps=made.steps,
         batch=made.batch,
@@ -91,10 +91,28 @@ def method_record(method: Chosen) -> MethodRecord:
         summary=info.summary,
         paper=info.citation,
         task_boundaries=info.task_boundaries,
-        settings=dict(method.settings),
+        settings=_recorded_settings(method),
         source=method.source,
         digest=method.digest,
     )
+
+
+def _recorded_settings(method: Chosen) -> dict[str, Setting]:
+    """The method's settings without those of ``MethodInfo.later`` that have their defaults."""
+    if not method.parts:
+        return _without_later(method.cls, method.settings)
+    kept = {
+        f"{part.cls.info.name}.{key}"
+        for part in method.parts
+        for key in _without_later(part.cls, part.settings)
+    }
+    return {key: value for key, value in method.settings.items() if key in kept or "." not in key}
+
+
+def _without_later(cls: type[Method | Stream], settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The settings without those of ``info.later`` that have their defaults."""
+    defaults = field_defaults(cls)
+    return {k: v for k, v in settings.items() if k not in cls.info.later or v != defaults[k]}
 
 
 def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:

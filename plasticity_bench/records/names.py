@@ -12,14 +12,17 @@ def cell_label(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def seed_stem(seed: int) -> str:
-    """What the names of a seed's files begin with: ``seed-000``."""
-    return f"seed-{seed:03d}"
+def table_stem(kind: str, seed: int) -> str:
+    """What the names of a table's files begin with: ``seed-000``, or ``fresh-000`` for fresh twins."""
+    return f"{kind}-{seed:03d}"
 
 
-def recorded_seeds(folder: Path) -> list[int]:
-    """The seeds recorded in a cell's folder, ascending: those with a .json file."""
-    names = (re.fullmatch(r"seed-(\d{3,})\.json", path.name) for path in folder.glob("seed-*.json"))
+def recorded_seeds(folder: Path, kind: str = "seed") -> list[int]:
+    """The seeds recorded in a cell's folder, ascending: those with a .json file.
+
+    ``kind``: "seed", or "fresh" for those whose fresh twins are recorded.
+    """
+    names = (re.fullmatch(rf"{kind}-(\d{{3,}})\.json", path.name) for path in folder.glob(f"{kind}-*.json"))
     return sorted(int(match[1]) for match in names if match)
 
 

@@ -68,6 +68,14 @@ YOUNGER_COLUMNS = frozenset(
 #: Columns recorded for every rollout: the episodes that ended in it.
 ROLLOUT_COLUMNS = ("task", "steps", "episodes", "return", "length")
 
+#: Columns of the table of a seed's fresh twins: one row per task on which twins are trained, see
+#: ``specs.twin_tasks``. Performance and loss are as in ``COLUMNS``.
+FRESH_COLUMNS: Mapping[str, str] = {
+    "task": "index of the task, from 0",
+    **{name: COLUMNS[name] for name in ("online_performance", "online_loss", "final_performance")},
+    "target_variance": "regression: variance of the task's targets, by which a task's R2 is weighted",
+}
+
 #: Columns of whole numbers.
 WHOLE = frozenset({"task", "steps", "episodes"})
 

@@ -32,6 +32,7 @@ class Job:
     checkpoint_seconds: float = 5.0  # between two checkpoints: how much work is lost if it is killed
     seconds: float = field(default=0.0, compare=False)  # expected duration, for the order and the progress
     steps: int = field(default=0, compare=False)  # of training, over all seeds
+    twins: int = 0  # most networks in a stack of fresh twins; 0: no twins are trained
     others: tuple[Job, ...] = ()  # other configurations of the method in this stack, with the same seeds
 
     @property
@@ -64,8 +65,12 @@ class Trainer(Protocol):
 
     @property
     def progress(self) -> int:
-        """Steps done so far, out of ``stream.tasks * stream.steps``: updates; if an agent acts, steps in the
-        environments of one seed."""
+        """Steps done so far, out of ``total``: updates; if an agent acts, steps in the environments of one
+        seed."""
+
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole training."""
 
     def advance(self) -> None:
         """Does one piece of work, after which the state may be saved."""

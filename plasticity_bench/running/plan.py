@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, open_cell
-from plasticity_bench.records.checkpoints import checkpoint_path, checkpoint_seeds
+from plasticity_bench.records.checkpoints import (
+    CHECKPOINT,
+    FRESH_CHECKPOINT,
+    checkpoint_path,
+    checkpoint_seeds,
+)
 from plasticity_bench.records.configuration import (
     CellPlan,
     configuration,
@@ -24,7 +29,7 @@ from plasticity_bench.records.configuration import (
 from plasticity_bench.records.documents import CellConfig, StreamRecord
 from plasticity_bench.registry.choices import Chosen
 from plasticity_bench.running.job import Job
-from plasticity_bench.specs import layer_shapes, parameter_count
+from plasticity_bench.specs import layer_shapes, parameter_count, twin_tasks
 from plasticity_bench.storage.files import remove_leftovers
 
 if TYPE_CHECKING:
@@ -50,28 +55,50 @@ class Planned:
     plan: CellPlan
     cell: Cell
     seeds: tuple[int, ...]  # that the cell should have
+    twins: bool = False  # whether the seeds should have fresh twins
 
     @property
     def missing(self) -> list[int]:
+        """The seeds that are not recorded yet, or lack their fresh twins."""
+        return sorted([*self.untrained, *self.without_twins])
+
+    @property
+    def untrained(self) -> list[int]:
         """The seeds that are not recorded yet."""
         recorded = set(self.cell.seeds())
         return [seed for seed in self.seeds if seed not in recorded]
 
     @property
+    def without_twins(self) -> list[int]:
+        """The recorded seeds that lack their fresh twins, if they should have them."""
+        lacking = set(self.cell.seeds()).difference(self.cell.fresh.seeds()) if self.twins else set()
+        return [seed for seed in self.seeds if seed in lacking]
+
+    @property
     def outdated(self) -> list[Path]:
         """Checkpoints whose seeds are all recorded: the run was killed before it removed them."""
-        recorded = set(self.cell.seeds())
-        stacks = checkpoint_seeds(self.cell.path)
-        return [checkpoint_path(self.cell.path, stack) for stack in stacks if recorded.issuperset(stack)]
+        folder = self.cell.path
+        return [
+            checkpoint_path(folder, stack, kind)
+            for kind, recorded in (
+                (CHECKPOINT, set(self.cell.seeds())),
+                (FRESH_CHECKPOINT, set(self.cell.fresh.seeds())),
+            )
+            for stack in checkpoint_seeds(folder, kind)
+            if recorded.issuperset(stack)
+        ]
 
 
-def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | None) -> list[Planned]:
+def open_cells(
+    runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | None, twins: bool = False
+) -> list[Planned]:
     """Finds the folder of every plan, or makes it.
 
     Args:
         runs: The run folder.
         plans: What to train.
         seeds: The seeds that every cell should have; None: the stream's default number of them.
+        twins: Whether the seeds should have fresh twins.
 
     Raises:
         InputError: Something is wrong with one of the plans. Then no folder was made for any of them.
@@ -87,7 +114,7 @@ def open_cells(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int] | Non
             raise InputError(f"seed {both[0]} was used to tune {method.cls.info.name}: choose other --seeds")
         prepared.append((plan, folders, config, cell_seeds, _sources(method)))
     return [
-        Planned(plan, open_cell(runs, *folders, config, plan.tuning, sources), cell_seeds)
+        Planned(plan, open_cell(runs, *folders, config, plan.tuning, sources), cell_seeds, twins)
         for plan, folders, config, cell_seeds, sources in prepared
     ]
 
@@ -127,12 +154,12 @@ def plan_jobs(planned: Sequence[Planned], workers: int, devices: Sequence[str]) 
     begun: list[tuple[Planned, list[int]]] = []
     fresh: list[tuple[Planned, list[int]]] = []
     for item in planned:
-        missing = item.missing
-        for stack in checkpoint_seeds(item.cell.path):
-            if set(stack) & set(missing):
-                begun.append((item, list(stack)))
-                missing = [seed for seed in missing if seed not in stack]
-        fresh.append((item, missing))
+        for kind, missing in ((CHECKPOINT, item.untrained), (FRESH_CHECKPOINT, item.without_twins)):
+            for stack in checkpoint_seeds(item.cell.path, kind):
+                if set(stack) & set(missing):
+                    begun.append((item, list(stack)))
+                    missing = [seed for seed in missing if seed not in stack]
+            fresh.append((item, missing))
     jobs, begun = _side_by_side(begun, _seeds_per_worker(begun, workers), devices[0])
     jobs += [_job(item, tuple(seeds), devices[0]) for item, seeds in begun]
     share = _seeds_per_worker(fresh, workers)
@@ -184,7 +211,7 @@ def _side_by_side(
 def _group_key(item: Planned, seeds: list[int], device: str) -> str:
     """Equal for configurations that can train side by side; empty if this one trains alone."""
     config = item.cell.config
-    if not seeds or not item.plan.sweep or config.acts or _largest_stack(config, device) == 1:
+    if not seeds or not item.plan.sweep or item.twins or config.acts or _largest_stack(config, device) == 1:
         return ""
     optimizer = {key: value for key, value in config.optimizer.recorded().items() if key != "lr"}
     shared = [item.plan.stream.label, item.plan.sweep, config.network.recorded(), optimizer, seeds]
@@ -206,13 +233,18 @@ def git_revision() -> str | None:
 
 
 def _job(item: Planned, seeds: tuple[int, ...], device: str) -> Job:
+    config = item.cell.config
+    share = float(not set(item.cell.seeds()).issuperset(seeds))  # of the time that the stream takes
+    if item.twins:
+        share += len(twin_tasks(config.stream.tasks)) / config.stream.tasks
     job = Job(
         item.plan,
         item.cell.path,
         seeds,
         device,
-        seconds=_expected_seconds(item.cell.config, len(seeds)),
-        steps=_steps(item.cell.config) * len(seeds),
+        seconds=_expected_seconds(config, len(seeds)) * share,
+        steps=round(_steps(config) * len(seeds) * share),
+        twins=_largest_stack(config, device) if item.twins else 0,
     )
     text = os.environ.get(CHECKPOINT_SECONDS)
     if text is None:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import io
-import os
-import platform
 import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from plasticity_bench.errors import InputError, OutOfMemory, RunFailed
 from plasticity_bench.plugins import error_location
-from plasticity_bench.records.cells import POLICY, ROLLOUTS, read_cell
-from plasticity_bench.records.checkpoints import Resumable, checkpoint_path, load_checkpoint, save_checkpoint
-from plasticity_bench.records.documents import PROTOCOL, Hardware, Origin, Versions, utc_now
+from plasticity_bench.records.cells import POLICY, ROLLOUTS, Cell, read_cell
+from plasticity_bench.records.checkpoints import (
+    CHECKPOINT,
+    FRESH_CHECKPOINT,
+    Resumable,
+    checkpoint_path,
+    load_checkpoint,
+    save_checkpoint,
+)
+from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import ROLLOUT_COLUMNS, to_csv
 from plasticity_bench.registry.choices import Chosen
 from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.registry.precision import DEFAULT, precision_of, set_up_device
 from plasticity_bench.running.job import Job, Learner, OnProgress, ShouldStop, Trainer
+from plasticity_bench.running.origins import origin_of
+from plasticity_bench.specs import twin_tasks
 from plasticity_bench.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -61,27 +67,64 @@ def run_error(job: Job, error: Exception) -> RunFailed:
 
 
 def _train_and_record(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
+    """The seeds first, then their fresh twins; what is recorded already is not trained again."""
     stream, method, precision = stream_and_method(job)
     device = prepare_device(job.device, precision)
-    path = checkpoint_path(job.path, job.seeds)
-    if is_recorded(job):  # by a worker that was killed before it could report it
+    steps = 0 if is_recorded(job) else stream.tasks * stream.steps
+    twins = twin_tasks(stream.tasks) if job.twins else ()
+    total = steps + len(twins) * stream.steps
+
+    def make() -> Learner:
+        return make_learner(stream, method, job.seeds, device, precision)
+
+    def make_twins() -> Learner:
+        return make_fresh_twins(stream, method, job.seeds, device, precision, networks=job.twins)
+
+    def report_twins(done: int, _: int) -> None:
+        report(steps + done, total)
+
+    if not _train(job, "seed", make, device, lambda done, _: report(done, total), should_stop):
+        return False
+    return not twins or _train(job, "fresh", make_twins, device, report_twins, should_stop)
+
+
+def _train(
+    job: Job,
+    kind: str,
+    make: Callable[[], Learner],
+    device: Any,
+    report: OnProgress,
+    should_stop: ShouldStop,
+) -> bool:
+    """Trains and records the job's seeds or their fresh twins, and resumes from their checkpoint.
+
+    Returns False if it saved and stopped early.
+    """
+    path = checkpoint_path(job.path, job.seeds, CHECKPOINT if kind == "seed" else FRESH_CHECKPOINT)
+    if is_recorded(job, kind):  # before, or by a worker that was killed before it could report it
         path.unlink(missing_ok=True)
         return True
-    learner = make_learner(stream, method, job.seeds, device, precision)
+    learner = make()
     seconds = load_checkpoint(path, learner, device)
     spent = train_to_end(
         job, learner, lambda spent: save_checkpoint(path, learner, seconds + spent), report, should_stop
     )
     if learner.finished:
-        write_seeds(job, learner, seconds + spent, len(job.seeds), device, capture_record(learner))
+        stack = getattr(learner, "size", len(job.seeds))
+        write_seeds(job, learner, seconds + spent, stack, device, capture_record(learner), kind)
         path.unlink(missing_ok=True)
     learner.close()
     return learner.finished
 
 
-def is_recorded(job: Job) -> bool:
-    """Whether all seeds of the job are recorded."""
-    return set(read_cell(job.path).seeds()).issuperset(job.seeds)
+def is_recorded(job: Job, kind: str = "seed") -> bool:
+    """Whether all seeds of the job are recorded; ``kind`` "fresh": whether their fresh twins are."""
+    return set(tables_of_kind(read_cell(job.path), kind).seeds()).issuperset(job.seeds)
+
+
+def tables_of_kind(cell: Cell, kind: str) -> SeedTables:
+    """The tables of the cell's seeds, or those of their fresh twins if ``kind`` is "fresh"."""
+    return cell.fresh if kind == "fresh" else cell.trained
 
 
 def train_to_end(
@@ -100,7 +143,7 @@ def train_to_end(
     Returns:
         The seconds spent: processor time on a CPU, elapsed time on a GPU.
     """
-    begun, total = learner.progress, learner.stream.tasks * learner.stream.steps
+    begun, total = learner.progress, learner.total
     # Processor time on a CPU, with one thread: other work on the machine is not part of the method's cost.
     clock = time.perf_counter if job.device.startswith("cuda") else time.process_time
     started, saved = clock(), time.perf_counter()
@@ -135,7 +178,13 @@ def stream_and_method(job: Job) -> tuple[Stream, Chosen[Method], str]:
 
 
 def write_seeds(
-    job: Job, learner: Resumable, seconds: float, stack: int, device: Any, capture: Mapping[str, Any]
+    job: Job,
+    learner: Resumable,
+    seconds: float,
+    stack: int,
+    device: Any,
+    capture: Mapping[str, Any],
+    kind: str = "seed",
 ) -> None:
     """Records the seeds of a finished job that are not recorded yet.
 
@@ -143,18 +192,19 @@ def write_seeds(
         job: The seeds of one cell.
         learner: Has trained them.
         seconds: Training time of all of them together.
-        stack: Number of seeds that trained together, over all cells.
+        stack: Number of networks that trained together, over all cells.
         device: The torch device.
         capture: ``capture_record``; recorded on a GPU only.
+        kind: "fresh": it has trained the fresh twins of the seeds.
     """
-    cell = read_cell(job.path)
-    recorded = set(cell.seeds())
-    origin = _origin(job, stack, device, round(seconds / len(job.seeds), 3))
+    tables = tables_of_kind(read_cell(job.path), kind)
+    recorded = set(tables.seeds())
+    origin = origin_of(job, stack, device, round(seconds / len(job.seeds), 3))
     if device.type == "cuda":
         origin = structs.replace(origin, **capture)
     for index, (seed, rows) in enumerate(zip(job.seeds, learner.rows, strict=True)):
         if seed not in recorded:
-            cell.write_seed(seed, rows, origin, _extra_files(learner, index))
+            tables.write(seed, rows, origin, _extra_files(learner, index))
 
 
 def capture_record(learner: Any) -> dict[str, Any]:
@@ -187,6 +237,24 @@ def make_learner(
     return SupervisedLearner(stream, method.make(), seeds, precision=precision, **options)
 
 
+def make_fresh_twins(
+    stream: Stream, method: Chosen, seeds: Sequence[int], device: Any, precision: str, networks: int
+) -> Learner:
+    """What trains the fresh twins of these seeds, at most ``networks`` in a stack."""
+    from plasticity_bench.agents.twins import FreshTwins
+
+    return FreshTwins(
+        stream,
+        method.make,
+        seeds,
+        twin_tasks(stream.tasks),
+        networks=networks,
+        optimizer=with_learning_rate(stream, method),
+        device=device,
+        precision=precision,
+    )
+
+
 def _extra_files(learner: Resumable, index: int) -> dict[str, bytes]:
     """Suffix -> content of the files kept next to a seed's table: rollouts and policy, if an agent acts."""
     import torch
@@ -214,48 +282,3 @@ def find_device(name: str) -> Any:
             f"{torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return device
-
-
-def _origin(job: Job, stack: int, device: Any, seconds: float) -> Origin:
-    """How the job's seeds were trained: ``seconds`` is the time of one seed, ``stack`` their number."""
-    import torch
-
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return Origin(
-        protocol=PROTOCOL,
-        device=str(device),
-        stack=stack,
-        threads=torch.get_num_threads(),
-        seconds=seconds,
-        finished=utc_now(),
-        git=job.git,
-        versions=_versions(str(torch.__version__)),
-        hardware=Hardware(platform.machine(), torch.backends.cpu.get_cpu_capability(), gpu),
-        precision=precision_of(job.plan.stream.settings),
-        slurm_job=slurm_job() or UNSET,
-    )
-
-
-def _versions(torch: str) -> Versions:
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    return Versions(
-        python=platform.python_version(),
-        torch=torch,
-        numpy=version("numpy"),
-        plasticity_bench=version("plasticity_bench"),
-        scikit_learn=installed("scikit-learn"),
-        avalanche_lib=installed("avalanche-lib"),
-        pybullet=installed("pybullet"),
-        gymnasium=installed("gymnasium"),
-    )
-
-
-def slurm_job() -> str | None:
-    """Slurm's number of the job that this process is part of, ``17_3`` in an array; None outside a job."""
-    number, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
-    return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else number

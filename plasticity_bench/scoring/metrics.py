@@ -1,10 +1,11 @@
-"""Metrics of single seeds: what is computed from one table, its references and its training time."""
+"""Metrics of the seeds of a cell: from their tables, their fresh twins, references and training time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,20 +13,27 @@ from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.documents import Origin
 from plasticity_bench.records.tables import COLUMNS, Table
-from plasticity_bench.scoring.references import REFERENCE_OF
+from plasticity_bench.scoring.plasticity import Plasticity, plasticity
+from plasticity_bench.scoring.references import PLAIN_LABELS
+from plasticity_bench.scoring.twins import Twins, columns_of_twins, twins_of
 from plasticity_bench.stats.bootstrap import theil_sen
+from plasticity_bench.stats.ratios import Ratio
 
 #: Metric -> definition, in the order in which tables show them. `none` and `reset` are methods.
 METRICS: Mapping[str, str] = {
-    "retained_plasticity": "(mean performance in the last window - chance) / (mean performance of `none` in "
-    "its first window, same seed - chance). 1: nothing lost against what a plain network could learn at the "
-    "start. Higher is better; the ranking column.",
-    "plasticity_loss": "mean performance in the method's own first window minus that in its last window. "
-    "Lower is better.",
-    "trend": "Theil-Sen slope of the performance, per 100 tasks. Below 0: plasticity is being lost.",
+    "level": "how well the learner at the end of the stream learns a new task, against starting from scratch "
+    "with plain training: sum over seeds and late tasks of (performance - chance), over the same sum for the "
+    "fresh twins of `none` (of `none (tuned)` if it has any). 1: as well as a new plain network. Higher is "
+    "better; rows are ranked by it.",
+    "retention": "how much of its own ability to learn the learner kept: sum over seeds and late tasks of "
+    "(performance - chance), over the same sum for its own fresh twins. 1: nothing lost. Not defined if the "
+    "twins are not significantly above chance.",
+    "plasticity_loss": "1 - retention. 0: nothing lost. Lower is better.",
+    "fresh_level": "how good the learner is when it is new: sum over seeds and late tasks of (performance of "
+    "its fresh twins - chance), over the same sum for the fresh twins of `none`. level = retention x fresh "
+    "level.",
+    "trend": "Theil-Sen slope of the performance, per 100 tasks. Below 0: the performance falls.",
     "average_performance": "mean performance over all tasks. Higher is better.",
-    "fresh_gap": "mean over the last window of (performance of `reset`, a freshly initialised network on the "
-    "same task with the same seed, minus the method's own). Above 0: worse than a fresh start.",
     "dormant_fraction": "share of hidden units with a ReDo score of at most 0.025 (arXiv 2302.12902), mean "
     "over the last window, or at the last task measured.",
     "effective_rank": "exp of the entropy of the normalised singular values of the hidden features (Roy & "
@@ -35,6 +43,9 @@ METRICS: Mapping[str, str] = {
     "with the same stack size on the same device. 1: as fast as a plain network.",
 }
 
+#: Metrics that are ratios of sums over seeds. The value of a seed is its contribution: its numerator over the
+#: mean denominator. The other metrics are interquartile means over seeds.
+RATIOS = ("level", "retention", "plasticity_loss", "fresh_level")
 #: Columns measured at some tasks only, whose late mean is a metric.
 DIAGNOSTICS = ("dormant_fraction", "effective_rank", "weight_norm")
 
@@ -45,6 +56,7 @@ class MeasuredCell:
 
     ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
     ``batches``: (stack size, device, hardware) of every seed; times are comparable only if these are equal.
+    ``twins``: the fresh twins of those of the seeds that have them.
     """
 
     cell: Cell
@@ -52,17 +64,16 @@ class MeasuredCell:
     curves: Mapping[str, np.ndarray]
     seconds: np.ndarray
     batches: tuple[tuple[object, ...], ...]
+    twins: Twins
 
     @cached_property
     def trend(self) -> np.ndarray:
         """Theil-Sen slope of the performance per 100 tasks, (seeds,)."""
         return np.array([100 * theil_sen(curve) for curve in self.curves["performance"]])
 
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean performance in the first and in the last window, each (seeds,)."""
-        performance, size = self.curves["performance"], window(self.cell.tasks)
-        start = self.cell.config.stream.warmup_tasks
-        return performance[:, start : start + size].mean(axis=1), performance[:, -size:].mean(axis=1)
+    def last_window(self) -> np.ndarray:
+        """Mean performance in the last window, (seeds,)."""
+        return np.asarray(self.curves["performance"][:, -window(self.cell.tasks) :].mean(axis=1))
 
     def with_cell(self, cell: Cell) -> MeasuredCell:
         """The same with the cell described in other words."""
@@ -75,29 +86,79 @@ class MeasuredCell:
         rows = [self.seeds.index(seed) for seed in seeds]
         curves = {name: values[rows] for name, values in self.curves.items()}
         return MeasuredCell(
-            self.cell, tuple(seeds), curves, self.seconds[rows], tuple(self.batches[row] for row in rows)
+            self.cell,
+            tuple(seeds),
+            curves,
+            self.seconds[rows],
+            tuple(self.batches[row] for row in rows),
+            self.twins.of([seed for seed in seeds if seed in self.twins.seeds]),
         )
 
 
-def window(tasks: int) -> int:
-    """Number of tasks in the first and in the last window: 10%, rounded down, at least one.
+@dataclass(frozen=True)
+class References:
+    """What metrics compare with: the records of `none`, and the fresh twins of plain training."""
 
-    The first window starts after the stream's ``warmup_tasks``, which differ in kind from the others.
+    none: MeasuredCell | None = None
+    plain: Twins | None = None
+
+
+def references_among(cells: Iterable[MeasuredCell]) -> References:
+    """The references among the cells of a stream; of several cells with one label the first."""
+    found: dict[str, MeasuredCell] = {}
+    for entry in cells:
+        found.setdefault(entry.cell.method, entry)
+    twins = [found[label].twins for label in PLAIN_LABELS if label in found and found[label].twins.seeds]
+    return References(found.get("none"), twins[0] if twins else None)
+
+
+@dataclass(frozen=True, eq=False)
+class SeedMetrics:
+    """The metrics of a cell's seeds.
+
+    ``values``: metric -> (seeds,). ``defined``: metric -> whether the metric is defined for a seed, (seeds,).
+    ``plasticity``: the ratios of sums over seeds.
     """
+
+    values: Mapping[str, np.ndarray]
+    defined: Mapping[str, np.ndarray]
+    plasticity: Plasticity
+
+
+def window(tasks: int) -> int:
+    """Number of tasks in the last window, over which diagnostics are averaged: 10%, at least one."""
     return max(1, tasks // 10)
 
 
 def measure(cell: Cell) -> MeasuredCell:
-    """Reads every recorded seed of ``cell``. Raises InputError if a record is damaged."""
-    found = measure_tables(cell, *cell.records(cell.seeds(), _columns(cell).values()))
+    """Reads every recorded seed of ``cell``, and the fresh twins of these seeds.
+
+    Raises InputError if a record is damaged.
+    """
+    seeds = cell.seeds()
+    twins = [seed for seed in cell.fresh.seeds() if seed in set(seeds)]
+    fresh, _ = cell.fresh.records(twins, columns_of_twins(cell)) if twins else ({}, [])
+    found = measure_tables(cell, *cell.trained.records(seeds, _columns(cell).values()), fresh)
     _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
 
 
-def measure_tables(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Origin]) -> MeasuredCell:
-    """The same from ``tables`` (seed -> table) and ``origins`` (how each seed was run), already read.
+def measure_tables(
+    cell: Cell,
+    tables: Mapping[int, Table],
+    origins: Sequence[Origin],
+    fresh: Mapping[int, Table] = MappingProxyType({}),
+) -> MeasuredCell:
+    """The same from tables that were read.
 
-    Raises InputError if the column that the cell is scored by is unknown.
+    Args:
+        cell: The cell.
+        tables: Seed -> its table.
+        origins: How each seed was run.
+        fresh: Seed -> the table of its fresh twins, for seeds that have them.
+
+    Raises:
+        InputError: The column that the cell is scored by is unknown.
     """
     curves = {
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
@@ -105,7 +166,7 @@ def measure_tables(cell: Cell, tables: Mapping[int, Table], origins: Sequence[Or
     }
     seconds = np.array([origin.seconds for origin in origins])
     batches = tuple((origin.stack, origin.device, origin.hardware) for origin in origins)
-    return MeasuredCell(cell, tuple(tables), curves, seconds, batches)
+    return MeasuredCell(cell, tuple(tables), curves, seconds, batches, twins_of(cell, fresh))
 
 
 def _columns(cell: Cell) -> dict[str, str]:
@@ -117,45 +178,34 @@ def _columns(cell: Cell) -> dict[str, str]:
     return {"performance": scored, **{name: name for name in DIAGNOSTICS}}
 
 
-def seed_metrics(
-    own: MeasuredCell, references: Mapping[str, MeasuredCell]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """metric -> values (seeds,), and metric -> whether the metric is defined for a seed (seeds,).
+def seed_metrics(own: MeasuredCell, references: References) -> SeedMetrics:
+    """The metrics of every seed.
 
-    ``references``: the cells of `none` and `reset` on the same stream, if recorded. A metric is not defined
-    if the reference lacks the seed, or nothing was measured or timed. A value can be nan and still be
-    defined: the performance was nan, or `none` was not above chance, so that there is no ratio.
+    A metric is not defined for a seed if the fresh twins or the reference that it needs lack the seed, or if
+    nothing was measured or timed. A value can be nan and still be defined: the performance was nan.
     """
-    chance = own.cell.config.stream.chance
     performance = own.curves["performance"]
-    first, last = own.ends()
-    room = _first_or_last(own, references.get("none"), 0) - chance
-    values = {
-        "retained_plasticity": (last - chance) / np.where(room > 0, room, np.nan),
-        "plasticity_loss": first - last,
+    measured = plasticity(own.seeds, performance, own.cell.config.stream.chance, own.twins, references.plain)
+    values = {name: _contributions(own.seeds, measured.ratios[name]) for name in RATIOS} | {
         "trend": own.trend,
         "average_performance": performance.mean(axis=1),
-        "fresh_gap": _first_or_last(own, references.get("reset"), 1) - last,
         **{name: _late_means(own.curves[name]) for name in DIAGNOSTICS},
-        "cost": _cost(own, references.get("none")),
+        "cost": _cost(own, references.none),
     }
     defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
-    for name, method in REFERENCE_OF.items():
-        defined[name] = np.isin(own.seeds, references[method].seeds if method in references else ())
+    for name in RATIOS:
+        defined[name] = np.isin(own.seeds, measured.ratios[name].seeds)
     for name in (*DIAGNOSTICS, "cost"):
         defined[name] = ~np.isnan(values[name])
     if own.cell.tasks < 2:
         defined["trend"][:] = False
-    return values, defined
+    return SeedMetrics(values, defined, measured)
 
 
-def _first_or_last(own: MeasuredCell, reference: MeasuredCell | None, which: int) -> np.ndarray:
-    """The reference's mean in its first (0) or last (1) window for the seeds of ``own``.
-
-    (seeds,); nan if the reference lacks the seed.
-    """
-    known = dict(zip(reference.seeds, reference.ends()[which], strict=True)) if reference else {}
-    return np.array([known.get(seed, np.nan) for seed in own.seeds])
+def _contributions(seeds: Sequence[int], ratio: Ratio) -> np.ndarray:
+    """Every seed's contribution to the ratio, (seeds,); nan for seeds that it lacks."""
+    known = dict(zip(ratio.seeds, ratio.contributions, strict=True))
+    return np.array([known.get(seed, np.nan) for seed in seeds])
 
 
 def _late_means(curves: np.ndarray) -> np.ndarray:

@@ -2,57 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plasticity_bench.scoring.ranking import FEW_SEEDS
-from plasticity_bench.scoring.references import REFERENCE_OF
+from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL
 
 if TYPE_CHECKING:
     from plasticity_bench.scoring.scores import CellScores
 
+#: Measure -> what a seed needs for it.
+NEEDS = {"level": "fresh twins of none", "retention": "fresh twins"}
+
 
 def loses_plasticity(none: CellScores) -> bool | None:
-    """Whether `none` ends its stream worse than it began: the interval of its loss lies above 0.
+    """Whether `none` loses plasticity: its loss is above 0, and significantly so.
 
-    None if there is no interval (a single seed, or a performance of nan).
+    None if that is unknown (no fresh twins, a single seed, or a performance of nan).
     """
-    interval = none.summary["plasticity_loss"]
-    return None if np.isnan(interval.low) else interval.low > 0
+    if np.isnan(none.p_loss):
+        return None
+    return none.p_loss <= LEVEL and none.summary["plasticity_loss"].point > 0
 
 
 def notes_on(rows: Sequence[CellScores], unfinished: Sequence[str]) -> Iterable[str]:
     """Notes on a stream's rows, and on the ``unfinished`` methods: those without a finished seed."""
-    methods = {row.method: row for row in rows}
-    if none := methods.get("none"):
-        loss = "{:.3f} [{:.3f}, {:.3f}]".format(*none.summary["plasticity_loss"])
-        match loses_plasticity(none):
-            case True:
-                yield f"none loses plasticity here: loss {loss}"
-            case False:
-                yield f"none shows no loss of plasticity here (loss {loss}): the ranking says little"
-    for metric, reference in REFERENCE_OF.items():
-        title = metric.replace("_", " ")
-        if rows and reference not in methods:
-            also = " and cost" if reference == "none" else ""
-            yield f"{title}{also} unknown: needs {reference} (run it on this stream with the same seeds)"
-            continue
-        for row in rows:
-            if lacking := (~row.defined[metric]).sum():
-                yield f"{row.method}: {title} without the {lacking} of its seeds that {reference} lacks"
+    none = next((row for row in rows if row.method == "none"), None)
+    if none:
+        yield from _on_loss(none)
+    elif rows:
+        yield "cost unknown: needs none (run it on this stream)"
+    for measure in NEEDS:
+        yield from _on_measure(rows, measure)
     for row in rows:
         failed = np.isnan(row.curves["performance"]).any(axis=1)
         if failed.any():
             yield f"{row.method}: performance is nan for {failed.sum()} of {len(row.seeds)} seeds"
-        no_ratio = np.isnan(row.values["retained_plasticity"]) & row.defined["retained_plasticity"] & ~failed
-        if no_ratio.any():
-            yield f"{row.method}: none is nan or not above chance at the start for {no_ratio.sum()} seeds"
+        below = row.plasticity.ratios["retention"].denominator
+        if np.isnan(below).any():
+            yield f"{row.method}: performance of fresh twins is nan for {np.isnan(below).sum()} seeds"
         if none and (lacking := (~row.defined["cost"]).sum()):
             yield f"{row.method}: cost without {lacking} seeds: none has no such stack size and device"
     if few := [row.method for row in rows if len(row.seeds) < FEW_SEEDS]:
-        whom = "all methods" if len(few) == len(rows) else ", ".join(few)
+        whom = _all(few, rows)
         yield f"fewer than {FEW_SEEDS} seeds, so no rank, and intervals too narrow or missing: {whom}"
     if unfinished:
         yield f"no finished seed yet: {', '.join(unfinished)}"
+
+
+def _on_loss(none: CellScores) -> Iterator[str]:
+    """Whether plain training loses plasticity."""
+    loss = "{:.3f} [{:.3f}, {:.3f}]".format(*none.summary["plasticity_loss"])
+    match loses_plasticity(none):
+        case True:
+            yield f"none loses plasticity here: plasticity loss {loss}, p {none.p_loss:.2g}"
+        case False:
+            yield f"none shows no significant loss of plasticity here: loss {loss}, p {none.p_loss:.2g}"
+
+
+def _on_measure(rows: Sequence[CellScores], measure: str) -> Iterator[str]:
+    """For which rows the measure is not defined and why, and which rows lack some seeds."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if reason := row.plasticity.undefined.get(measure):
+            by_reason.setdefault(reason, []).append(row.method)
+        elif lacking := (~row.defined[measure]).sum():
+            yield f"{row.method}: {measure} without {lacking} of its seeds, which lack {NEEDS[measure]}"
+    for reason, methods in by_reason.items():
+        yield f"{measure} unknown ({reason}): {_all(methods, rows)}"
+
+
+def _all(methods: Sequence[str], rows: Sequence[CellScores]) -> str:
+    return "all methods" if len(methods) == len(rows) else ", ".join(methods)

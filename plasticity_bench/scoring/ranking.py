@@ -1,8 +1,8 @@
-"""Ranks in a table, and comparisons of a row with the one above it and with `none`.
+"""Ranks in a table, and comparisons of a row with the references `none` and `reset`.
 
-Tuned rows compete with tuned rows, and the others with each other. A row has a rank if it has a score and at
-least FEW_SEEDS seeds. Rows share a rank if a paired test, corrected for all pairs of the table, finds no
-significant difference from the first row of that rank.
+Tuned rows compete with tuned rows, and the others with each other. A row's rank is 1 + the number of ranked
+rows significantly above it: those with a higher score whose paired difference, corrected for all pairs of the
+table, is significant. The references have no rank.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from plasticity_bench.records.cells import TUNED_MARK
-from plasticity_bench.stats.bootstrap import Difference, Interval, MeanOfStreams, paired_bootstrap
-from plasticity_bench.stats.inference import holm, pairwise_p_values, probability_of_improvement
+from plasticity_bench.scoring.references import REFERENCES, is_reference
+from plasticity_bench.stats.bootstrap import Difference, Interval
+from plasticity_bench.stats.inference import (
+    capped_p_values,
+    holm,
+    pairwise_p_values,
+    probability_of_improvement,
+)
+from plasticity_bench.stats.ratios import Ratio, by_seed, place_ranges, ratio_difference
 
-#: A row needs this many seeds for a rank. With fewer, the percentile bootstrap's intervals are clearly too
-#: narrow, and with 5 seeds no p-value can be below 2 / 2^5 = 0.06.
+#: A row needs this many seeds on each of its streams for a rank. With fewer, the percentile bootstrap's
+#: intervals are clearly too narrow, and with 5 seeds no p-value can be below 2 / 2^5 = 0.06.
 FEW_SEEDS = 6
 #: The chance of any false difference in a table.
 LEVEL = 0.05
@@ -33,24 +40,24 @@ class RankedRow(Protocol):
 
     @property
     def score(self) -> Interval:
-        """Retained plasticity."""
+        """What rows are ordered by: ``ratios.mean_of_ratios`` of ``columns``."""
 
     @property
-    def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-        """Seeds for which retained plasticity is defined, and its values: one array per stream."""
+    def columns(self) -> tuple[Ratio, ...]:
+        """The level on each of its streams, over the seeds for which it is defined."""
 
     @property
     def coverage(self) -> tuple[str, ...]:
-        """The streams that the row covers. Rows that cover different streams are not compared."""
+        """Its streams. Rows that cover different streams are not compared."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against another, over the seeds of both."""
+    """A row against another, over the seeds of both on each stream."""
 
     other: str
     difference: Difference  # of the scores
-    seeds: int
+    seeds: int  # on the stream that has the fewest
     p: float  # two-sided, corrected for all pairs of the table (max-T); nan if unknown
     holm: float  # of this pair alone, Holm-corrected for the comparisons of its column
     improvement: Interval  # probability that a run of the row scores above one of the other
@@ -63,18 +70,29 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Place:
-    """A row's place among the rows it competes with. ``rank`` None: it has none, for the reason ``why``."""
+    """A row's place among the rows it competes with. ``rank`` None: it has none, for the reason ``why``.
+
+    ``low``, ``high``: the 95% range of its place by score among the ranked rows, over bootstrap resamples.
+    """
 
     rank: int | None
-    shared: bool = False  # another row has the same rank
+    low: int | None = None
+    high: int | None = None
     why: str = ""
-    above: Comparison | None = None  # to the row above
     none: Comparison | None = None  # to `none`: to its tuned row if the row is tuned
+    reset: Comparison | None = None  # to `reset`, in the same way
 
     @property
     def text(self) -> str:
-        """``3``; ``3=`` if the rank is shared; ``-`` without a rank."""
-        return "-" if self.rank is None else f"{self.rank}{'=' if self.shared else ''}"
+        """``3``; ``-`` without a rank."""
+        return "-" if self.rank is None else str(self.rank)
+
+    @property
+    def range_text(self) -> str:
+        """``2-5``; ``2`` if both ends are equal; empty without a rank."""
+        if self.rank is None:
+            return ""
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
 
 AnyRankedRow = TypeVar("AnyRankedRow", bound=RankedRow)
@@ -94,14 +112,15 @@ class Group(Generic[AnyRankedRow]):
         return "tuned" if self.tuned else "not tuned"
 
 
-def groups(rows: Sequence[AnyRankedRow]) -> tuple[Group[AnyRankedRow], ...]:
+def groups(rows: Sequence[AnyRankedRow], cap: float = np.inf) -> tuple[Group[AnyRankedRow], ...]:
     """The tuned rows, then the others, each group with its places; an empty group is left out.
 
-    ``rows`` come best first. For a rank, a row has to cover every stream that any row covers.
+    ``rows`` come best first. For a rank, a row has to cover every stream that any row covers. ``cap``: the
+    most that a stream can add to a score, see ``ratios.mean_of_ratios``.
     """
     covered = {name for row in rows for name in row.coverage}
     return tuple(
-        Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else ""))
+        Group(tuned, own, _places(own, covered, TUNED_MARK if tuned else "", cap))
         for tuned, own in competing(rows).items()
     )
 
@@ -114,69 +133,86 @@ def competing(rows: Sequence[AnyRankedRow]) -> dict[bool, tuple[AnyRankedRow, ..
     return {tuned: own for tuned, own in found.items() if own}
 
 
-def _places(rows: Sequence[AnyRankedRow], covered: set[str], mark: str) -> tuple[Place, ...]:
+def significant_ranks(scores: Sequence[float], p_values: np.ndarray, level: float = LEVEL) -> list[int]:
+    """For every row 1 + the number of rows with a higher score from which it differs significantly.
+
+    ``p_values``: of all pairs, (rows, rows); nan is not significant.
+    """
+    values = np.asarray(scores)
+    return (1 + ((values[None] > values[:, None]) & (p_values <= level)).sum(axis=1)).tolist()
+
+
+def _places(rows: Sequence[AnyRankedRow], covered: set[str], mark: str, cap: float) -> tuple[Place, ...]:
     whys = [_why_not(row, covered) for row in rows]
-    ranked = [i for i, why in enumerate(whys) if not why]
-    raw, adjusted = pairwise_p_values(_by_seed([rows[i] for i in ranked]))
-    above = [(ranked[k], ranked[k - 1], float(raw[k, k - 1])) for k in range(1, len(ranked))]
-    reference = next((k for k, i in enumerate(ranked) if rows[i].method == f"none{mark}"), None)
-    none = [
-        (i, ranked[reference], float(raw[k, reference]))
-        for k, i in enumerate(ranked)
-        if reference is not None and k != reference
-    ]
-    at = {i: k for k, i in enumerate(ranked)}
+    at = [i for i, why in enumerate(whys) if not why]  # the rows that are compared
+    compared = [rows[i] for i in at]
+    raw, adjusted = p_values([row.columns for row in compared], cap)
+    to = {reference: _against(compared, f"{reference}{mark}", raw, adjusted, cap) for reference in REFERENCES}
+    in_ranking = [k for k, row in enumerate(compared) if not is_reference(row.method)]
+    scores = [compared[k].score.point for k in in_ranking]
+    ranks = significant_ranks(scores, adjusted[np.ix_(in_ranking, in_ranking)])
+    ranges = place_ranges([compared[k].columns for k in in_ranking], cap)
+    placed = {k: (rank, *ends) for k, rank, ends in zip(in_ranking, ranks, ranges, strict=True)}
+    found = {}
+    for k, i in enumerate(at):
+        rank, low, high = placed.get(k, (None, None, None))
+        why = "" if rank else "reference"
+        found[i] = Place(rank, low, high, why, to["none"].get(k), to["reset"].get(k))
+    return tuple(found.get(i, Place(None, why=why)) for i, why in enumerate(whys))
 
-    def compared(pairs: list[tuple[int, int, float]]) -> dict[int, Comparison]:
-        corrected = holm([p for _, _, p in pairs])
-        return {
-            i: compare(rows[i], rows[j], float(adjusted[at[i], at[j]]), value)
-            for (i, j, _), value in zip(pairs, corrected, strict=True)
-        }
 
-    to_above, to_none = compared(above), compared(none)
-    ranks: list[int] = []
-    first = 0
-    for k in range(len(ranked)):
-        if adjusted[first, k] <= LEVEL:
-            first = k
-        ranks.append(first + 1)
-    placed = {
-        i: Place(rank, ranks.count(rank) > 1, above=to_above.get(i), none=to_none.get(i))
-        for i, rank in zip(ranked, ranks, strict=True)
+def _against(
+    rows: Sequence[AnyRankedRow], label: str, raw: np.ndarray, adjusted: np.ndarray, cap: float
+) -> dict[int, Comparison]:
+    """Index of a row -> its comparison with the row of this label; empty if there is none."""
+    other = next((k for k, row in enumerate(rows) if row.method == label), None)
+    if other is None:
+        return {}
+    others = [k for k in range(len(rows)) if k != other]
+    corrected = holm([float(raw[k, other]) for k in others])
+    return {
+        k: compare(rows[k], rows[other], cap, float(adjusted[k, other]), value)
+        for k, value in zip(others, corrected, strict=True)
     }
-    return tuple(placed.get(i, Place(None, why=why)) for i, why in enumerate(whys))
 
 
-def compare(a: AnyRankedRow, b: AnyRankedRow, p: float = np.nan, corrected: float = np.nan) -> Comparison:
+def p_values(rows: Sequence[Sequence[Ratio]], cap: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of all pairs of rows, uncorrected and corrected for all pairs (max-T): (rows, rows) each.
+
+    On one stream without a cap a difference of levels is a mean of the seeds' differences, whose denominators
+    are the same for both. Over streams the capped means are computed again for every pattern of signs.
+    """
+    if cap == np.inf and all(len(columns) == 1 for columns in rows):
+        only = [columns[0] for columns in rows]
+        seeds = sorted({seed for column in only for seed in column.seeds})
+        return pairwise_p_values(by_seed([column.numerator for column in only], only, seeds))
+    return capped_p_values(rows, cap)
+
+
+def compare(
+    a: AnyRankedRow, b: AnyRankedRow, cap: float, p: float = np.nan, corrected: float = np.nan
+) -> Comparison:
     """a - b over the seeds of both, which must cover the same streams.
 
-    ``p``, ``corrected``: the p-value for all pairs, and Holm's, if they are known.
+    ``cap``: as in ``groups``. ``p``, ``corrected``: the p-value for all pairs, and Holm's, if they are known.
     """
-    (seeds, left), (others, right) = a.runs, b.runs
-    common = sorted(set(seeds) & set(others))
-    kept, kept_others = np.isin(seeds, common), np.isin(others, common)
-    x = [column[kept] for column in left]
-    y = [column[kept_others] for column in right]
-    difference = paired_bootstrap(x, y, MeanOfStreams(len(x)))
-    return Comparison(b.method, difference, len(common), p, corrected, probability_of_improvement(x, y))
+    pairs = [left.common(right) for left, right in zip(a.columns, b.columns, strict=True)]
+    x, y = ([pair[side].contributions for pair in pairs] for side in (0, 1))
+    return Comparison(
+        b.method,
+        ratio_difference(a.columns, b.columns, cap),
+        min(map(len, x)),
+        p,
+        corrected,
+        probability_of_improvement(x, y),
+    )
 
 
 def _why_not(row: RankedRow, covered: set[str]) -> str:
-    """Why the row has no rank; empty if it has one."""
+    """Why the row is not compared with others; empty if it is."""
     if np.isnan(row.score.point):
-        return "its score is unknown"
+        return "its level is unknown"
     if set(row.coverage) != covered:
         return f"covers {len(row.coverage)} of {len(covered)} streams"
-    seeds = len(row.runs[0])
+    seeds = min(len(column.seeds) for column in row.columns)
     return f"{seeds} of the {FEW_SEEDS} seeds that a rank needs" if seeds < FEW_SEEDS else ""
-
-
-def _by_seed(rows: Sequence[RankedRow]) -> np.ndarray:
-    """(rows, seeds): every seed's mean over the streams, nan if a row lacks the seed."""
-    seeds = sorted({seed for row in rows for seed in row.runs[0]})
-    table = np.full((len(rows), len(seeds)), np.nan)
-    for line, row in zip(table, rows, strict=True):
-        own, columns = row.runs
-        line[np.searchsorted(seeds, own)] = np.mean(columns, axis=0)
-    return table

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.scoring.metrics import METRICS
+from plasticity_bench.scoring.metrics import METRICS, RATIOS
+from plasticity_bench.scoring.plasticity import Plasticity
 from plasticity_bench.scoring.ranking import Group, competing, groups
-from plasticity_bench.stats.bootstrap import Interval, interquartile_mean, stratified_bootstrap
+from plasticity_bench.stats.bootstrap import Interval, stratified_bootstrap
+from plasticity_bench.stats.inference import sign_flip_p
+from plasticity_bench.stats.ratios import Ratio, ratio_interval
 
-RANKED_BY = "retained_plasticity"
+RANKED_BY = "level"
+#: The most that a stream can add to the score over streams: never worse than starting anew gives 1.
+CAP = 1.0
 #: Metrics without an interval: seeds that train as one stack share one timing, so they are not a sample.
 TIMINGS = frozenset({"cost"})
 
@@ -22,7 +27,8 @@ TIMINGS = frozenset({"cost"})
 class CellScores:
     """A cell's metrics: ``values[metric]`` and ``defined[metric]`` (bool) of shape (seeds,).
 
-    ``curves``: "performance" and ``metrics.DIAGNOSTICS``, each (seeds, tasks).
+    ``curves``: "performance" and ``metrics.DIAGNOSTICS``, each (seeds, tasks). ``plasticity``: the ratios
+    from which level, retention, plasticity loss and fresh level are computed.
     """
 
     cell: Cell
@@ -30,6 +36,7 @@ class CellScores:
     curves: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
     defined: Mapping[str, np.ndarray]
+    plasticity: Plasticity
 
     @property
     def method(self) -> str:
@@ -43,29 +50,36 @@ class CellScores:
 
     @cached_property
     def summary(self) -> dict[str, Interval]:
-        """metric -> interquartile mean over seeds with its 95% interval."""
-        return summarise_metrics((self.values, self.defined))
+        """metric -> estimate over seeds with its 95% interval.
+
+        A ratio of sums for ``metrics.RATIOS``, an interquartile mean for the others.
+        """
+        return summarise_metrics((self.values, self.defined, self.plasticity.ratios))
 
     @property
     def score(self) -> Interval:
-        """Retained plasticity."""
+        """The level."""
         return self.summary[RANKED_BY]
 
     @property
-    def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-        """Seeds for which retained plasticity is defined, and its values as the only stream's column."""
-        values = self.by_seed(RANKED_BY)
-        return tuple(values), (np.array(list(values.values())),)
+    def columns(self) -> tuple[Ratio, ...]:
+        """The level on its stream."""
+        return (self.plasticity.ratios[RANKED_BY],)
 
     @property
     def coverage(self) -> tuple[str, ...]:
         """Its stream."""
         return (self.cell.stream,)
 
+    @cached_property
+    def p_loss(self) -> float:
+        """p-value of no plasticity loss, by sign flips of learner and fresh twins. nan if unknown."""
+        return sign_flip_p([self.plasticity.ratios["plasticity_loss"].numerator])
+
 
 @dataclass(frozen=True, eq=False)
 class StreamScores:
-    """All cells of one stream, best retained plasticity first. ``notes`` are shown under the table."""
+    """All cells of one stream, highest level first. ``notes`` are shown under the table."""
 
     name: str
     rows: tuple[CellScores, ...]
@@ -74,11 +88,6 @@ class StreamScores:
     def row(self, method: str) -> CellScores | None:
         """The first row of the method with this label, None if it is not recorded."""
         return next((row for row in self.rows if row.method == method), None)
-
-    def by_method(self, method: str) -> dict[int, float]:
-        """seed -> retained plasticity of the method; empty if it is not recorded."""
-        row = self.row(method)
-        return row.by_seed(RANKED_BY) if row else {}
 
     @cached_property
     def groups(self) -> tuple[Group[CellScores], ...]:
@@ -93,28 +102,38 @@ class StreamScores:
 
 @dataclass(frozen=True, eq=False)
 class AggregateRow:
-    """A method's retained plasticity over streams; ``columns`` holds one array of ``seeds`` per stream.
-
-    ``summary``: the mean over streams of the interquartile mean over seeds, by which rows are ranked.
-    ``pooled``: the interquartile mean of all values together, as rliable computes it.
-    """
+    """A method over streams: on each of them its level and, if it is defined, its plasticity loss."""
 
     method: str
     streams: tuple[str, ...]
-    seeds: tuple[int, ...]
-    columns: tuple[np.ndarray, ...]
-    summary: Interval
-    pooled: Interval
+    columns: tuple[Ratio, ...]
+    losses: tuple[Ratio, ...]
 
-    @property
+    @cached_property
     def score(self) -> Interval:
-        """The aggregate of retained plasticity."""
-        return self.summary
+        """The mean over streams of min(level, ``CAP``), by which rows are ranked."""
+        return ratio_interval(self.columns, CAP)
+
+    @cached_property
+    def uncapped(self) -> Interval:
+        """The mean over streams of the level."""
+        return ratio_interval(self.columns)
 
     @property
-    def runs(self) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
-        """Seeds and columns."""
-        return self.seeds, self.columns
+    def _all_losses(self) -> tuple[Ratio, ...]:
+        """The losses if the plasticity loss is defined on every stream, else none."""
+        return self.losses if all(loss.seeds for loss in self.losses) else ()
+
+    @cached_property
+    def retention(self) -> Interval:
+        """The mean over streams of the retention; nan if it is not defined on one of them."""
+        loss = ratio_interval(self._all_losses)
+        return Interval(1 - loss.point, 1 - loss.high, 1 - loss.low)
+
+    @cached_property
+    def p_loss(self) -> float:
+        """p-value of no plasticity loss over streams: sign flips of seeds on every stream. nan if unknown."""
+        return sign_flip_p([loss.contributions for loss in self._all_losses])
 
     @property
     def coverage(self) -> tuple[str, ...]:
@@ -122,11 +141,22 @@ class AggregateRow:
         return self.streams
 
     @property
+    def fewest_seeds(self) -> int:
+        """The number of seeds on the stream that has the fewest."""
+        return min(len(column.seeds) for column in self.columns)
+
+    def on(self, streams: Sequence[str]) -> AggregateRow:
+        """The same over these of its streams."""
+        places = [self.streams.index(name) for name in streams]
+        columns, losses = (tuple(each[place] for place in places) for each in (self.columns, self.losses))
+        return AggregateRow(self.method, tuple(streams), columns, losses)
+
+    @property
     def lowest(self) -> tuple[str, float]:
-        """The stream with the lowest interquartile mean, and that mean: an aggregate can hide it."""
-        means = [float(interquartile_mean(column)) for column in self.columns]
-        worst = int(np.argmin(means))
-        return self.streams[worst], means[worst]
+        """The stream with the lowest level, and that level: an aggregate can hide it."""
+        levels = [column.point for column in self.columns]
+        worst = int(np.argmin(levels))
+        return self.streams[worst], levels[worst]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +170,18 @@ class Scores:
     @cached_property
     def groups(self) -> tuple[Group[AggregateRow], ...]:
         """The groups of the aggregate's rows that compete with each other, with their places."""
-        return groups(self.aggregate)
+        return groups(self.aggregate, CAP)
 
 
 def summarise_metrics(
-    seeds: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    seeds: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], Mapping[str, Ratio]],
 ) -> dict[str, Interval]:
-    """``CellScores.summary`` from its (values, defined): metric -> interquartile mean and interval."""
-    values, defined = seeds
-    found = {name: stratified_bootstrap([values[name][defined[name]]]) for name in METRICS}
+    """``CellScores.summary`` from its (values, defined, ratios): metric -> estimate and interval."""
+    values, defined, ratios = seeds
+    found = {
+        name: ratio_interval([ratios[name]])
+        if name in RATIOS
+        else stratified_bootstrap([values[name][defined[name]]])
+        for name in METRICS
+    }
     return found | {name: found[name]._replace(low=np.nan, high=np.nan) for name in TIMINGS}

@@ -3,15 +3,14 @@
 Comparisons use the same seeds on both sides: the same seed of two methods saw the same tasks, batches
 and initial weights.
 
-Which seeds count: a seed is left out of a metric that is not defined for it, because a reference was not run
-with that seed or nothing was measured; a note says so. A seed whose performance is nan, or whose reference is
-not above chance, is not left out. It makes the summary nan, with a note: a summary without the failed seeds
-would flatter the method.
+Which seeds count: a seed is left out of a metric that is not defined for it, because there are no fresh twins
+of it or nothing was measured; a note says so. A seed whose performance is nan is not left out. It makes the
+summary nan, with a note: a summary without the failed seeds would flatter the method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -20,9 +19,15 @@ import numpy as np
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.processes.workers import Workers
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.scoring.metrics import MeasuredCell, measure, seed_metrics
+from plasticity_bench.scoring.metrics import (
+    MeasuredCell,
+    References,
+    measure,
+    references_among,
+    seed_metrics,
+)
 from plasticity_bench.scoring.notes import notes_on
-from plasticity_bench.scoring.references import REFERENCES
+from plasticity_bench.scoring.references import is_reference
 from plasticity_bench.scoring.scores import (
     RANKED_BY,
     AggregateRow,
@@ -31,7 +36,7 @@ from plasticity_bench.scoring.scores import (
     StreamScores,
     summarise_metrics,
 )
-from plasticity_bench.stats.bootstrap import Interval, MeanOfStreams, stratified_bootstrap
+from plasticity_bench.stats.bootstrap import Interval
 
 
 def of_streams(cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
@@ -96,18 +101,11 @@ class _StreamScoring:
         self.name = measured[0].cell.stream
         self.unfinished = [entry.cell.method for entry in measured if not entry.seeds]
         recorded = [entry for entry in measured if entry.seeds]
-        references: dict[str, MeasuredCell] = {}
-        for entry in recorded:
-            method = entry.cell.method
-            if method in references and method in REFERENCES:
-                twice = f"{references[method].cell.path} and {entry.cell.path}"
-                raise InputError(f"two cells are called {method}: {twice}; move one of them away")
-            references[method] = entry
-        self.rows = [
-            CellScores(entry.cell, entry.seeds, entry.curves, *seed_metrics(entry, references))
-            for entry in recorded
-        ]
-        self._summaries = workers.map(summarise_metrics, [(row.values, row.defined) for row in self.rows])
+        _check_references(recorded)
+        references = references_among(recorded)
+        self.rows = [scored(entry, references) for entry in recorded]
+        parts = [(row.values, row.defined, row.plasticity.ratios) for row in self.rows]
+        self._summaries = workers.map(summarise_metrics, parts)
 
     def scores(self) -> StreamScores:
         """Waits until all summaries are computed."""
@@ -117,59 +115,59 @@ class _StreamScoring:
         return StreamScores(self.name, tuple(rows), tuple(notes_on(rows, self.unfinished)))
 
 
+def scored(entry: MeasuredCell, references: References) -> CellScores:
+    """The scores of a cell."""
+    found = seed_metrics(entry, references)
+    return CellScores(entry.cell, entry.seeds, entry.curves, found.values, found.defined, found.plasticity)
+
+
+def _check_references(cells: Iterable[MeasuredCell]) -> None:
+    """Raises InputError if a reference is there twice."""
+    seen: dict[str, Path] = {}
+    for entry in cells:
+        method, path = entry.cell.method, entry.cell.path
+        if is_reference(method) and method in seen:
+            raise InputError(
+                f"two cells are called {method}: {seen[method]} and {path}; move one of them away"
+            )
+        seen[method] = path
+
+
 def _descending(interval: Interval) -> float:
     """Sort key: the highest point first, nan last."""
     return float("inf") if np.isnan(interval.point) else -interval.point
 
 
-def _lacks_ratio(stream: StreamScores) -> bool:
-    """Whether `none` was not above chance in its first window for some seed, so that no method has a ratio.
-
-    A performance of nan does not count: `none` failed, which the aggregate has to show.
-    """
-    none = stream.row("none")
-    if none is None:
-        return False
-    failed = np.isnan(none.curves["performance"]).any(axis=1)
-    return bool((np.isnan(none.values[RANKED_BY]) & none.defined[RANKED_BY] & ~failed).any())
-
-
-def aggregate_row(method: str, per_stream: Mapping[str, Mapping[int, float]]) -> AggregateRow:
-    """The aggregate of stream -> (seed -> value), over the seeds that all streams have.
-
-    A (seeds x streams) matrix, as in rliable: otherwise a stream with more seeds would have more weight.
-    """
-    seeds = sorted(set.intersection(*map(set, per_stream.values())))
-    columns = tuple(np.array([values[seed] for seed in seeds]) for values in per_stream.values())
-    summary = stratified_bootstrap(columns, MeanOfStreams(len(columns)))
+def aggregate_row(rows: Sequence[CellScores]) -> AggregateRow:
+    """The aggregate of a method's rows, one for each stream. Each stream has the same weight."""
     return AggregateRow(
-        method, tuple(per_stream), tuple(seeds), columns, summary, stratified_bootstrap(columns)
+        rows[0].method,
+        tuple(row.cell.stream for row in rows),
+        tuple(row.columns[0] for row in rows),
+        tuple(row.plasticity.ratios["plasticity_loss"] for row in rows),
     )
 
 
 def aggregate_streams(streams: Sequence[StreamScores]) -> tuple[tuple[AggregateRow, ...], tuple[str, ...]]:
     """The aggregate rows, most streams first, then best first, and their notes.
 
-    Only streams on which retained plasticity is defined take part. Empty if there are fewer than two.
+    Only streams on which the level of some method is defined take part. Empty if there are fewer than two.
     """
-    found: dict[str, dict[str, dict[int, float]]] = {}
-    left_out = [stream.name for stream in streams if _lacks_ratio(stream)]
+    found: dict[str, dict[str, CellScores]] = {}
     for stream in streams:
-        for row in stream.rows if stream.name not in left_out else ():
-            if values := row.by_seed(RANKED_BY):
-                found.setdefault(row.method, {}).setdefault(stream.name, values)
-    covered = {name for values in found.values() for name in values}
+        for row in stream.rows:
+            if row.columns[0].seeds:
+                found.setdefault(row.method, {}).setdefault(stream.name, row)
+    covered = {name for own in found.values() for name in own}
     if len(covered) < 2:
         return (), ()
-    rows, cut = [], []
-    notes = [f"{name} takes no part: none is not above chance at its start" for name in left_out]
-    for method, per_stream in found.items():
-        rows.append(aggregate_row(method, per_stream))
-        if any(len(values) != len(rows[-1].seeds) for values in per_stream.values()):
-            cut.append(f"{method} ({len(rows[-1].seeds)})")
+    notes = [
+        f"{stream.name} takes no part: {stream.rows[0].plasticity.undefined[RANKED_BY]}"
+        for stream in streams
+        if stream.rows and stream.name not in covered
+    ]
+    rows = [aggregate_row(list(own.values())) for own in found.values()]
     if any(len(row.streams) < len(covered) for row in rows):
         notes.append("methods that do not cover every stream have no rank; most streams first")
-    if cut:
-        notes.append(f"only the seeds that all streams of a method share: {', '.join(cut)}")
-    rows.sort(key=lambda row: (-len(row.streams), _descending(row.summary), row.method))
+    rows.sort(key=lambda row: (-len(row.streams), _descending(row.score), row.method))
     return tuple(rows), tuple(notes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.scoring.ranking import Group, groups
-from plasticity_bench.scoring.scores import AggregateRow, Scores, StreamScores
+from plasticity_bench.scoring.scores import CAP, AggregateRow, Scores, StreamScores
 from plasticity_bench.scoring.scoring import aggregate_streams
 
 
@@ -30,7 +30,7 @@ def suite_scores(scores: Scores) -> dict[str, SuiteScores]:
             compared, notes = scores.groups, scores.notes
         else:
             rows, notes = aggregate_streams([streams[i] for i in members])
-            compared = groups(rows)
+            compared = groups(rows, CAP)
         whole = len(members) == len(SUITES[name].streams)
         found[name] = SuiteScores(tuple(members), whole, compared, notes)
     return found

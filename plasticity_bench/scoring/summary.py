@@ -21,10 +21,12 @@ def _comparison_columns(other: str) -> list[str]:
 
 
 SUMMARY_COLUMNS = (
-    *("stream", "tuned", "rank", "rank_shared", "method", "configuration", "seeds", "uses_task_boundaries"),
+    *("stream", "tuned", "rank", "rank_low", "rank_high", "method", "configuration", "seeds"),
+    "uses_task_boundaries",
     *(f"{metric}{end}" for metric in METRICS for end in BOUND_SUFFIXES),
-    *_comparison_columns("row_above"),
+    "p_loss",
     *_comparison_columns("none"),
+    *_comparison_columns("reset"),
     *("configurations_tried", "tuning_seeds", "source"),
 )
 
@@ -42,11 +44,12 @@ def summary_rows(scores: Scores) -> Iterator[tuple[CellScores, list[object]]]:
 
 def _values(row: CellScores, place: Place) -> Iterator[object]:
     method, tuning = row.cell.config.method, row.cell.tuning
-    yield from (place.rank, place.shared, row.method, row.cell.configuration, len(row.seeds))
+    yield from (place.rank, place.low, place.high, row.method, row.cell.configuration, len(row.seeds))
     yield method.task_boundaries
     for metric in METRICS:
         yield from row.summary[metric]
-    for found in (place.above, place.none):
+    yield row.p_loss
+    for found in (place.none, place.reset):
         yield from _comparison(found)
     yield from (len(tuning.configurations), len(tuning.seeds)) if tuning else (None, None)
     yield method.source

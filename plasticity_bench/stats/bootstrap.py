@@ -10,7 +10,6 @@ decides which seeds take part, and says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,11 +17,9 @@ import numpy as np
 
 from plasticity_bench.stats.resampling import (
     bounds_of,
-    cached_means,
     places_of,
     resampled_means,
     shares_of,
-    shuffle_of,
 )
 
 #: Resamples per interval. The Monte-Carlo error of a bound is then a few percent of the interval's width.
@@ -64,25 +61,6 @@ def interquartile_mean(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
     middle = np.sort(x, axis=-1)[..., cut : n - cut].mean(axis=-1)
     # Sorting puts nan last, so the trimming could drop it.
     return np.where(np.isnan(x).any(axis=-1), np.nan, middle)
-
-
-@dataclass(frozen=True)
-class MeanOfStreams:
-    """A statistic: the mean over ``count`` streams of the interquartile mean over seeds.
-
-    Takes the values of all streams in one row, equally many of each: (..., count * seeds) -> (...).
-
-    Every stream has the same weight. A stream on which no method differs reduces all differences equally. A
-    stream on which a method fails cannot be trimmed away, as it can from the interquartile mean of all values
-    together.
-    """
-
-    count: int
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """The statistic along the last axis."""
-        means: np.ndarray = interquartile_mean(values.reshape(*values.shape[:-1], self.count, -1)).mean(-1)
-        return means
 
 
 def stratified_bootstrap(
@@ -196,14 +174,6 @@ def paired_columns(
 
 def _resampled(columns: Sequence[np.ndarray], statistic: Statistic, reps: int, rng_seed: int) -> np.ndarray:
     """The statistic of every resample, (reps,)."""
-    if isinstance(statistic, MeanOfStreams):
-        # Every stream's resamples come from the cache. Shuffling them makes the streams independent.
-        parts = [
-            cached_means(column.tobytes(), reps, rng_seed)[shuffle_of(i, reps, rng_seed)]
-            for i, column in enumerate(columns)
-        ]
-        means: np.ndarray = np.mean(parts, axis=0)
-        return means
     values = np.concatenate(columns)
     lengths = tuple(map(len, columns))
     if statistic is interquartile_mean:

@@ -5,15 +5,22 @@ Shapes as in ``bootstrap``: one 1-d array of seeds per stream, or a (seeds, stre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from plasticity_bench.stats.bootstrap import REPS, Interval, columns_of
+from plasticity_bench.stats.ratios import Ratio, by_seed
 from plasticity_bench.stats.resampling import bounds_of, counts_of, shares_of
 
 #: Sign patterns tried in addition to the observed one. For up to 11 seeds these are all patterns that exist.
 PATTERNS = 2**11 - 1
+#: Parts in which patterns are tried: smaller arrays fit the cache of a core.
+BLOCKS = 64
+#: Up to this many multiplications in a matrix product, OpenBLAS uses one thread. Waiting for threads on a
+#: busy machine takes longer than the product.
+ONE_THREAD = 2**18
 
 
 def paired_test(a: np.ndarray, b: np.ndarray) -> float:
@@ -129,29 +136,152 @@ def pairwise_p_values(
     squares = (d**2).sum(axis=1)
     # Two equal methods have no difference under any signs; rounding must not create one.
     varies = squares > 0
-    if 2**n <= permutations + 1:
-        patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) % 2)
-    else:
-        rng = np.random.default_rng(rng_seed)
-        patterns = np.concatenate([np.ones((1, n)), rng.choice([-1.0, 1.0], size=(permutations, n))])
+    patterns = sign_patterns(n, permutations, rng_seed)
 
     def statistic(signs: np.ndarray) -> np.ndarray:
         mean = signs @ d.T / count
         spread = np.maximum(squares / count - mean**2, 1e-12 * squares / count) / np.maximum(count - 1, 1)
         return np.divide(np.abs(mean), np.sqrt(spread), out=np.zeros_like(mean), where=varies)
 
+    found = statistic(np.ones((1, n)))[0]
+    under = (statistic(part) for part in np.array_split(patterns, BLOCKS))
+    return _tables(methods, (first[kept], second[kept]), _shares_reached(found, under, len(patterns)))
+
+
+def capped_p_values(
+    rows: Sequence[Sequence[Ratio]], cap: float, permutations: int = PATTERNS, rng_seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for means over streams of min(ratio, ``cap``), as ``ratios.mean_of_ratios`` computes them.
+
+    ``rows``: for every method its ratios, one per stream, the same streams in the same order. The
+    denominators of a seed are the same for all methods. A pair is compared over the seeds that both have on
+    each stream. A sign belongs to a stream and a seed: -1 exchanges the numerators of the two methods there.
+    The capped means of both are computed again for every pattern of signs, and the statistic of a pair is the
+    size of their difference over its spread, the root mean square over all patterns. Returns two tables as
+    ``pairwise_p_values`` does; nan for pairs with fewer than two common seeds on a stream.
+    """
+    first, second = np.triu_indices(len(rows), 1)
+    strata = [_stratum(column, first, second) for column in zip(*rows, strict=True)]
+    kept = np.all([np.isfinite(middle) for middle, _ in strata], axis=0) if strata else np.zeros(0, bool)
+    pairs = first[kept], second[kept]
+    if not kept.any():
+        return _tables(len(rows), pairs, (np.zeros(0), np.zeros(0)))
+    strata = [(middle[kept], halves[kept].T.copy()) for middle, halves in strata]
+    patterns = sign_patterns(sum(len(halves) for _, halves in strata), permutations, rng_seed)
+    under = _capped_statistics(strata, patterns, cap)
+    # The first pattern has no minus sign: it gives what is observed.
+    return _tables(len(rows), pairs, _shares_reached(under[0], iter([under]), len(under)))
+
+
+def _capped_statistics(
+    strata: Sequence[tuple[np.ndarray, np.ndarray]], patterns: np.ndarray, cap: float
+) -> np.ndarray:
+    """The statistics of ``capped_p_values``, (patterns, pairs).
+
+    ``strata``: for every stream what ``_stratum`` returns, with the halves as (seeds, pairs).
+    """
+    lengths = [len(halves) for _, halves in strata]
+    count = strata[0][1].shape[1]
+    blocks = max(BLOCKS, len(patterns) * max(lengths) * count // ONE_THREAD + 1)
+    sizes = []
+    squares, plain_squares = np.zeros((2, count))  # of capped differences, and of those without the cap
+    for signs in np.array_split(patterns, min(blocks, len(patterns))):
+        capped, plain = np.zeros((2, len(signs), count))
+        for (middle, halves), own in zip(
+            strata, np.split(signs, np.cumsum(lengths)[:-1], axis=1), strict=True
+        ):
+            moved = own @ halves
+            capped += np.minimum(middle + moved, cap) - np.minimum(middle - moved, cap)
+            plain += 2 * moved
+        sizes.append(np.abs(capped))
+        squares += (capped**2).sum(axis=0)
+        plain_squares += (plain**2).sum(axis=0)
+    # The mean square over all patterns is known without the cap. Random patterns only have to give the ratio
+    # of the two mean squares, which hardly depends on the patterns that are drawn.
+    exact = np.sum([(4 * halves**2).sum(axis=0) for _, halves in strata], axis=0)
+    varies = (squares > 1e-24 * len(patterns)) & (plain_squares > 0)
+    mean_square = np.divide(exact * squares, plain_squares, out=np.ones_like(exact), where=varies)
+    found = np.concatenate(sizes)
+    return np.divide(found, np.sqrt(mean_square), out=np.zeros_like(found), where=varies)
+
+
+def _stratum(
+    columns: Sequence[Ratio], first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair on one stream: (mean of both ratios, half of the difference that each seed makes).
+
+    Shapes (pairs,) and (pairs, seeds). A difference is 0 for seeds that one of them lacks; the mean is nan
+    for pairs with fewer than two common seeds.
+    """
+    seeds = sorted({seed for column in columns for seed in column.seeds})
+    above = by_seed([column.numerator for column in columns], columns, seeds)
+    below = by_seed([column.denominator for column in columns], columns, seeds)
+    a, b = above[first], above[second]
+    common = ~np.isnan(a) & ~np.isnan(b)
+    total = np.where(common, below[first], 0).sum(axis=1)
+    enough = common.sum(axis=1) >= 2
+    scale = np.divide(0.5, total, out=np.full(len(total), np.nan), where=enough & (total > 0))[:, None]
+    a, b = np.where(common, a, 0), np.where(common, b, 0)
+    return ((a + b) * scale).sum(axis=1), np.nan_to_num((a - b) * scale)
+
+
+@lru_cache(maxsize=8)
+def sign_patterns(n: int, permutations: int = PATTERNS, rng_seed: int = 0) -> np.ndarray:
+    """Patterns of ``n`` signs, (patterns, n), the first of which has no minus.
+
+    All 2^n if these are at most ``permutations`` + 1, else random ones, the same at every call.
+    """
+    if 2**n <= permutations + 1:
+        patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) % 2)
+    else:
+        rng = np.random.default_rng(rng_seed)
+        patterns = np.concatenate([np.ones((1, n)), rng.choice([-1.0, 1.0], size=(permutations, n))])
+    patterns.flags.writeable = False
+    return patterns
+
+
+def sign_flip_p(differences: Sequence[np.ndarray], permutations: int = 2**14 - 1) -> float:
+    """Two-sided p-value of a mean of 0 of ``differences``, one array of seeds per stream, by sign flips.
+
+    The statistic is the mean over streams of the means over seeds. nan if a stream has fewer than two seeds,
+    or a value is nan.
+    """
+    values = [np.asarray(column, dtype=float) / len(column) for column in differences if len(column)]
+    if len(values) < len(differences) or not values or min(map(len, values)) < 2:
+        return float("nan")
+    flat = np.concatenate(values)
+    if np.isnan(flat).any():
+        return float("nan")
+    sums = np.abs(sign_patterns(len(flat), permutations) @ flat)
+    return float(np.mean(sums >= sums[0] * (1 - 1e-9)))
+
+
+def _shares_reached(
+    found: np.ndarray, under: Iterator[np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of every pair, alone and for all pairs: the shares of ``count`` patterns that reach ``found``.
+
+    ``under``: the statistics under the patterns, in blocks of shape (patterns, pairs).
+    """
+    if not len(found):
+        return np.zeros(0), np.zeros(0)
+    # At least as large, up to rounding.
+    found = found * (1 - 1e-9)
+    largest, reached = [], np.zeros(len(found))
+    for part in under:
+        largest.append(part.max(axis=1, initial=0))
+        reached += (part >= found).sum(axis=0)
+    below = np.searchsorted(np.sort(np.concatenate(largest)), found, side="left")
+    return reached / count, 1 - below / count
+
+
+def _tables(
+    methods: int, pairs: tuple[np.ndarray, np.ndarray], shares: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two tables (methods, methods) of the pairs' p-values: 1 on the diagonal, nan for other pairs."""
+    first, second = pairs
     single, joint = np.full((2, methods, methods), np.nan)
-    for table in (single, joint):
+    for table, p in zip((single, joint), shares, strict=True):
         np.fill_diagonal(table, 1.0)
-    if len(d):
-        # At least as large, up to rounding.
-        found = statistic(np.ones((1, n)))[0] * (1 - 1e-9)
-        largest, reached = [], np.zeros(len(d))
-        for part in np.array_split(patterns, 64):
-            under = statistic(part)
-            largest.append(under.max(axis=1, initial=0))
-            reached += (under >= found).sum(axis=0)
-        below = np.searchsorted(np.sort(np.concatenate(largest)), found, side="left")
-        for table, p in ((single, reached / len(patterns)), (joint, 1 - below / len(patterns))):
-            table[first[kept], second[kept]] = table[second[kept], first[kept]] = p
+        table[first, second] = table[second, first] = p
     return single, joint

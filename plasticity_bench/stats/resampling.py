@@ -23,18 +23,6 @@ def draws_of(lengths: Sequence[int], reps: int, rng_seed: int) -> list[np.ndarra
     return [rng.integers(n, size=(reps, n)) for n in lengths]
 
 
-@lru_cache(maxsize=4096)
-def cached_means(content: bytes, reps: int, rng_seed: int) -> np.ndarray:
-    """``resampled_means`` of a single stratum; ``content``: the bytes of its values (float64).
-
-    Cached, because the rows of a table are compared with each other.
-    """
-    values = np.frombuffer(content)
-    means = resampled_means(values, (len(values),), reps, rng_seed)
-    means.flags.writeable = False
-    return means
-
-
 def resampled_means(values: np.ndarray, lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     """The interquartile mean of every resample of ``values``, all strata one after the other: (reps,)."""
     kept = slice(len(values) // 4, len(values) - len(values) // 4)
@@ -70,12 +58,6 @@ def places_of(lengths: tuple[int, ...], reps: int, rng_seed: int) -> np.ndarray:
     places = np.concatenate([start + draw for start, draw in zip(starts, draws, strict=True)], axis=1)
     places.flags.writeable = False
     return places
-
-
-@lru_cache(maxsize=64)
-def shuffle_of(stream: int, reps: int, rng_seed: int) -> np.ndarray:
-    """A permutation of the resamples for the stream with this index; the identity for the first."""
-    return np.random.default_rng([rng_seed, stream]).permutation(reps) if stream else np.arange(reps)
 
 
 @lru_cache(maxsize=16)

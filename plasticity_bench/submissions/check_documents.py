@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from plasticity_bench.storage.untrusted import printable, same_json
 from plasticity_bench.submissions.check_tuning import within_space
-from plasticity_bench.submissions.documents import ScoresDocument
+from plasticity_bench.submissions.documents import ReferenceSeeds, ScoresDocument
 from plasticity_bench.submissions.files import as_name
 from plasticity_bench.submissions.model import (
     METHOD,
@@ -56,34 +56,46 @@ def _differences(submission: Submission, references: Mapping[str, Streams]) -> I
     if taken is None:
         yield SCORES, "does not say which seeds of the references its scores rest on"
         return
-    for stream, methods in taken.items():
-        for method, seeds in methods.items():
-            recorded = references.get(method, {})
-            lacking = sorted(set(seeds) - set(recorded[stream].seeds if stream in recorded else ()))
-            if lacking:
-                yield SCORES, f"{stream} rests on seeds {lacking} of {method}, which are not submitted"
-                return
+    for stream, named in taken.items():
+        for method, what, lacking in _not_submitted(stream, named, references):
+            yield SCORES, f"{stream} rests on {what} {lacking} of {method}, which are not submitted"
+            return
     wanted_scores = scores_document(submission.streams, references, taken).as_json()
     for key, found, wanted in _unequal(scores.as_json(), wanted_scores):
         yield SCORES, _differs(key, found, wanted, "the tables give")
 
 
-def _references_given(
-    submission: Submission, scores: ScoresDocument
-) -> dict[str, dict[str, list[int]]] | None:
-    """Stream -> reference -> the seeds that the scores depend on.
+def _references_given(submission: Submission, scores: ScoresDocument) -> dict[str, ReferenceSeeds] | None:
+    """Stream -> the seeds of the references that the scores depend on.
 
     None if they are not 0, 1, 2, ...: a submitter could have picked favourable ones.
     """
     given = {}
     for stream in submission.streams:
-        references = scores.streams[stream].references if stream in scores.streams else {}
-        if set(references) != set(REFERENCE_NAMES):
+        if stream not in scores.streams:
             return None
-        if any(seeds != list(range(len(seeds))) for seeds in references.values()):
+        named = scores.streams[stream]
+        if set(named.twins) != set(REFERENCE_NAMES):
             return None
-        given[stream] = references
+        if any(seeds != list(range(len(seeds))) for seeds in (named.trained, *named.twins.values())):
+            return None
+        given[stream] = ReferenceSeeds(named.trained, named.twins)
     return given
+
+
+def _not_submitted(
+    stream: str, named: ReferenceSeeds, references: Mapping[str, Streams]
+) -> Iterator[tuple[str, str, list[int]]]:
+    """(reference, what of it, seeds) for named seeds that the references do not hold on this stream."""
+    wanted = [("none", "seeds", named.trained)]
+    wanted += [(name, "the fresh twins of seeds", seeds) for name, seeds in named.twins.items()]
+    for name, what, seeds in wanted:
+        evidence = references.get(name, {}).get(stream)
+        held: tuple[int, ...] = ()
+        if evidence:
+            held = evidence.seeds if what == "seeds" else evidence.measured.twins.seeds
+        if lacking := sorted(set(seeds) - set(held)):
+            yield name, what, lacking
 
 
 def _unequal(found: Any, wanted: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

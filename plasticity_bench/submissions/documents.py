@@ -16,7 +16,7 @@ from plasticity_bench.records.documents import (
 from plasticity_bench.storage.documents import Document
 
 #: Raised when the meaning of method.json or scores.json changes.
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Submitter(Document, frozen=True):
@@ -68,7 +68,7 @@ class MethodDocument(Document, frozen=True):
 
 
 class MetricScores(Document, frozen=True):
-    """One metric on one stream: interquartile mean over seeds, its 95% interval, and every seed's value."""
+    """One metric on one stream: its estimate over seeds, the 95% interval, and every seed's value."""
 
     point: float | None
     low: float | None
@@ -77,10 +77,16 @@ class MetricScores(Document, frozen=True):
     per_seed: dict[str, float | None]
 
 
-class ReferenceScores(Document, frozen=True):
-    """All metrics on one stream, and the seeds of `none` and `reset` that they depend on."""
+class ReferenceSeeds(Document, frozen=True):
+    """The seeds of the references that the scores on one stream depend on."""
 
-    references: dict[str, list[int]]
+    trained: list[int]  # of `none`, with whose training times the cost is computed
+    twins: dict[str, list[int]]  # reference's submission -> seeds whose fresh twins the level may need
+
+
+class ReferenceScores(ReferenceSeeds, frozen=True):
+    """All metrics on one stream, and the seeds of the references that they depend on."""
+
     metrics: dict[str, MetricScores]
 
 

@@ -4,7 +4,8 @@ The method has one configuration, or the configurations that its sweeps chose.
 
     leaderboard/submissions/<name>/method.json   what was run, by whom, on which streams and seeds
                                   /scores.json   every metric, computed from the tables
-                                  /records/      tables, laid out as in runs/, with the tables of sweeps
+                                  /records/      tables of seeds, of their fresh twins, and of sweeps,
+                                                 laid out as in runs/
                                   /source/*.py   the file of a plug-in method
 
 Both .json files are computed from the rest: equal records give equal bytes.
@@ -20,17 +21,19 @@ from pathlib import Path
 
 from msgspec import structs
 
-from plasticity_bench.records.cells import Cell
+from plasticity_bench.records.cells import TUNED, TUNED_MARK, Cell
 from plasticity_bench.records.documents import PROTOCOL, MethodRecord, SeedRecord, Value
-from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, seed_metrics
-from plasticity_bench.scoring.references import REFERENCE_OF
+from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, references_among
+from plasticity_bench.scoring.references import PLAIN_LABELS
 from plasticity_bench.scoring.scores import CellScores
+from plasticity_bench.scoring.scoring import scored
 from plasticity_bench.submissions.documents import (
     SCHEMA,
     Environment,
     MethodDocument,
     MetricScores,
     ReferenceScores,
+    ReferenceSeeds,
     ScoresDocument,
     StreamEntry,
     Submitter,
@@ -38,8 +41,11 @@ from plasticity_bench.submissions.documents import (
 )
 
 METHOD, SCORES, RECORDS = "method.json", "scores.json", "records"
-#: The references are submissions of their own, under these names.
-REFERENCE_NAMES = tuple(sorted(set(REFERENCE_OF.values())))
+#: Name of a submission that scores depend on -> its label. Costs need the training times of `none`. The level
+#: needs the fresh twins of `none (tuned)`, or of `none` if the former has none.
+REFERENCE_NAMES: Mapping[str, str] = {
+    label.replace(TUNED_MARK, TUNED): label for label in sorted(PLAIN_LABELS)
+}
 #: Significant digits of a score.
 SUBMITTED_DIGITS = 9
 
@@ -51,6 +57,7 @@ class Evidence:
     cell: Cell
     measured: MeasuredCell
     origins: Mapping[int, SeedRecord]
+    fresh_origins: Mapping[int, SeedRecord]  # of the seeds' fresh twins; empty if they have none
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -139,7 +146,7 @@ def method_document(
     environments = {
         Environment(origin.device, origin.hardware, origin.versions)
         for evidence in streams.values()
-        for origin in evidence.origins.values()
+        for origin in (*evidence.origins.values(), *evidence.fresh_origins.values())
     }
     return MethodDocument(
         schema=SCHEMA,
@@ -158,7 +165,7 @@ def method_document(
 def scores_document(
     streams: Streams,
     references: Mapping[str, Streams],
-    seeds: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+    taken: Mapping[str, ReferenceSeeds] | None = None,
 ) -> ScoresDocument:
     """Makes scores.json: every metric of every stream with its interval and every seed's value.
 
@@ -167,22 +174,32 @@ def scores_document(
 
     Args:
         streams: the submission's evidence.
-        references: the evidence of `none` and `reset`.
-        seeds: stream -> reference -> the seeds to use. None: all.
+        references: the evidence of the submissions in ``REFERENCE_NAMES``.
+        taken: stream -> the seeds of the references to use. None: all.
     """
     found = {}
     for stream, evidence in streams.items():
-        taken = {}
-        for method, theirs in references.items():
-            if stream in theirs:
-                recorded = theirs[stream].measured
-                wanted = recorded.seeds if seeds is None else seeds[stream][method]
-                taken[method] = recorded.of([seed for seed in wanted if seed in recorded.seeds])
-        own = evidence.measured
-        scores = CellScores(own.cell, own.seeds, own.curves, *seed_metrics(own, taken))
-        names = {name: list(taken[name].seeds) if name in taken else [] for name in REFERENCE_NAMES}
-        found[stream] = ReferenceScores(names, {metric: _metric(scores, metric) for metric in METRICS})
+        recorded = {name: theirs[stream].measured for name, theirs in references.items() if stream in theirs}
+        wanted = seeds_of_references(recorded) if taken is None else taken[stream]
+        limited = [_limited(entry, name, wanted) for name, entry in recorded.items()]
+        scores = scored(evidence.measured, references_among(limited))
+        metrics = {metric: _metric(scores, metric) for metric in METRICS}
+        found[stream] = ReferenceScores(wanted.trained, wanted.twins, metrics)
     return ScoresDocument(SCHEMA, PROTOCOL, found)
+
+
+def seeds_of_references(recorded: Mapping[str, MeasuredCell]) -> ReferenceSeeds:
+    """All seeds of the references on a stream; ``recorded``: submission's name -> its cell."""
+    none = recorded.get("none")
+    twins = {name: list(recorded[name].twins.seeds) if name in recorded else [] for name in REFERENCE_NAMES}
+    return ReferenceSeeds(list(none.seeds) if none else [], twins)
+
+
+def _limited(entry: MeasuredCell, name: str, wanted: ReferenceSeeds) -> MeasuredCell:
+    """The reference with the wanted seeds and fresh twins only."""
+    kept = entry.of([seed for seed in wanted.trained if seed in entry.seeds] if name == "none" else [])
+    twins = [seed for seed in wanted.twins[name] if seed in entry.twins.seeds]
+    return replace(kept, twins=entry.twins.of(twins))
 
 
 def references_of(streams: Streams, others: Mapping[str, Streams]) -> dict[str, Streams]:
@@ -192,7 +209,7 @@ def references_of(streams: Streams, others: Mapping[str, Streams]) -> dict[str, 
     """
     label = streams[min(streams)].cell.method
     found = {name: others[name] for name in REFERENCE_NAMES if name in others}
-    return found | ({label: streams} if label in REFERENCE_NAMES else {})
+    return found | {name: streams for name, own in REFERENCE_NAMES.items() if own == label}
 
 
 def with_current_descriptions(cell: Cell) -> Cell:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from plasticity_bench.records.cells import ROLLOUTS, SOURCE, TUNED, TUNING, Cell
-from plasticity_bench.records.documents import (
-    CellConfig,
-    SeedRecord,
-    SweepTable,
-    recorded_identity,
-)
-from plasticity_bench.records.names import seed_stem
-from plasticity_bench.records.tables import ROLLOUT_COLUMNS, WHOLE, Table, columns_held, parse_table
+from plasticity_bench.records.cells import SOURCE, TUNED, TUNING, Cell
+from plasticity_bench.records.documents import CellConfig, SweepTable, recorded_identity
 from plasticity_bench.scoring.metrics import measure_tables
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
     MAX_SOURCE,
-    MAX_TABLE,
     Refused,
     is_name,
     list_tree,
@@ -30,10 +21,9 @@ from plasticity_bench.submissions.check_config import (
     expected_config,
     network_changes,
 )
-from plasticity_bench.submissions.check_tables import check_table
 from plasticity_bench.submissions.check_tuning import check_tuning
 from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
-from plasticity_bench.submissions.files import Note, SubmissionFiles
+from plasticity_bench.submissions.files import Note
 from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
@@ -42,16 +32,13 @@ from plasticity_bench.submissions.model import (
     Submission,
     method_of_cell,
 )
+from plasticity_bench.submissions.read_tables import CellTables, TableReader
 
-#: Most seeds of one cell.
-MAX_SEEDS = 10_000
-_CELL = re.compile(
-    rf"{RECORDS}/([^/]+)/([^/]+)/(config\.json|tuning\.json|seed-\d{{3,6}}(?:\.csv|\.json|\.rollouts\.csv))"
-)
-_SEED = re.compile(r"seed-(\d{3}|[1-9]\d{3,5})\.(csv|json|rollouts\.csv)")
+_TABLE_FILE = r"(?:seed|fresh)-\d{3,6}\.(?:csv|json)|seed-\d{3,6}\.rollouts\.csv"
+_CELL = re.compile(rf"{RECORDS}/([^/]+)/([^/]+)/(config\.json|tuning\.json|{_TABLE_FILE})", re.ASCII)
 
 
-class Reader(SubmissionFiles):
+class Reader(TableReader):
     """Reads a submission, and collects what it finds in ``problems`` and ``notes``."""
 
     def read(self) -> Submission | None:
@@ -79,6 +66,9 @@ class Reader(SubmissionFiles):
         if not streams:
             self._problem(RECORDS, "holds no cell that can be read: a submission needs at least one")
             return None
+        if lacking := sorted(stream for stream, evidence in streams.items() if not evidence.fresh_origins):
+            reason = f"no fresh twins on {', '.join(lacking)}: no retention is known there"
+            self.notes.append(Note(self.folder, reason))
         submission = Submission(
             self.folder, dict(sorted(streams.items())), method, scores, self.digests, self.sources
         )
@@ -126,16 +116,17 @@ class Reader(SubmissionFiles):
         if TUNING in names and tuning is None:
             return None
         cell = Cell(self.folder / cell_path, config, tuning)
-        tables, origins = self._seeds(cell, cell_path, names)
-        if dirty := sum((origin.git or "").endswith("+") for origin in origins.values()):
+        found = self._tables(cell, cell_path, names)
+        if dirty := _changed_source(found):
             self.notes.append(Note(self.folder, f"{stream}: {dirty} seeds ran on source with changes in it"))
-        if both := sorted(set(tables) & set(tuning.seeds if tuning else ())):
+        if both := sorted(set(found.trained) & set(tuning.seeds if tuning else ())):
             name = f"{cell_path}/seed-{both[0]:03d}.csv"
             self._unsound(name, "was used to tune; reported seeds are others")
+        if not found.trained:
+            return None
         # Measured here, so that every table is parsed only once.
-        return (
-            Evidence(cell, measure_tables(cell, tables, list(origins.values())), origins) if tables else None
-        )
+        measured = measure_tables(cell, found.trained, list(found.origins.values()), found.fresh)
+        return Evidence(cell, measured, found.origins, found.fresh_origins)
 
     def _tuning(self, name: str, config: CellConfig, stream: str) -> SweepTable | None:
         """A sweep's table; None if it is damaged or not plausible."""
@@ -147,68 +138,6 @@ class Reader(SubmissionFiles):
         except (Refused, Wrong) as error:
             self._unsound(name, str(error))
         return tuning if len(self.problems) == before else None
-
-    def _seeds(
-        self, cell: Cell, cell_path: str, names: Iterable[str]
-    ) -> tuple[dict[int, Table], dict[int, SeedRecord]]:
-        tables: dict[int, Table] = {}
-        origins: dict[int, SeedRecord] = {}
-        kinds: dict[int, set[str]] = {}
-        for name in names:
-            if match := _SEED.fullmatch(name):
-                kinds.setdefault(int(match[1]), set()).add(match[2])
-            elif name not in ("config.json", TUNING):
-                self._unsound(f"{cell_path}/{name}", "unexpected file")
-        if not kinds:
-            self._unsound(cell_path, "holds no seed")
-        elif set(kinds) != set(range(len(kinds))) or len(kinds) > MAX_SEEDS:
-            lacking = min(set(range(MAX_SEEDS)) - set(kinds), default=MAX_SEEDS)
-            reason = f"seed {lacking} is missing: seeds are 0, 1, 2, ..., so that nobody can select them"
-            self._unsound(cell_path, reason)
-        digests: dict[str, int] = {}
-        for seed in sorted(kinds):
-            stem = f"{cell_path}/{seed_stem(seed)}"
-            for kind in sorted({"csv", "json"} - kinds[seed]):
-                self._unsound(f"{stem}.{kind}", "is missing")
-            if not kinds[seed] >= {"csv", "json"}:
-                continue
-            found = self._seed(cell, stem, seed)
-            if "rollouts.csv" in kinds[seed]:
-                self._rollouts(f"{stem}{ROLLOUTS}")
-            if found:
-                tables[seed], origins[seed] = found
-                twin = digests.setdefault(self.digests[f"{stem}.csv"], seed)
-                if twin != seed:
-                    self._unsound(f"{stem}.csv", f"is, byte for byte, the table of seed {twin}")
-        return tables, origins
-
-    def _seed(self, cell: Cell, stem: str, seed: int) -> tuple[Table, SeedRecord] | None:
-        before = len(self.problems)
-        table: Table = {}
-        origin: SeedRecord | None = None
-        try:
-            origin = self._record(f"{stem}.json", SeedRecord)
-            if origin.seed != seed:
-                self._unsound(f"{stem}.json", f"seed is {origin.seed}, the file is named after seed {seed}")
-        except Refused as error:
-            self._unsound(f"{stem}.json", str(error))
-        try:
-            data = self._read(f"{stem}.csv", MAX_TABLE)
-            if origin and sha256(data) != origin.sha256:
-                self._unsound(f"{stem}.csv", "its checksum is not the one in its .json file")
-            table = parse_table(data, cell.columns, WHOLE)
-            held = {name: table[name] for name in columns_held(data, cell.columns)}
-            for reason in check_table(cell.config, held):
-                self._unsound(f"{stem}.csv", reason)
-        except Refused as error:
-            self._unsound(f"{stem}.csv", str(error))
-        return (table, origin) if origin and len(self.problems) == before else None
-
-    def _rollouts(self, name: str) -> None:
-        try:
-            parse_table(self._read(name, MAX_TABLE), ROLLOUT_COLUMNS, WHOLE)
-        except Refused as error:
-            self._unsound(name, str(error))
 
     def _check_method(self, submission: Submission) -> None:
         """Checks that the method is the same on all streams, apart from settings that sweeps chose."""
@@ -242,6 +171,12 @@ class Reader(SubmissionFiles):
         for name in sorted(self._files):
             if name.startswith(f"{SOURCE}/") and name not in self.digests:
                 self._problem(name, "unexpected file: the method did not come from it")
+
+
+def _changed_source(tables: CellTables) -> int:
+    """Number of seeds that, or whose fresh twins, were trained by source with changes in it."""
+    records = (*tables.origins.items(), *tables.fresh_origins.items())
+    return len({seed for seed, origin in records if (origin.git or "").endswith("+")})
 
 
 def source_name(origin: str) -> str:

@@ -48,8 +48,13 @@ class Report:
 
     @property
     def seeds(self) -> int:
-        """Number of tables read."""
+        """Number of seeds whose tables were read."""
         return sum(len(e.seeds) for s in self.submissions for e in s.streams.values())
+
+    @property
+    def twins(self) -> int:
+        """Number of seeds whose fresh twins were read, too."""
+        return sum(len(e.fresh_origins) for s in self.submissions for e in s.streams.values())
 
 
 class Reading(NamedTuple):
@@ -157,7 +162,7 @@ def _neighbouring_references(
             sound = folder.is_dir() and not folder.is_symlink()
             known[folder] = Reader(folder).read() if sound else None
         reference = known[folder]
-        if reference and reference.streams and reference.label == name:
+        if reference and reference.streams and reference.label == REFERENCE_NAMES[name]:
             found[name] = reference.streams
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import TUNED, TUNED_MARK, TUNING
 from plasticity_bench.records.configuration import method_folder
-from plasticity_bench.records.documents import SweepTable, Value, recorded_identity
+from plasticity_bench.records.documents import Value, recorded_identity
 from plasticity_bench.registry.choices import Chosen, choose_method
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.running.plan import Planned
@@ -18,6 +18,7 @@ from plasticity_bench.storage.files import write_bytes
 from plasticity_bench.storage.untrusted import Refused, is_name, parse_object, same_json
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.drafts import draft_folder, move_into_place, recover, submission_lock
+from plasticity_bench.submissions.extension import check_same_table
 from plasticity_bench.submissions.model import (
     METHOD,
     RECORDS,
@@ -81,31 +82,6 @@ def find_submission(out: Path, name: str, method: Chosen, tuned: bool = False) -
                 "choose another name with --name, or move it away"
             )
     return found
-
-
-def missing(
-    found: Submission | None, stream: str, seeds: Sequence[int], tuning: SweepTable | None = None
-) -> tuple[int, ...]:
-    """Those of ``seeds`` that are not submitted yet.
-
-    Args:
-        found: the existing submission.
-        stream: name of the stream's folder.
-        seeds: the wanted seeds.
-        tuning: the sweep that chose the settings.
-
-    Raises:
-        InputError: if the choice of another sweep is submitted on this stream.
-    """
-    if not found or stream not in found.streams:
-        return tuple(seeds)
-    evidence = found.streams[stream]
-    if tuning and tuning != evidence.cell.tuning:
-        raise InputError(
-            f"{found.folder} holds the choice of another sweep on {stream}, which is not replaced: "
-            "submit with the table of that sweep, or move the folder away"
-        )
-    return tuple(seed for seed in seeds if seed not in evidence.seeds)
 
 
 def write_submission(
@@ -240,10 +216,12 @@ def write_documents(
 
 
 def _references(out: Path) -> dict[str, Streams]:
-    """The evidence of `none` and `reset` among the submissions in ``out``."""
+    """The evidence of the references among the submissions in ``out``."""
     folders = {name: out / name for name in REFERENCE_NAMES if (out / name).is_dir()}
     read = {name: Reader(folder).read_records() for name, folder in folders.items()}
-    return {name: found.streams for name, found in read.items() if found and found.label == name}
+    return {
+        name: found.streams for name, found in read.items() if found and found.label == REFERENCE_NAMES[name]
+    }
 
 
 def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
@@ -263,23 +241,24 @@ def _identity(method: Chosen, tuned: bool) -> dict[str, object]:
 def _copy(item: Planned, draft: Path) -> None:
     """Copies config.json, the sweep's table and the planned seeds of a cell into the draft.
 
+    With a seed go its fresh twins, if they are planned and recorded.
+
     Raises:
         InputError: if a table differs from the submitted one of the same seed.
     """
     cell = item.cell
     target = draft / RECORDS / cell.stream / cell.path.name
     target.mkdir(parents=True, exist_ok=True)
-    tables = [cell.table_path(seed) for seed in item.seeds]
+    twins = set(cell.fresh.seeds()) if item.twins else set()
+    tables = [cell.trained.path(seed) for seed in item.seeds]
+    tables += [cell.fresh.path(seed) for seed in item.seeds if seed in twins]
     records = [*tables, *(path.with_suffix(".json") for path in tables)]
     sweep = [cell.path / TUNING] if cell.tuning else []
     for path in (cell.path / "config.json", *sweep, *records):
         if not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)
-        elif path.suffix == ".csv" and _differs(path, target / path.name):
-            raise InputError(
-                f"{path} differs from the submitted table of that seed, which is not replaced; "
-                "choose another --runs folder"
-            )
+        elif path.suffix == ".csv":
+            check_same_table(path, target / path.name)
 
 
 def _files(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ ColumnValues = Mapping[str, float]
 
 def recorded_points(cell: Cell, seed: int) -> list[Point]:
     """All points of a recorded seed. Raises InputError if the record is damaged."""
-    return merged_points(_rows(cell.table(seed)), _rows(cell.rollouts(seed) or {}))
+    return merged_points(_rows(cell.trained.table(seed)), _rows(cell.rollouts(seed) or {}))
 
 
 def merged_points(rows: Iterable[ColumnValues], rollouts: Sequence[ColumnValues]) -> list[Point]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.scoring.references import REFERENCES
+from plasticity_bench.scoring.references import is_reference
 from plasticity_bench.storage.files import sha256, write_json
 from plasticity_bench.tracking.points import Checkpoints, recorded_points
 from plasticity_bench.tracking.sinks import SINKS
@@ -157,7 +157,7 @@ class Tracker:
             run = Tracked(cell, seed)
             if all(channel.is_done(run) for channel in self.channels):
                 continue
-            digest = cell.provenance(seed).sha256
+            digest = cell.trained.provenance(seed).sha256
             lacking = [channel for channel in self.channels if channel.lacks(run, digest)]
             points = recorded_points(cell, seed) if lacking else []
             for channel in lacking:
@@ -176,7 +176,7 @@ class Tracker:
             other.path: other
             for runs in {cell.path.parent.parent for cell in cells}
             for other in find_cells(runs)
-            if other.stream in streams and other.method in REFERENCES
+            if other.stream in streams and is_reference(other.method)
         }
         for stream in score({**references, **{cell.path: cell for cell in cells}}.values()).streams:
             for row in stream.rows:

@@ -4,8 +4,8 @@
                         /<method>.sweep.json  all configurations with their scores, and the chosen one
 
 The sweep chooses the configuration with the highest mean performance in the last window, over the tuning
-seeds. The leaderboard's retained plasticity is computed from the same window. A configuration with a nan is
-never chosen.
+seeds: the last tenth of the tasks, on which the leaderboard's level is computed, too. A configuration with a
+nan is never chosen.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int
     rows = []
     for settings, item in zip(plan.configurations, planned, strict=True):
         measured = measure(item.cell)
-        last_window = dict(zip(measured.seeds, measured.ends()[1].tolist(), strict=True))
+        last_window = dict(zip(measured.seeds, measured.last_window().tolist(), strict=True))
         seconds = dict(zip(measured.seeds, measured.seconds.tolist(), strict=True))
         values = [last_window[seed] for seed in seeds]
         rows.append(

@@ -99,7 +99,7 @@ def test_tables_hold_every_number_of_the_records(results: pb.Results) -> None:
     for cell in results.cells:
         for seed in cell.seeds():
             rows = tables[(tables.method == cell.method) & (tables.seed == seed)]
-            for name, values in cell.table(seed).items():
+            for name, values in cell.trained.table(seed).items():
                 np.testing.assert_array_equal(rows[name].to_numpy(), values)
 
 
@@ -111,7 +111,7 @@ def test_scores_are_the_leaderboards(results: pb.Results, folder: Path, tmp_path
     scores = results.scores()
     assert list(scores.columns) == [*SUMMARY_COLUMNS, "cell"]
     assert [row["method"] for row in rows] == list(scores.method)
-    for name in ("retained_plasticity", "retained_plasticity_low", "p_none", "rank"):
+    for name in ("level", "level_low", "p_none", "rank"):
         expected = np.array([float(row[name] or "nan") for row in rows])
         np.testing.assert_allclose(scores[name].to_numpy(float), expected, rtol=1e-8)
     assert "l2:strength=0.01" in repr(results)
@@ -124,7 +124,7 @@ def test_figures_are_drawn_and_shown_inline(results: pb.Results, tmp_path: Path)
     for figure in (results.plot(), results.plot("learning-curves"), results.plot(curves)):
         assert figure.get_axes()[0].lines
         assert vars(figure)["_repr_png_"]().startswith(b"\x89PNG")  # where IPython looks
-    results.plot("retained-plasticity", stream="permuted-digits").savefig(tmp_path / "figure.svg")
+    results.plot("level", stream="permuted-digits").savefig(tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").stat().st_size > 1000
 
 

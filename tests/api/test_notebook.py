@@ -40,11 +40,11 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     shown = [each for each in outputs(notebook, "pb.run(") if each.output_type == "display_data"]
     assert [each.data["text/html"] for each in shown] == [""]
     # Figures are inline, tables are HTML.
-    for text in ('plot("learning-curves")', 'plot("retained-plasticity")'):
+    for text in ('plot("learning-curves")', 'plot("level")'):
         assert any("image/png" in each.data for each in outputs(notebook, text)), text
     assert "text/html" in outputs(notebook, "results.tables()")[-1].data
     scores = outputs(notebook, 'pb.run(["syre"')[-1].data["text/plain"]
-    assert "retained" in scores
+    assert "level" in scores
     assert "\x1b" not in scores  # colours of a terminal
     # A class of a cell is recorded with its source.
     cells = [cell for cell in find_cells(tmp_path / "runs") if cell.config.method.name == "sign-decay"]

@@ -43,7 +43,7 @@ def test_a_method_has_its_settings_papers_and_results(name: str) -> None:
     results = page.partition("## Results")[2]
     assert len(re.findall(r"^\| \[`[\w-]+-v\d+`\]", results, re.MULTILINE)) == len(own)
     for row in own:
-        assert f"{row.metrics['retained_plasticity'].point:.3f}" in results or row.metrics["cost"].point
+        assert f"{row.metrics['level'].point:.3f}" in results or row.metrics["cost"].point
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -161,7 +161,7 @@ def test_a_sound_submission_passes(change: PullRequest) -> None:
     change.commit()
     done = change.verify()
     assert done.returncode == 0, done.stderr
-    assert "changed: l2\n1 submissions with 2 tables" in done.stdout
+    assert "changed: l2\n1 submissions with 2 seeds" in done.stdout
     assert done.stdout.endswith("the submissions and the leaderboard agree\n")
 
 

@@ -53,7 +53,7 @@ def add_tuned(runs: Path, stream: str, method: str, end: float, tried: Sequence[
     cell = open_cell(runs, f"{stream}-v1", plain.name, config, made_sweep(tuning))
     for seed, values in learning_curves(0.74, end, range(6), 60).items():
         rows: list[dict[str, Any]] = [{"task": i, "online_performance": v} for i, v in enumerate(values)]
-        cell.write_seed(seed, rows, made_origin(1.0, 6))
+        cell.trained.write(seed, rows, made_origin(1.0, 6))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_untuned_rows_alone_are_solid(scores: Scores) -> None:
 
 
 def test_a_method_has_one_line_of_intervals(scores: Scores) -> None:
-    panels = intervals.retained_plasticity(scores.streams, styles_of(scores.streams))
+    panels = intervals.lines_of(scores.streams, styles_of(scores.streams), "level")
     assert list(panels) == ["permuted-digits", "random-labels"]
     for lines, stream in zip(panels.values(), scores.streams, strict=True):
         assert {line.method: len(line.intervals) for line in lines} == {
@@ -141,21 +141,22 @@ def test_a_method_has_one_line_of_intervals(scores: Scores) -> None:
             "l2:strength=0.01": 1,
             "shrink-perturb": 1,
         }
-        best = max(row.summary["retained_plasticity"].point for row in stream.rows)
+        best = max(row.summary["level"].point for row in stream.rows)
         assert lines[0].intervals[0][0].point == best
         # Filled and hollow as tuned and not.
         (syre,) = [line for line in lines if line.method == "syre"]
         assert {style.filled for _, style in syre.intervals} == {True, False}
 
 
-def test_sweeps_as_retained_plasticity(tmp_path: Path) -> None:
-    write_cell(tmp_path, "none", {seed: [0.5] * 6 + [0.3] * 54 for seed in range(2)})
+def test_sweeps_as_levels(tmp_path: Path) -> None:
+    fresh = {seed: [0.9] * 30 + [0.5] * 30 for seed in range(2)}
+    write_cell(tmp_path, "none", {seed: [0.3] * 60 for seed in range(2)}, fresh=fresh)
     write_cell(tmp_path, "syre", {seed: [0.5] * 60 for seed in range(2)})
     add_tuned(tmp_path, "permuted-digits", "syre", 0.5, [0.3, None, 0.7])
     (stream,) = score(find_cells(tmp_path)).streams
     (swept,) = intervals.swept_of(stream)
     assert (swept.method, swept.default, swept.chosen) == ("syre", 0, 2)
-    # Chance is 0.1 and none starts at 0.5.
+    # Chance is 0.1 and fresh twins of none reach 0.5 on the late tasks.
     np.testing.assert_allclose(swept.scores, [0.5, np.nan, 1.5])
     (alone,) = score([cell for cell in find_cells(tmp_path) if cell.method != "none"]).streams
     assert intervals.swept_of(alone) == []
@@ -173,7 +174,7 @@ def test_tables_of_the_heat_map(scores: Scores) -> None:
         for title, suffix in (("default settings", ""), ("tuned", " (tuned)")):
             for method, value in zip(methods, tables[title][1][:, index], strict=True):
                 row = stream.row(f"{method}{suffix}")
-                known = row.summary["retained_plasticity"].point if row else np.nan
+                known = row.summary["level"].point if row else np.nan
                 np.testing.assert_equal(value, known)
     assert np.isnan(tables["tuned"][1]).sum() == 6
 
@@ -194,7 +195,7 @@ def test_grey_curves_are_means(scores: Scores) -> None:
 
 def test_figures_of_tuned_rows(scores: Scores, tmp_path: Path) -> None:
     names = set(draw_functions(scores))
-    assert {"sensitivity", "aggregate", "heat-map", "retained-plasticity"} <= names
+    assert {"sensitivity", "aggregate", "heat-map", "level", "retention"} <= names
     save_figures(scores, tmp_path, [".png"], lambda text: None)
     for name in ("sensitivity", "aggregate"):
         pixels = matplotlib.image.imread(tmp_path / f"{name}.png")[..., :3]

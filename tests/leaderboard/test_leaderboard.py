@@ -42,11 +42,12 @@ def test_ranks_and_links(board: Path) -> None:
     text = (board / "board" / "README.md").read_text()
     rows = table_rows(text, "permuted-digits-v1")
     scores = score(find_cells(board / "runs")).streams[0]
-    assert [row[1] for row in rows] == [f"`{row.method}`" for row in scores.rows]
-    assert [row[0] for row in rows] == [place.text for place in scores.groups[0].places]
-    assert rows[0][0].startswith("1")
-    assert [rows[-1][0], rows[-1][1]] == ["5", "`none`"]
-    assert {row[1]: row[-2] for row in rows}["`reset`"] == "yes"
+    assert [row[2] for row in rows] == [f"`{row.method}`" for row in scores.rows]
+    places = scores.groups[0].places
+    assert [row[:2] for row in rows] == [[place.text, place.range_text] for place in places]
+    assert rows[0][0] == "1"
+    assert rows[-1][:3] == ["-", "", "`none`"]
+    assert {row[2]: row[-2] for row in rows}["`reset`"] == "yes"
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert len(links) > 10
     for link in links:
@@ -62,7 +63,7 @@ def test_significant_differences_are_bold(board: Path) -> None:
     (group,) = stream.groups
     bold = []
     for row, place in zip(rows, group.places, strict=True):
-        for text, found in ((row[5], place.above), (row[7], place.none)):
+        for text, found in ((row[8], place.none), (row[10], place.reset)):
             assert ("**" in text) == (found is not None and found.significant)
             bold.append("**" in text)
     # The suite has both: two equally good methods, and others far apart.
@@ -79,32 +80,38 @@ def test_ranks_by_hand(tmp_path: Path) -> None:
         "few": [0.6] * 5,
     }
     for method, values in ends.items():
-        write_cell(tmp_path / "runs", method, {s: [0.6] * 5 + [end] * 5 for s, end in enumerate(values)})
+        curves = {s: [0.6] * 5 + [end] * 5 for s, end in enumerate(values)}
+        fresh = {s: [0.6] * 10 for s in curves}
+        write_cell(tmp_path / "runs", method, curves, fresh=fresh)
     board_of_runs(tmp_path / "runs", tmp_path / "out")
     rows = table_rows((tmp_path / "out" / "README.md").read_text(), "permuted-digits-v1")
-    assert [row[1] for row in rows] == ["`few`", "`syre`", "`l2`", "`regen`", "`none`"]
-    assert [row[0] for row in rows] == ["-", "1=", "1=", "3", "4"]
-    # 2 of 2^8 sign patterns are as extreme as all seeds higher.
-    assert rows[3][4:6] == ["-0.200 [-0.200, -0.200]", "**0.008**"]
-    assert rows[3][6:9] == ["0.200 [0.200, 0.200]", "**0.008**", "1.000 [1.000, 1.000]"]
-    assert rows[0][4:9] == rows[4][6:9] + [""] * 2 == [""] * 5
+    assert [row[2] for row in rows] == ["`few`", "`syre`", "`l2`", "`regen`", "`none`"]
+    assert [row[0] for row in rows] == ["-", "1", "1", "3", "-"]
+    assert [row[1] for row in rows[1:]] == ["1-2", "1-2", "3", ""]
+    # 2 of 2^8 sign patterns are as extreme as all seeds lower than their twins.
+    assert rows[3][4:7] == ["0.600 [0.600, 0.600]", "0.600 [0.600, 0.600]", "**0.008**"]
+    # The same of all seeds higher than those of none; reset is not recorded.
+    assert rows[3][7:12] == ["0.200 [0.200, 0.200]", "**0.008**", "", "", "1.000 [1.000, 1.000]"]
+    assert rows[0][7:12] == rows[4][7:12] == [""] * 5
 
 
 def test_tuned_and_default_rows_compete_apart(tmp_path: Path) -> None:
     for method, end in {"none": 0.3, "l2": 0.4, "syre": 0.5}.items():
         curves = {seed: [0.6] * 5 + [end + seed / 100] * 5 for seed in range(8)}
-        write_cell(tmp_path / "runs", method, curves)
+        fresh = {seed: [0.6] * 10 for seed in range(8)}
+        write_cell(tmp_path / "runs", method, curves, fresh=fresh)
         curves = {seed: [0.6] * 5 + [end + 0.05 - seed / 200] * 5 for seed in range(8)}
-        write_cell(tmp_path / "runs", f"{method}:lr=0.01", curves, tuning=tuning_table(method))
+        tuning = tuning_table(method)
+        write_cell(tmp_path / "runs", f"{method}:lr=0.01", curves, tuning=tuning, fresh=fresh)
     board_of_runs(tmp_path / "runs", tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     tuned, default = text.split("### permuted-digits-v1: ")[1:3]
     assert tuned.startswith("tuned, the same number of configurations for every method")
     for part, mark in ((tuned, " (tuned)"), (default, "")):
         lines = [line.split(" | ") for line in part.splitlines() if line.startswith("| ") and "`" in line]
-        body = [line for line in lines if line[1] != "method"]
-        assert [line[1] for line in body] == [f"`{name}{mark}`" for name in ("syre", "l2", "none")]
-        assert [line[0] for line in body] == ["| 1", "| 2", "| 3"]
+        body = [line for line in lines if line[2] != "method"]
+        assert [line[2] for line in body] == [f"`{name}{mark}`" for name in ("syre", "l2", "none")]
+        assert [line[0] for line in body] == ["| 1", "| 2", "| -"]
     assert "`lr=0.01` | 2 x 3 |" in tuned
     assert "2 x 3" not in default
 
@@ -114,8 +121,8 @@ def test_csv_files(board: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
     scores = score(find_cells(board / "runs"))
-    summary = scores.streams[0].rows[0].summary["retained_plasticity"]
-    names = ("retained_plasticity", "retained_plasticity_low", "retained_plasticity_high")
+    summary = scores.streams[0].rows[0].summary["level"]
+    names = ("level", "level_low", "level_high")
     np.testing.assert_allclose([float(rows[0][name]) for name in names], summary, rtol=1e-8)
     with open(board / "board" / "scores-per-seed.csv") as file:
         seeds = list(csv.DictReader(file))
@@ -136,9 +143,12 @@ def test_figures_are_drawn(board: Path) -> None:
         "heat-map.png",
         "learning-curves-permuted-digits-v1.png",
         "learning-curves-random-labels-v1.png",
+        "level.png",
         "performance-profiles.png",
+        "plasticity-loss-permuted-digits-v1.png",
+        "plasticity-loss-random-labels-v1.png",
         "ranks-over-tasks.png",
-        "retained-plasticity.png",
+        "retention.png",
         "score-and-cost.png",
     ]
     import matplotlib.image
@@ -167,8 +177,9 @@ def test_single_seed_without_references(tmp_path: Path) -> None:
     write_cell(tmp_path / "runs", "l2", {0: [0.5, 0.4, 0.3]})
     board_of_runs(tmp_path / "runs", tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
-    assert table_rows(text, "permuted-digits-v1")[0][:4] == ["-", "`l2`", "1", "-"]
+    assert table_rows(text, "permuted-digits-v1")[0][:6] == ["-", "", "`l2`", "1", "-", "-"]
     assert "needs none" in text
+    assert "no fresh twins" in text
     assert "## All streams" not in text
 
 
@@ -177,10 +188,11 @@ def test_commands(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot.configure(parser)
     words = ["--runs", str(board / "runs"), "--stream", "random-labels", "--out", str(board / "figures")]
     assert plot.run(parser.parse_args(words)) == 0
-    names = ["diagnostics", "learning-curves-random-labels-v1", "retained-plasticity", "score-and-cost"]
+    names = ["diagnostics", "learning-curves-random-labels-v1", "level"]
+    names += ["plasticity-loss-random-labels-v1", "retention", "score-and-cost"]
     expected = [f"{name}{suffix}" for name in names for suffix in (".png", ".svg")]
     assert sorted(path.name for path in (board / "figures").iterdir()) == expected
-    assert "(8 of 8, about 0 s left)" in capsys.readouterr().out
+    assert "(12 of 12, about 0 s left)" in capsys.readouterr().out
     parser = argparse.ArgumentParser()
     command.configure(parser)
     assert command.run(parser.parse_args([*words[:-1], str(board / "one")])) == 0

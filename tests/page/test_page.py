@@ -24,13 +24,15 @@ from plasticity_bench.page.document import (
     script_json,
     write_page,
 )
+from plasticity_bench.records.cells import find_cells
 from plasticity_bench.registry.catalog import SUITES
 from plasticity_bench.scoring.scores import Scores
-from plasticity_bench.scoring.scoring import aggregate_streams
+from plasticity_bench.scoring.scoring import aggregate_streams, score
 from plasticity_bench.stats.bootstrap import mean_band
+from plasticity_bench.stats.ratios import Ratio
 from plasticity_bench.terminal import to_json
 from tests.support.boards import board_of_runs
-from tests.support.fake_records import write_suite
+from tests.support.fake_records import write_cell, write_suite
 from tests.support.fake_scores import fake_scores
 from tests.support.packed_text import seed_values, unpacked
 
@@ -58,6 +60,7 @@ def test_numbers_are_the_scores(scores: Scores, data: dict[str, Any]) -> None:
         assert [row["rank"] for row in stream["rows"]] == [row["rank"] for row in other["methods"]]
         for row, entry in zip(stream["rows"], other["methods"], strict=True):
             assert unpacked(row["seeds"]) == entry["seeds"]
+            assert row["p_loss"] == pytest.approx(entry["p_loss"], rel=1e-3)
             for index, metric in enumerate(entry["metrics"].values()):
                 found = dict(zip(("point", "low", "high"), row["summary"][index], strict=True))
                 for bound, value in found.items():
@@ -69,19 +72,27 @@ def test_numbers_are_the_scores(scores: Scores, data: dict[str, Any]) -> None:
                 np.testing.assert_allclose(found_values, per_seed, atol=5.1e-4)
     for row, entry in zip(data["overall"]["rows"], expected["aggregate"], strict=True):
         assert data["methods"][row["method"]]["label"] == entry["method"]
-        assert row["summary"]["retained_plasticity"][0] == pytest.approx(
-            entry["retained_plasticity"]["point"], rel=1e-5
-        )
+        assert row["summary"]["level"][0] == pytest.approx(entry["score"]["point"], rel=1e-5)
+        assert row["summary"]["retention"][0] == pytest.approx(entry["retention"]["point"], rel=1e-5)
+        assert row["uncapped"][0] == pytest.approx(entry["uncapped"]["point"], rel=1e-5)
+        assert row["seeds"] == min(map(len, entry["seeds"].values()))
 
 
 def test_ties_and_what_is_unknown(tmp_path: Path) -> None:
-    stream = fake_scores(methods=3, streams=1).streams[0]
-    one, two, three = stream.rows
-    same = replace(two, values={**two.values, "retained_plasticity": one.values["retained_plasticity"] + 0.0})
-    unknown = replace(three, values={**three.values, "retained_plasticity": np.full(8, np.nan)})
+    stream = fake_scores(methods=5, streams=1).streams[0]
+    one, two, three = (row for row in stream.rows if row.method not in ("none", "reset"))
+    same = replace(two, values={**two.values, "level": one.values["level"]}, plasticity=one.plasticity)
+    no_level = Ratio(tuple(range(8)), np.full(8, np.nan), np.ones(8))
+    ratios = {**three.plasticity.ratios, "level": no_level}
+    unknown = replace(
+        three,
+        values={**three.values, "level": np.full(8, np.nan)},
+        plasticity=replace(three.plasticity, ratios=ratios),
+    )
     (found,) = page_data(Scores((replace(stream, rows=(one, same, unknown)),), (), ()))["streams"]
-    assert [row["shared"] for row in found["rows"]] == [True, True, False]
+    assert [row.get("range") for row in found["rows"]] == [[1, 1], [1, 1], None]
     assert [row["rank"] for row in found["rows"]] == [1, 1, None]
+    assert found["rows"][2]["why"] == "its level is unknown"
     assert found["rows"][2]["summary"][0] == [None, None, None]
     assert seed_values(found["rows"][2]["values"][0]) == [None] * 8
     assert "records" not in found["rows"][0]
@@ -106,6 +117,27 @@ def test_curves_are_bands_of_means_over_neighbouring_tasks(tasks: int) -> None:
             np.testing.assert_allclose(grid["low"] + grid["step"] * whole, value, atol=1.01 * grid["step"])
 
 
+def test_the_loss_over_tasks_is_a_ratio_of_sums(tmp_path: Path) -> None:
+    write_cell(
+        tmp_path,
+        "none",
+        {seed: [0.5] * 20 for seed in range(3)},
+        fresh={seed: [0.5] * 10 + [0.6 + seed / 10] * 10 for seed in range(3)},
+    )
+    write_cell(tmp_path, "l2", {seed: [0.5] * 20 for seed in range(3)})
+    (stream,) = score(find_cells(tmp_path)).streams
+    grid = page_data(Scores((stream,), (), ()))["streams"][0]["grids"]["plasticity_loss"]
+    assert grid["tasks"] == [1, 11, 16, 17, 18, 19, 20]
+    none, l2 = (grid["curves"][[row.method for row in stream.in_order].index(m)] for m in ("none", "l2"))
+    assert l2 is None, "it has no fresh twins"
+    mean = [grid["low"] + grid["step"] * value for value in unpacked(none[0])]
+    # Chance is 0.1: nothing lost at task 0, then twins reach 0.5, 0.6 and 0.7 above it, the learner 0.4.
+    assert mean == pytest.approx([0, *[1 - 1.2 / 1.8] * 6], abs=2 * grid["step"])
+    below, above = (np.array(unpacked(part)) * grid["step"] for part in none[1:])
+    assert below[1] == pytest.approx(1 / 3 - (1 - 0.4 / 0.5), abs=2 * grid["step"])
+    assert above[1] == pytest.approx((1 - 0.4 / 0.7) - 1 / 3, abs=2 * grid["step"])
+
+
 def test_curves_with_gaps() -> None:
     made = fake_scores(methods=3, streams=1, tasks=60)
     (stream,) = made.streams
@@ -118,7 +150,7 @@ def test_curves_with_gaps() -> None:
         curves = {"performance": performance, "effective_rank": rank, "dormant_fraction": dormant}
         rows.append(replace(row, curves=curves))
     (found,) = page_data(Scores((replace(stream, rows=tuple(rows)),), (), ()))["streams"]
-    assert set(found["grids"]) == {"performance", "effective_rank"}
+    assert set(found["grids"]) == {"performance", "effective_rank", "plasticity_loss"}
     assert found["grids"]["effective_rank"]["tasks"] == [10, 20, 30, 40, 50, 60]
     assert found["grids"]["effective_rank"]["curves"][1] is None
     mean, below, above = map(unpacked, found["grids"]["performance"]["curves"][0])
@@ -138,10 +170,9 @@ def test_suites_aggregate_their_own_streams() -> None:
         rows, notes = aggregate_streams([made.streams[index] for index in sorted(members)])
         found = data["by_suite"][suite]
         assert found["notes"] == list(notes)
-        expected = [(row.method, pytest.approx(row.summary.point, rel=1e-5)) for row in rows]
+        expected = [(row.method, pytest.approx(row.score.point, rel=1e-5)) for row in rows]
         assert [
-            (data["methods"][row["method"]]["label"], row["summary"]["retained_plasticity"][0])
-            for row in found["rows"]
+            (data["methods"][row["method"]]["label"], row["summary"]["level"][0]) for row in found["rows"]
         ] == expected
     assert data["suites"]["full"]["streams"], "permuted-mnist and slippery-ant belong to it as they are"
 

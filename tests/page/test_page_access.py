@@ -179,7 +179,7 @@ def test_on_a_phone(chromium: Browser, page_file: Path, width: int) -> None:
         page = seen.page
         assert page.evaluate("document.documentElement.scrollWidth") == width
         page.locator(f"{ROWS} .method").first.wait_for()
-        page.locator(f"{ROWS} .retained b").first.wait_for()
+        page.locator(f"{ROWS} .scored b").first.wait_for()
         page.locator(f"{ROWS} .method").first.click()
         box = page.get_by_role("dialog").bounding_box()
         assert box is not None

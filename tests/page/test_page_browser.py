@@ -44,8 +44,8 @@ def minus(text: str) -> str:
 def test_it_shows_the_ranking(chromium: Browser, page_file: Path, scores: Scores) -> None:
     with visit(chromium, page_file) as seen:
         assert labels(seen) == [row.method for row in scores.aggregate]
-        intervals = [re.sub(r"\s+", " ", text) for text in seen.texts(f"{ROWS} .retained")]
-        assert intervals == [minus(interval_text(row.summary)) for row in scores.aggregate]
+        intervals = [re.sub(r"\s+", " ", text) for text in seen.texts(f"{ROWS} .scored")]
+        assert intervals == [minus(interval_text(row.score)) for row in scores.aggregate]
         assert seen.page.locator(f"{ROWS} svg .dot").count() == 9
         assert seen.texts("#ranking-notes li") == list(scores.notes)
         assert seen.texts("details.stream summary b") == [stream.name for stream in scores.streams]
@@ -54,11 +54,13 @@ def test_it_shows_the_ranking(chromium: Browser, page_file: Path, scores: Scores
         metrics = [minus(metric_text(best, name)).replace("x", "\u00d7") for name in list(METRICS)[1:]]
         place = scores.streams[0].groups[0].places[0]
         assert place.none is not None
-        assert cells[0] == place.text
+        assert place.reset is not None
+        assert cells[0] == f"{place.text} {place.range_text}".replace("-", "\u2013")
         assert cells[3] == f"+{place.none.difference.point:.3f}*"
-        assert cells[4:] == metrics
-        ranks = [place.text for place in scores.groups[0].places]
-        assert seen.texts(f"{ROWS} td:nth-child(2)") == [minus(text) for text in ranks]
+        assert cells[4] == f"+{place.reset.difference.point:.3f}*"
+        assert cells[5:] == metrics
+        ranks = [f"{place.text} {place.range_text}".strip() for place in scores.groups[0].places]
+        assert seen.texts(f"{ROWS} td:nth-child(2)") == [text.replace("-", "\u2013") for text in ranks]
         seen.unfold(seen.page.locator("details.stream").nth(1))
         assert len(seen.texts("details.stream:nth-child(2) tbody tr")) == 9
         assert "a note on bit-flip-v1" in seen.texts("details.stream:nth-child(2) .notes li")
@@ -111,7 +113,7 @@ def test_filters(chromium: Browser, page_file: Path, scores: Scores) -> None:
         assert page.inner_text("#ranking-title") == "Suite quick"
         assert seen.texts("details.stream summary b") == ["permuted-digits-v1", "bit-flip-v1"]
         quick = page_data(scores)["by_suite"]["quick"]["rows"]
-        shown = [text.split()[0] for text in seen.texts(f"{ROWS} .retained")]
+        shown = [text.split()[0] for text in seen.texts(f"{ROWS} .scored")]
         assert shown == [minus(f"{row['summary'][RANKED_BY][0]:.3f}") for row in quick]
         assert "permuted-mnist-v1" not in page.inner_text("#stream")
         page.select_option("#stream", label="bit-flip-v1")
@@ -176,7 +178,7 @@ def test_a_row_opens_its_method(chromium: Browser, page_file: Path, scores: Scor
         assert all(link.endswith(row.cell.path.name) for link in links)
         seen.unfold(page.locator("#detail details").first)
         first = seen.texts("#detail details[open] tbody tr:first-child td")
-        assert first[0] == f"{row.values['retained_plasticity'][0]:.3f}"
+        assert first[0] == f"{row.values['level'][0]:.3f}"
         assert len(seen.texts("#detail details[open] tbody tr")) == len(row.seeds)
         papers = choose_method("l2").cls.info.papers
         assert page.locator("#detail pre").all_text_contents() == [paper.bibtex for paper in papers]

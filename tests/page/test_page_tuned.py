@@ -75,7 +75,7 @@ def test_settings_filter(chromium: Browser, page_file: Path, scores: Scores) -> 
         assert len(methods(seen)) == 10
         assert "Tuned and default rows are ranked apart" in page.inner_text("#ranking-about")
         # Rows of both kinds are ordered by their scores.
-        points = [float(text.split()[0]) for text in seen.texts(f"{ROWS} .retained")[:6]]
+        points = [float(text.split()[0]) for text in seen.texts(f"{ROWS} .scored")[:6]]
         assert points == sorted(points, reverse=True)
         page.select_option("#family", "architecture")
         assert methods(seen) == ["layer-norm"]
@@ -155,13 +155,13 @@ def test_nothing_in_a_sweeps_table_can_act(chromium: Browser, tmp_path: Path) ->
         assert seen.page.evaluate("window.hacked") is None
 
 
-def test_differences_to_none_and_to_the_row_above(chromium: Browser, page_file: Path, scores: Scores) -> None:
+def test_differences_to_none_and_to_reset(chromium: Browser, page_file: Path, scores: Scores) -> None:
     """The tooltips and the panel's table show the ranking's numbers."""
     tuned = scores.streams[0].groups[0]
     at = next(i for i, row in enumerate(tuned.rows) if row.method == "l2 (tuned)")
     place = tuned.places[at]
     assert place.none is not None
-    assert place.above is not None
+    assert place.reset is not None
     size = place.none.difference
     exact = f"difference to none (tuned) +{size.point:.3f} [{size.low:.3f}, {size.high:.3f}]"
     with visit(chromium, page_file) as seen:
@@ -180,7 +180,7 @@ def test_differences_to_none_and_to_the_row_above(chromium: Browser, page_file: 
         found = [line.locator("th, td").all_inner_texts() for line in lines]
         found = [[" ".join(text.split()) for text in line] for line in found]
         here = [line for line in found if line[0] == scores.streams[0].name]
-        for line, entry in zip(here, (place.none, place.above), strict=True):
+        for line, entry in zip(here, (place.none, place.reset), strict=True):
             assert line[1] == entry.other
             assert line[2].startswith(f"{entry.difference.point:+.3f}".replace("-", "\u2212"))
             assert ("*" in line[2]) == entry.significant

@@ -97,13 +97,14 @@ def test_one_seed_of_one_method(chromium: Browser, tmp_path: Path) -> None:
         assert seen.page.inner_text("#ranking-title") == "permuted-digits-v1"
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 390
         seen.expect("#stream").to_be_hidden()  # nothing to choose
-        assert any("retained plasticity and cost unknown: needs none" in t for t in seen.texts(".notes li"))
+        assert any("cost unknown: needs none" in t for t in seen.texts(".notes li"))
+        assert any("level unknown (no fresh twins of none" in t for t in seen.texts(".notes li"))
         seen.page.locator(f"{ROWS} .method").click()
         seen.page.get_by_role("dialog", name="my-method").wait_for()
 
 
 def test_streams_without_a_common_ranking(chromium: Browser, tmp_path: Path) -> None:
-    """Without `none` there is no retained plasticity: the page begins with the first stream."""
+    """Without fresh twins of `none` there is no level: the page begins with the first stream."""
     for stream in ("bit-flip", "permuted-digits"):
         write_cell(tmp_path / "runs", "syre", {0: [0.5] * 5, 1: [0.6] * 5}, stream=stream)
     out = tmp_path / "report.html"

@@ -39,7 +39,7 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
     plan = plan_cell("permuted-digits:tasks=3", "none")
     cell = open_cells(tmp_path, [plan], [0, 1])[0].cell
     for seed in (0, 1):
-        cell.write_seed(seed, ROWS, made_origin())
+        cell.trained.write(seed, ROWS, made_origin())
     before = files(tmp_path)
     for name in ("checkpoint-0-1.pt", ".checkpoint-0-1.pt.123.tmp", "error.txt"):
         (cell.path / name).write_bytes(b"junk")
@@ -54,17 +54,17 @@ def test_a_cell_reads_tables_with_and_without_the_younger_columns(tmp_path: Path
     """Seed 0 was recorded before they existed. What is written has all columns."""
     cell = open_cells(tmp_path, [plan_cell("permuted-digits:tasks=3", "none")], [0, 1])[0].cell
     for seed in (0, 1):
-        cell.write_seed(seed, ROWS, made_origin())
-    assert cell.columns_held(1) == list(COLUMNS)
+        cell.trained.write(seed, ROWS, made_origin())
+    assert cell.trained.columns_held(1) == list(COLUMNS)
     older = [name for name in COLUMNS if name not in YOUNGER_COLUMNS]
-    table = cell.table_path(0)
+    table = cell.trained.path(0)
     table.write_bytes(to_csv(older, [[row[name] for name in older] for row in ROWS]))
     edit_json(table.with_suffix(".json"), sha256=sha256(table.read_bytes()))
-    assert cell.columns_held(0) == older
-    tables, _ = cell.records([0, 1], ["weight_norm", "probe_retention"])
+    assert cell.trained.columns_held(0) == older
+    tables, _ = cell.trained.records([0, 1], ["weight_norm", "probe_retention"])
     for seed, measured in ((0, False), (1, True)):
         assert (tables[seed]["weight_norm"] == 0.5).all()
-        for found in (tables[seed], cell.table(seed)):
+        for found in (tables[seed], cell.trained.table(seed)):
             assert np.isnan(found["probe_retention"]).any() == (not measured)
             assert np.isnan(found["probe_retention"]).all() == (not measured)
 

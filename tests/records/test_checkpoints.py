@@ -116,7 +116,7 @@ def test_a_job_goes_on_from_its_checkpoint_on_the_device_of_its_worker(job: Job,
     assert train_one(replace(job, device="cuda:7"), "cpu", seen.append, lambda: False)
     assert seen[0] > 0.5
     assert tables(job) == tables(whole)
-    assert read_cell(job.path).provenance(0).device == "cpu"
+    assert read_cell(job.path).trained.provenance(0).device == "cpu"
 
 
 def test_a_checkpoint_holds_nothing_but_data(job: Job) -> None:

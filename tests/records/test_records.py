@@ -34,7 +34,7 @@ ROWS = [
 def cell(tmp_path: Path) -> Cell:
     """A cell with seed 0 recorded."""
     made = open_cell(tmp_path, "s-v1", "m-01234567", CONFIG)
-    made.write_seed(0, ROWS, made_origin(1.5))
+    made.trained.write(0, ROWS, made_origin(1.5))
     return made
 
 
@@ -59,18 +59,18 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_round_trip_is_exact(cell: Cell) -> None:
-    table = cell.table(0)
+    table = cell.trained.table(0)
     assert list(table) == list(COLUMNS)
     for name in COLUMNS:
         assert table[name].tolist() == [row[name] for row in ROWS]  # every digit of a float survives
     assert cell.seeds() == [0]
-    assert cell.provenance(0).seconds == 1.5
+    assert cell.trained.provenance(0).seconds == 1.5
     assert (cell.tasks, cell.method, cell.stream, cell.label) == (3, "m:a=1", "s-v1", "s-v1/m-01234567")
     assert [found.config for found in find_cells(cell.path.parent.parent)] == [cell.config]
 
 
 def test_the_table_on_disk(cell: Cell) -> None:
-    lines = cell.table_path(0).read_bytes().split(b"\n")
+    lines = cell.trained.path(0).read_bytes().split(b"\n")
     assert lines[0].decode() == ",".join(COLUMNS)
     assert lines[0].startswith(b"task,online_performance,online_loss,final_performance,")
     assert lines[1].startswith(b"0,0.3333333333333333,0.25,0.2,")
@@ -80,13 +80,12 @@ def test_the_table_on_disk(cell: Cell) -> None:
 
 def test_what_was_not_measured_is_empty_and_reads_as_nan(tmp_path: Path) -> None:
     made = open_cell(tmp_path, "s-v1", "m-0", CONFIG)
-    made.write_seed(
+    made.trained.write(
         7, [{"task": i, "online_loss": float("nan"), "weight_norm": 1e-30} for i in range(3)], made_origin()
     )
-    assert (
-        made.table_path(7).read_text().splitlines()[1] == "0" + 11 * "," + "1e-30" + (len(COLUMNS) - 12) * ","
-    )
-    table = made.table(7)
+    line = made.trained.path(7).read_text().splitlines()[1]
+    assert line == "0" + 11 * "," + "1e-30" + (len(COLUMNS) - 12) * ","
+    table = made.trained.table(7)
     assert np.isnan(table["online_loss"]).all()
     assert np.isnan(table["srank"]).all()
     assert table["weight_norm"].tolist() == [1e-30] * 3
@@ -95,22 +94,22 @@ def test_what_was_not_measured_is_empty_and_reads_as_nan(tmp_path: Path) -> None
 def test_seeds_of_any_size_are_found_in_order(tmp_path: Path) -> None:
     made = open_cell(tmp_path, "s-v1", "m-0", CONFIG)
     for seed in (1000, 2, 30):
-        made.write_seed(seed, ROWS, made_origin())
+        made.trained.write(seed, ROWS, made_origin())
     assert made.seeds() == [2, 30, 1000]
-    assert made.table_path(1000).name == "seed-1000.csv"
+    assert made.trained.path(1000).name == "seed-1000.csv"
 
 
 def test_the_same_rows_are_the_same_bytes(cell: Cell, tmp_path: Path) -> None:
     other = open_cell(tmp_path / "again", "s-v1", "m-01234567", CONFIG)
-    other.write_seed(0, [dict(reversed(row.items())) for row in ROWS], made_origin(9.0))
-    assert other.table_path(0).read_bytes() == cell.table_path(0).read_bytes()
+    other.trained.write(0, [dict(reversed(row.items())) for row in ROWS], made_origin(9.0))
+    assert other.trained.path(0).read_bytes() == cell.trained.path(0).read_bytes()
     assert (other.path / "config.json").read_bytes() == (cell.path / "config.json").read_bytes()
 
 
 def test_a_recorded_seed_is_not_overwritten(cell: Cell) -> None:
     before = files(cell.path)
     complaint(
-        lambda: cell.write_seed(0, ROWS, made_origin()), "seed-000.csv", "recorded already", "move it away"
+        lambda: cell.trained.write(0, ROWS, made_origin()), "seed-000.csv", "recorded already", "move it away"
     )
     assert files(cell.path) == before
 
@@ -119,17 +118,17 @@ def test_killed_between_table_and_json(cell: Cell, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(SeedRecord, "to_bytes", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            cell.write_seed(1, ROWS, made_origin())
-    assert cell.table_path(1).exists()
+            cell.trained.write(1, ROWS, made_origin())
+    assert cell.trained.path(1).exists()
     assert cell.seeds() == [0]  # a table without its .json is not recorded
     complaint(
-        lambda: cell.write_seed(1, ROWS[::-1], made_origin()),
+        lambda: cell.trained.write(1, ROWS[::-1], made_origin()),
         "seed-001.csv",
         "has no .json",
         "differs",
         "move it away",
     )
-    cell.write_seed(1, ROWS, made_origin())
+    cell.trained.write(1, ROWS, made_origin())
     assert cell.seeds() == [0, 1]
 
 
@@ -150,7 +149,9 @@ def test_a_damaged_table(cell: Cell, name: str, content: bytes | None, phrase: s
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    complaint(lambda: cell.table(0), str(cell.path), phrase, "delete seed-000.csv and .json", "run again")
+    complaint(
+        lambda: cell.trained.table(0), str(cell.path), phrase, "delete seed-000.csv and .json", "run again"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,18 +159,20 @@ def test_a_damaged_table(cell: Cell, name: str, content: bytes | None, phrase: s
     ["no,table\n", "", "\0", ",".join(COLUMNS) + "\n" + 3 * "0,x\n", ",".join(COLUMNS) + "\n" + 2 * "0\n"],
 )
 def test_no_table_though_its_checksum_fits(cell: Cell, content: str) -> None:
-    write_bytes(cell.table_path(0), content.encode())
+    write_bytes(cell.trained.path(0), content.encode())
     edit_json(cell.path / "seed-000.json", sha256=sha256(content.encode()))
     complaint(
-        lambda: cell.table(0), "seed-000.csv is not a table of 3 tasks", "delete seed-000.csv and .json"
+        lambda: cell.trained.table(0),
+        "seed-000.csv is not a table of 3 tasks",
+        "delete seed-000.csv and .json",
     )
 
 
 def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:
-    data = cell.table_path(0).read_bytes()
+    data = cell.trained.path(0).read_bytes()
     for position in range(0, len(data), 37):
-        cell.table_path(0).write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        complaint(lambda: cell.table(0), "seed-000.csv is damaged")
+        cell.trained.path(0).write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        complaint(lambda: cell.trained.table(0), "seed-000.csv is damaged")
 
 
 def changed(part: str, **entries: object) -> bytes:
@@ -310,7 +313,9 @@ def test_a_damaged_sweep(tmp_path: Path, damage: dict[str, Any], phrase: str) ->
 
 def test_a_seed_in_anothers_place(cell: Cell) -> None:
     for suffix in (".csv", ".json"):
-        path = cell.table_path(0).with_suffix(suffix)
+        path = cell.trained.path(0).with_suffix(suffix)
         path.with_name(f"seed-009{suffix}").write_bytes(path.read_bytes())
-    complaint(lambda: cell.table(9), "seed-009.json is the record of seed 0, not 9", "their name back")
-    assert cell.table(0)["task"].tolist() == [0, 1, 2]
+    complaint(
+        lambda: cell.trained.table(9), "seed-009.json is the record of seed 0, not 9", "their name back"
+    )
+    assert cell.trained.table(0)["task"].tolist() == [0, 1, 2]

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from plasticity_bench.agents.methods import papers
 from plasticity_bench.errors import InputError
+from plasticity_bench.records.configuration import configuration
+from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.registry import choices, create, settings
-from plasticity_bench.registry.choices import choose_method
+from plasticity_bench.registry.catalog import STREAMS
+from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.settings import (
     choice_text,
     parse_value,
@@ -87,3 +90,25 @@ def test_examples_in_docstrings(module: ModuleType) -> None:
     found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.attempted > 1
     assert found.failed == 0
+
+
+def plan_config(stream: str, method: str) -> CellConfig:
+    return configuration(choose_stream(stream), choose_method(method))
+
+
+def test_a_later_setting_is_recorded_only_if_it_differs() -> None:
+    """So records that are older than the setting stay valid."""
+    for text, recorded in (("bit-flip", False), ("bit-flip:width=5", False), ("bit-flip:width=20", True)):
+        config = plan_config(text, "none")
+        assert ("width" in config.stream.settings) == recorded, text
+        assert config.network.hidden == (20 if recorded else 5,)
+    for text, recorded in (("redo+l2", False), ("redo:fresh_count=true+l2", True)):
+        settings = plan_config("permuted-digits", text).method.settings
+        assert ("redo.fresh_count" in settings) == recorded, text
+        assert "l2.strength" in settings
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_later_settings_of_streams_exist(name: str) -> None:
+    chosen = choose_stream(name)
+    assert set(chosen.cls.info.later) <= set(chosen.settings)

@@ -73,8 +73,8 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     for cell in find_cells(runs):
         assert cell.stream == FOLDER
         assert cell.seeds() == [0]
-        assert (len(cell.table(0)), len(cell.table(0)["task"])) == (len(COLUMNS), 3)
-        assert cell.provenance(0).device == "cpu"
+        assert (len(cell.trained.table(0)), len(cell.trained.table(0)["task"])) == (len(COLUMNS), 3)
+        assert cell.trained.provenance(0).device == "cpu"
         assert {path.name for path in cell.path.iterdir()} == {
             *(".lock", "config.json", "seed-000.csv", "seed-000.json"),
             *(["source"] if cell.method.startswith("noise") else []),
@@ -94,7 +94,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
     assert {name: after[name] for name in before} == before
     assert len(after) == 2 * len(before)
     assert all(cell.seeds() == [0, 2] for cell in find_cells(runs))
-    assert all(text in more.stdout for text in ("retained", "noise:lr=0.002", f"records: {runs}/", "next:"))
+    assert all(text in more.stdout for text in ("level", "noise:lr=0.002", f"records: {runs}/", "next:"))
 
     # The plug-in with another source is another cell.
     plugin.write_text(GOOD + "# changed\n")

@@ -102,7 +102,7 @@ def test_recorded_as_if_alone(tmp_path: Path) -> None:
     assert seen[-1] == (9 * STEPS, 9 * STEPS)
     assert tables(planned) == alone(tmp_path / "alone")
     assert len(tables(planned)) == 6
-    origins = [item.cell.provenance(seed) for item in planned for seed in SEEDS]
+    origins = [item.cell.trained.provenance(seed) for item in planned for seed in SEEDS]
     assert {origin.stack for origin in origins} == {6}
     assert len({origin.seconds for origin in origins}) == 1  # equal shares
     assert origins[0].seconds > 0
@@ -284,13 +284,13 @@ def test_a_sweep_says_the_same_however_it_is_stacked(tmp_path: Path) -> None:
         assert main(["sweep", *what, "--out", str(out), "--json"]) == 0
         recorded: list[Cell] = find_cells(out)
         bits = {
-            f"{c.path.name}/{seed}": c.table_path(seed).read_bytes() for c in recorded for seed in c.seeds()
+            f"{c.path.name}/{seed}": c.trained.path(seed).read_bytes() for c in recorded for seed in c.seeds()
         }
         (file,) = out.glob("*/*.sweep.json")
         table = json.loads(file.read_text())
         for row in table["configurations"]:
             assert row.pop("seconds") > 0
         found.append((bits, table))
-        assert {c.provenance(c.seeds()[0]).stack for c in recorded} == ({6} if jobs == "1" else {2})
+        assert {c.trained.provenance(c.seeds()[0]).stack for c in recorded} == ({6} if jobs == "1" else {2})
     assert len(found[0][0]) == 6
     assert found[0] == found[1]

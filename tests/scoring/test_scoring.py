@@ -12,20 +12,26 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, find_cells, open_cell
 from plasticity_bench.scoring.metrics import window
 from plasticity_bench.scoring.notes import loses_plasticity
-from plasticity_bench.scoring.pairs import difference, verdict
+from plasticity_bench.scoring.pairs import difference, p_value, verdict
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.scoring.scoring import of_streams, score
+from plasticity_bench.specs import late_tasks
 from plasticity_bench.stats.bootstrap import Difference
 from tests.support.documents import made_origin
-from tests.support.fake_records import write_cell
+from tests.support.fake_records import tuning_table, write_cell
 
 NAN = float("nan")
 
 
 def ramp(start: float, end: float, tasks: int = 20) -> list[float]:
-    """``start`` in the first window (two tasks of twenty), ``end`` in the last, 0.5 between."""
-    size = window(tasks)
-    return [start] * size + [0.5] * (tasks - 2 * size) + [end] * size
+    """``start`` in the first two tasks, ``end`` in the late tasks (five of twenty), 0.5 between."""
+    late = len(late_tasks(tasks))
+    return [start] * 2 + [0.5] * (tasks - 2 - late) + [end] * late
+
+
+def flat(*values: float, tasks: int = 20) -> dict[int, list[float]]:
+    """seed -> the same performance in every task."""
+    return {seed: [value] * tasks for seed, value in enumerate(values)}
 
 
 def only(cells: list[Cell], method: str) -> CellScores:
@@ -39,21 +45,33 @@ def test_window() -> None:
 
 
 def test_metrics_by_hand(tmp_path: Path) -> None:
-    none = write_cell(tmp_path, "none", {0: ramp(0.6, 0.35), 1: ramp(0.5, 0.3)})
-    reset = write_cell(tmp_path, "reset", {0: ramp(0.5, 0.5), 1: ramp(0.5, 0.6)})
-    l2 = write_cell(tmp_path, "l2", {0: ramp(0.7, 0.5), 1: ramp(0.6, 0.3)})
-    values = only([none, reset, l2], "l2").values
-    # (0.5 - 0.1) / (0.6 - 0.1) and (0.3 - 0.1) / (0.5 - 0.1): none's first window, chance 0.1.
-    np.testing.assert_allclose(values["retained_plasticity"], [0.8, 0.5])
-    np.testing.assert_allclose(values["plasticity_loss"], [0.2, 0.3])
-    np.testing.assert_allclose(values["fresh_gap"], [0.0, 0.3], atol=1e-12)
-    np.testing.assert_allclose(values["average_performance"], [(1.4 + 8 + 1.0) / 20, (1.2 + 8 + 0.6) / 20])
-    np.testing.assert_allclose(values["cost"], [1, 1])
-    own = only([none, reset, l2], "none").values
-    np.testing.assert_allclose(own["retained_plasticity"], [0.5, 0.5])
-    # Two seeds: the interval spans them.
-    summary = only([none, reset, l2], "l2").summary["retained_plasticity"]
-    np.testing.assert_allclose(summary, [0.65, 0.5, 0.8])
+    none = write_cell(tmp_path, "none", {0: ramp(0.6, 0.35), 1: ramp(0.5, 0.3)}, fresh=flat(0.6, 0.5))
+    reset = write_cell(tmp_path, "reset", {0: ramp(0.5, 0.5), 1: ramp(0.5, 0.6)}, fresh=flat(0.5, 0.6))
+    l2 = write_cell(tmp_path, "l2", {0: ramp(0.7, 0.5), 1: ramp(0.6, 0.3)}, fresh=flat(0.9, 0.5))
+    cells = [none, reset, l2]
+    row = only(cells, "l2")
+    # Chance is 0.1. Learner 0.4 and 0.2; its twins 0.8 and 0.4; those of none 0.5 and 0.4.
+    points = {
+        name: row.summary[name].point for name in ("level", "retention", "plasticity_loss", "fresh_level")
+    }
+    assert points == pytest.approx(
+        {"level": 0.6 / 0.9, "retention": 0.6 / 1.2, "plasticity_loss": 0.6 / 1.2, "fresh_level": 1.2 / 0.9}
+    )
+    # A seed's value is its part over the mean denominator, which is not the ratio of the seed alone.
+    np.testing.assert_allclose(row.values["level"], [0.4 / 0.45, 0.2 / 0.45])
+    np.testing.assert_allclose(row.values["retention"], [0.4 / 0.6, 0.2 / 0.6])
+    np.testing.assert_allclose(row.values["plasticity_loss"], [0.4 / 0.6, 0.2 / 0.6])
+    np.testing.assert_allclose(row.values["fresh_level"], [0.8 / 0.45, 0.4 / 0.45])
+    average = [(1.4 + 6.5 + 2.5) / 20, (1.2 + 6.5 + 1.5) / 20]
+    np.testing.assert_allclose(row.values["average_performance"], average)
+    np.testing.assert_allclose(row.values["cost"], [1, 1])
+    # Two seeds: the interval spans the ratios of both, numerators with their denominators.
+    np.testing.assert_allclose(row.summary["level"][1:], [0.2 / 0.4, 0.4 / 0.5])
+    np.testing.assert_allclose(row.summary["retention"][1:], [0.5, 0.5])
+    assert only(cells, "reset").summary["retention"].point == pytest.approx(1)
+    none_row = only(cells, "none")
+    assert none_row.summary["fresh_level"] == pytest.approx((1, 1, 1))
+    assert none_row.summary["level"] == pytest.approx(none_row.summary["retention"])
 
 
 def test_trend_is_per_hundred_tasks(tmp_path: Path) -> None:
@@ -89,53 +107,106 @@ def test_cost_compares_like_with_like(tmp_path: Path) -> None:
         assert any(note.startswith(f"{method}: cost") for note in score(cells).streams[0].notes)
 
 
-def test_missing_references_are_reported(tmp_path: Path) -> None:
-    stream = score([write_cell(tmp_path, "l2", {0: ramp(0.5, 0.5), 1: ramp(0.5, 0.4)})]).streams[0]
-    assert np.isnan(stream.rows[0].summary["retained_plasticity"].point)
-    assert np.isnan(stream.rows[0].summary["fresh_gap"].point)
-    assert stream.rows[0].summary["plasticity_loss"].point == pytest.approx(0.05)
-    assert any("retained plasticity and cost unknown: needs none" in note for note in stream.notes)
-    assert any("fresh gap unknown: needs reset" in note for note in stream.notes)
+def test_without_twins_the_reason_is_shown(tmp_path: Path) -> None:
+    l2 = write_cell(tmp_path, "l2", {0: ramp(0.5, 0.5), 1: ramp(0.5, 0.4)})
+    stream = score([l2]).streams[0]
+    for name in ("level", "retention", "plasticity_loss", "fresh_level"):
+        assert np.isnan(stream.rows[0].summary[name].point)
+        assert not stream.rows[0].defined[name].any()
+    assert "cost unknown: needs none (run it on this stream)" in stream.notes
+    without = "no fresh twins of none: run it on this stream without --no-twins"
+    assert f"level unknown ({without}): all methods" in stream.notes
+    assert "retention unknown (no fresh twins: run again without --no-twins): all methods" in stream.notes
+    # The level needs the twins of none only.
+    none = write_cell(tmp_path, "none", flat(0.5, 0.5), fresh=flat(0.6, 0.6))
+    row = only([none, l2], "l2")
+    assert row.summary["level"].point == pytest.approx(0.7 / 1.0)
+    assert row.plasticity.undefined == dict.fromkeys(
+        ("retention", "plasticity_loss", "fresh_level"), "no fresh twins: run again without --no-twins"
+    )
+    assert row.plasticity.curve is None
+    note = "retention unknown (no fresh twins: run again without --no-twins): l2"
+    assert note in score([none, l2]).streams[0].notes
 
 
-def test_seeds_without_a_reference_are_left_out_and_reported(tmp_path: Path) -> None:
-    none = write_cell(tmp_path, "none", {1: ramp(0.6, 0.3), 2: ramp(0.6, 0.3)})
-    l2 = write_cell(tmp_path, "l2", {seed: ramp(0.5, 0.2 + 0.1 * seed) for seed in range(3)})
+def test_seeds_without_twins_are_left_out_and_reported(tmp_path: Path) -> None:
+    none = write_cell(
+        tmp_path,
+        "none",
+        {1: ramp(0.6, 0.3), 2: ramp(0.6, 0.3)},
+        fresh={1: [0.6] * 20, 2: [0.6] * 20},
+    )
+    curves = {seed: ramp(0.5, 0.2 + 0.1 * seed) for seed in range(3)}
+    l2 = write_cell(tmp_path, "l2", curves, fresh={0: [0.5] * 20})
     stream = score([none, l2]).streams[0]
     row = stream.row("l2")
     assert row is not None
-    assert row.by_seed("retained_plasticity") == pytest.approx({1: 0.4, 2: 0.6})
-    assert row.summary["retained_plasticity"].point == pytest.approx(0.5)
-    assert "l2: retained plasticity without the 1 of its seeds that none lacks" in stream.notes
+    assert row.by_seed("level") == pytest.approx({1: 0.4, 2: 0.6})
+    assert row.summary["level"].point == pytest.approx(0.5)
+    assert row.by_seed("retention") == pytest.approx({0: 0.25})
+    assert "l2: level without 1 of its seeds, which lack fresh twins of none" in stream.notes
+    assert "l2: retention without 2 of its seeds, which lack fresh twins" in stream.notes
+    assert row.plasticity.undefined == {"fresh_level": "no seed of which none has fresh twins"}
 
 
 def test_failed_seeds_are_not_dropped(tmp_path: Path) -> None:
-    none = write_cell(tmp_path, "none", {0: ramp(0.6, 0.3), 1: ramp(0.6, 0.3)})
-    bad = write_cell(tmp_path, "l2", {0: ramp(0.6, 0.5), 1: ramp(0.6, NAN)})
-    stream = score([none, bad]).streams[0]
+    none = write_cell(tmp_path, "none", {0: ramp(0.6, 0.3), 1: ramp(0.6, 0.3)}, fresh=flat(0.6, 0.6))
+    bad = write_cell(tmp_path, "l2", {0: ramp(0.6, 0.5), 1: ramp(0.6, NAN)}, fresh=flat(0.6, 0.6))
+    worse = write_cell(tmp_path, "syre", flat(0.6, 0.6), fresh=flat(0.6, NAN))
+    stream = score([none, bad, worse]).streams[0]
     assert stream.rows[-1].method == "l2"
-    assert np.isnan(stream.rows[-1].summary["retained_plasticity"].point)
+    for name in ("level", "retention"):
+        assert np.isnan(stream.rows[-1].summary[name].point)
+        assert stream.rows[-1].defined[name].all()
     assert "l2: performance is nan for 1 of 2 seeds" in stream.notes
+    syre = stream.row("syre")
+    assert syre is not None
+    assert np.isnan(syre.summary["retention"].point)
+    assert syre.summary["level"].point == pytest.approx(1)
+    assert "syre: performance of fresh twins is nan for 1 seeds" in stream.notes
 
 
-def test_no_ratio_to_a_reference_at_chance(tmp_path: Path) -> None:
-    none = write_cell(tmp_path, "none", {0: ramp(0.1, 0.1), 1: ramp(0.6, 0.3)})
-    l2 = write_cell(tmp_path, "l2", {0: ramp(0.6, 0.5), 1: ramp(0.6, 0.5)})
+def test_no_ratio_to_twins_at_chance(tmp_path: Path) -> None:
+    none = write_cell(tmp_path, "none", flat(0.1, 0.6), fresh=flat(0.05, 0.6))
+    l2 = write_cell(tmp_path, "l2", flat(0.6, 0.5), fresh=flat(0.1, 0.1))
     stream = score([none, l2]).streams[0]
-    assert all(np.isnan(row.summary["retained_plasticity"].point) for row in stream.rows)
-    assert "l2: none is nan or not above chance at the start for 1 seeds" in stream.notes
+    assert all(np.isnan(row.summary["level"].point) for row in stream.rows)
+    reason = "the fresh twins of none are not significantly above chance"
+    assert f"level unknown ({reason}): all methods" in stream.notes
+    note = "retention unknown (its fresh twins are not significantly above chance): "
+    assert f"{note}all methods" in stream.notes
+    # With a single seed there is no interval: what counts is whether its value is above chance.
+    above = write_cell(tmp_path / "one", "none", flat(0.2), fresh=flat(0.3))
+    assert only([above], "none").summary["retention"].point == pytest.approx(0.5)
+    below = write_cell(tmp_path / "two", "none", flat(0.2), fresh=flat(0.1))
+    assert np.isnan(only([below], "none").summary["retention"].point)
+
+
+def test_tuned_plain_training_is_the_reference_if_it_has_twins(tmp_path: Path) -> None:
+    none = write_cell(tmp_path, "none", flat(0.5, 0.5), fresh=flat(0.6, 0.6))
+    l2 = write_cell(tmp_path, "l2", flat(0.6, 0.6), fresh=flat(0.6, 0.6))
+    tuning = tuning_table("none")
+    tuned = write_cell(tmp_path, "none:lr=0.01", flat(0.7, 0.7), tuning=tuning)
+    assert only([none, l2, tuned], "l2").summary["level"].point == pytest.approx(1)
+    more = tmp_path / "more"
+    tuned = write_cell(more, "none:lr=0.01", flat(0.7, 0.7), tuning=tuning, fresh=flat(0.8, 1.0))
+    row = only([none, l2, tuned], "l2")
+    assert row.summary["level"].point == pytest.approx(1.0 / 1.6)
+    assert row.plasticity.room == pytest.approx(0.8)
+    assert only([none, l2, tuned], "none").summary["retention"].point == pytest.approx(0.8)
 
 
 def test_single_seed_has_points_but_no_intervals(tmp_path: Path) -> None:
     cells = [
-        write_cell(tmp_path, method, {3: ramp(0.6, end)}) for method, end in (("none", 0.35), ("l2", 0.6))
+        write_cell(tmp_path, method, {3: ramp(0.6, end)}, fresh={3: [0.6] * 20})
+        for method, end in (("none", 0.35), ("l2", 0.6))
     ]
     stream = score(cells).streams[0]
-    point, low, high = stream.rows[0].summary["retained_plasticity"]
+    point, low, high = stream.rows[0].summary["level"]
     assert point == pytest.approx(1.0)
     assert np.isnan([low, high]).all()
     assert loses_plasticity(stream.rows[1]) is None
-    assert verdict(difference(stream.rows[0], stream.rows[1], "retained_plasticity")[0]) == "unknown"
+    assert verdict(difference(stream.rows[0], stream.rows[1], "level")[0]) == "unknown"
     assert "fewer than 6 seeds, so no rank, and intervals too narrow or missing: all methods" in stream.notes
 
 
@@ -143,25 +214,37 @@ def test_single_seed_has_points_but_no_intervals(tmp_path: Path) -> None:
 def test_whether_none_loses_plasticity(tmp_path: Path, end: float, loses: bool) -> None:
     # With a spread of 0.02, a loss of 0.001 is not significant.
     curves = {seed: ramp(0.6, end + 0.02 * (-1) ** seed) for seed in range(8)}
-    stream = score([write_cell(tmp_path, "none", curves)]).streams[0]
+    fresh = {seed: [0.6] * 20 for seed in range(8)}
+    stream = score([write_cell(tmp_path, "none", curves, fresh=fresh)]).streams[0]
     assert loses_plasticity(stream.rows[0]) is loses
-    assert any(note.startswith("none loses" if loses else "none shows no loss") for note in stream.notes)
+    assert any(
+        note.startswith("none loses" if loses else "none shows no significant loss")
+        and note.endswith(f"p {stream.rows[0].p_loss:.2g}")
+        for note in stream.notes
+    )
 
 
 def test_differences_use_common_seeds(tmp_path: Path) -> None:
-    a = write_cell(tmp_path, "l2", {seed: ramp(0.6, 0.5) for seed in (0, 1, 2)})
-    b = write_cell(tmp_path, "syre", {1: ramp(0.6, 0.4), 2: ramp(0.6, 0.4), 9: ramp(0.6, -5.0)})
-    found, seeds = difference(only([a, b], "l2"), only([a, b], "syre"), "plasticity_loss")
+    fresh = {seed: [0.6] * 20 for seed in (0, 1, 2, 9)}
+    a = write_cell(tmp_path, "l2", {seed: ramp(0.6, 0.5) for seed in (0, 1, 2)}, fresh=fresh)
+    b = write_cell(tmp_path, "syre", {1: ramp(0.6, 0.4), 2: ramp(0.6, 0.4), 9: ramp(0.6, -5.0)}, fresh=fresh)
+    rows = only([a, b], "l2"), only([a, b], "syre")
+    found, seeds = difference(*rows, "plasticity_loss")
     assert seeds == 2
-    np.testing.assert_allclose(found, [-0.1, -0.1, -0.1, 0.0])
+    np.testing.assert_allclose(found, [-0.2, -0.2, -0.2, 0.0])
+    assert p_value(*rows, "plasticity_loss") == 0.5
+    found, seeds = difference(*rows, "average_performance")
+    assert seeds == 2
+    np.testing.assert_allclose(found, [0.025, 0.025, 0.025, 1.0])
+    assert np.isnan(p_value(*rows, "cost"))
 
 
 def test_ranking_and_aggregate(tmp_path: Path) -> None:
     seeds = range(4)
-    for stream, ends in (("a", {"none": 0.3, "l2": 0.5, "syre": 0.4}), ("b", {"none": 0.2, "l2": 0.3})):
+    for stream, ends in (("a", {"none": 0.3, "l2": 0.7, "syre": 0.4}), ("b", {"none": 0.2, "l2": 0.3})):
         for method, end in ends.items():
             curves = {seed: ramp(0.6, end) for seed in (seeds if stream == "a" else range(3))}
-            write_cell(tmp_path, method, curves, stream=stream)
+            write_cell(tmp_path, method, curves, stream=stream, fresh=flat(0.6, 0.6, 0.6, 0.6))
     scores = score(find_cells(tmp_path))
     assert [row.method for row in scores.streams[0].rows] == ["l2", "syre", "none"]
     # syre covers one stream only: after the methods that cover both, whatever its score.
@@ -170,36 +253,42 @@ def test_ranking_and_aggregate(tmp_path: Path) -> None:
         ("none", 2),
         ("syre", 1),
     ]
-    l2, _, _ = scores.aggregate
-    # Common seeds 0, 1, 2: three times 0.8 and three times 0.4.
-    assert l2.seeds == (0, 1, 2)
-    assert l2.summary.point == pytest.approx(0.6)
-    assert l2.pooled.point == pytest.approx(0.6)
+    l2, none, _ = scores.aggregate
+    # Every stream keeps its own seeds; of the level 1.2 on the first, 1 counts.
+    assert [len(column.seeds) for column in l2.columns] == [4, 3]
+    assert l2.fewest_seeds == 3
+    assert l2.score.point == pytest.approx((1 + 0.4) / 2)
+    assert l2.uncapped.point == pytest.approx((1.2 + 0.4) / 2)
+    assert l2.retention.point == pytest.approx((1.2 + 0.4) / 2)
     assert l2.lowest == ("b-v1", pytest.approx(0.4))
+    assert none.score.point == pytest.approx((0.4 + 0.2) / 2)
+    # All 2^7 patterns of four and three signs: only all plus or all minus reach the observed loss.
+    assert none.p_loss == 2 / 2**7
     assert "methods that do not cover every stream have no rank; most streams first" in scores.notes
-    assert any("l2 (3)" in note for note in scores.notes)
 
 
 def test_aggregate_needs_two_streams(tmp_path: Path) -> None:
     for method in ("none", "l2"):
-        write_cell(tmp_path, method, {0: ramp(0.5, 0.4)}, stream="a")
-    write_cell(tmp_path, "l2", {0: ramp(0.5, 0.4)}, stream="b")  # has no reference there
+        write_cell(tmp_path, method, {0: ramp(0.5, 0.4)}, stream="a", fresh=flat(0.5))
+    write_cell(tmp_path, "l2", {0: ramp(0.5, 0.4)}, stream="b", fresh=flat(0.5))  # has no reference there
     assert score(find_cells(tmp_path)).aggregate == ()
 
 
-def test_a_stream_without_a_reference_stays_out_of_the_aggregate(tmp_path: Path) -> None:
+def test_a_stream_without_levels_stays_out_of_the_aggregate(tmp_path: Path) -> None:
     for stream in ("digits", "mnist"):
-        write_cell(tmp_path, "none", {seed: ramp(0.6, 0.5) for seed in range(3)}, stream=stream)
+        curves = {seed: ramp(0.6, 0.5) for seed in range(3)}
+        write_cell(tmp_path, "none", curves, stream=stream, fresh=flat(0.6, 0.6, 0.6))
     whole = score(find_cells(tmp_path))
-    # Below chance at the start for one seed: no method has a ratio there.
-    write_cell(tmp_path, "none", {0: ramp(0.05, 0.5), 1: ramp(0.6, 0.5)}, stream="ant")
+    # Below chance for one seed: the twins are not significantly above chance, so there is no level.
+    write_cell(tmp_path, "none", flat(0.5, 0.5), stream="ant", fresh=flat(0.05, 0.6))
     scores = score(find_cells(tmp_path))
     assert scores.aggregate[0].streams == whole.aggregate[0].streams
-    assert scores.aggregate[0].summary == whole.aggregate[0].summary
-    assert "ant-v1 takes no part: none is not above chance at its start" in scores.notes
+    assert scores.aggregate[0].score == whole.aggregate[0].score
+    reason = "the fresh twins of none are not significantly above chance"
+    assert f"ant-v1 takes no part: {reason}" in scores.notes
     # A method whose performance is nan has failed: the aggregate says so.
-    write_cell(tmp_path, "none", {0: [NAN] * 20, 1: ramp(0.6, 0.5)}, stream="bits")
-    assert np.isnan(score(find_cells(tmp_path)).aggregate[0].summary.point)
+    write_cell(tmp_path, "none", {0: [NAN] * 20, 1: ramp(0.6, 0.5)}, stream="bits", fresh=flat(0.6, 0.6))
+    assert np.isnan(score(find_cells(tmp_path)).aggregate[0].score.point)
 
 
 def test_unfinished_cells_and_double_references(tmp_path: Path) -> None:
@@ -208,7 +297,7 @@ def test_unfinished_cells_and_double_references(tmp_path: Path) -> None:
     waiting = open_cell(tmp_path, "permuted-digits-v1", "l2-0", config)
     assert "no finished seed yet: l2" in score([none, waiting]).streams[0].notes
     twin = open_cell(tmp_path, "permuted-digits-v1", "none-1", none.config)
-    twin.write_seed(0, [{"task": task, "online_performance": 0.5} for task in range(20)], made_origin())
+    twin.trained.write(0, [{"task": task, "online_performance": 0.5} for task in range(20)], made_origin())
     with pytest.raises(InputError, match="two cells are called none"):
         score([none, twin])
 
@@ -233,14 +322,6 @@ def test_stream_filter(tmp_path: Path) -> None:
 )
 def test_verdicts(low: float, high: float, expected: str) -> None:
     assert verdict(Difference(0.0, low, high, 0.5)) == expected
-
-
-def test_warmup_tasks_stay_out_of_the_first_window(tmp_path: Path) -> None:
-    curve = [0.9] + [0.6] * 18 + [0.5]  # an easy task 0, then ten percent are two tasks
-    write_cell(tmp_path, "none", {0: curve}, warmup_tasks=1)
-    row = score(find_cells(tmp_path)).streams[0].rows[0]
-    assert row.values["plasticity_loss"] == pytest.approx([0.6 - 0.55])
-    assert row.values["retained_plasticity"] == pytest.approx([0.45 / 0.5])
 
 
 def test_cost_has_no_interval_because_stacked_seeds_share_a_timing(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import pytest
 from scipy import stats as scipy_stats
 
 from plasticity_bench.stats.inference import (
+    capped_p_values,
     holm,
     paired_test,
     pairwise_p_values,
     performance_profile,
     probability_of_improvement,
+    sign_flip_p,
 )
+from plasticity_bench.stats.ratios import Ratio
 
 
 def simultaneous(values: np.ndarray) -> np.ndarray:
@@ -184,3 +187,91 @@ def test_lacking_seeds_and_equal_methods() -> None:
     many = np.random.default_rng(6).normal(size=(2, 20))
     many[0] += 3
     assert simultaneous(many)[0, 1] == 1 / 2**11
+
+
+def columns(values: np.ndarray, *sizes: int) -> list[list[Ratio]]:
+    """The rows of ``values`` (methods, all seeds) as ratios on streams with so many seeds each."""
+    ends = np.cumsum(sizes)[:-1]
+    rng = np.random.default_rng(0)
+    below = [rng.uniform(1, 2, size) for size in sizes]
+    return [
+        [
+            Ratio(tuple(range(len(part))), part * scale, scale)
+            for part, scale in zip(np.split(row, ends), below, strict=True)
+        ]
+        for row in values
+    ]
+
+
+def brute_force(rows: list[list[Ratio]], cap: float) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of capped means, with every exchange of the two methods' numerators written out."""
+    lengths = [len(column.seeds) for column in rows[0]]
+    pairs = list(itertools.combinations(range(len(rows)), 2))
+    sizes = []
+    for flat in itertools.product([False, True], repeat=sum(lengths)):
+        swapped = np.split(np.array(flat), np.cumsum(lengths)[:-1])
+        line = []
+        for i, j in pairs:
+            scores = []
+            for one, other in ((i, j), (j, i)):
+                levels = [
+                    np.where(swap, b.numerator, a.numerator).sum() / a.denominator.sum()
+                    for a, b, swap in zip(rows[one], rows[other], swapped, strict=True)
+                ]
+                scores.append(np.minimum(levels, cap).mean())
+            line.append(abs(scores[0] - scores[1]))
+        sizes.append(line)
+    table = np.array(sizes)
+    spread = np.sqrt((table**2).mean(axis=0))
+    table = table / np.where(spread > 1e-12, spread, np.inf)
+    single, joint = np.ones((2, len(rows), len(rows)))
+    for k, (i, j) in enumerate(pairs):
+        observed = table[0, k] * (1 - 1e-9)
+        single[i, j] = single[j, i] = np.mean(table[:, k] >= observed)
+        joint[i, j] = joint[j, i] = np.mean(table.max(axis=1) >= observed)
+    return single, joint
+
+
+@pytest.mark.parametrize("cap", [1.0, np.inf])
+def test_capped_p_values_are_those_of_brute_force(cap: float) -> None:
+    values = np.random.default_rng(7).normal([[0.8], [1.0], [1.3]], 0.2, size=(3, 9))
+    rows = columns(values, 5, 4)
+    found = capped_p_values(rows, cap)
+    for one, other in zip(found, brute_force(rows, cap), strict=True):
+        np.testing.assert_allclose(one, other)
+
+
+def test_capped_p_values_take_the_seeds_of_both_on_each_stream() -> None:
+    rows = columns(np.random.default_rng(8).normal([[0.7], [0.9], [0.6]], 0.1, size=(3, 9)), 5, 4)
+    # The second method lacks a seed of the first stream.
+    rows[1][0] = rows[1][0].of([0, 2, 3, 4])
+    found = capped_p_values(rows, 1.0)[0]
+    alone = capped_p_values([[rows[0][0].of([0, 2, 3, 4]), rows[0][1]], rows[1]], 1.0)[0]
+    assert found[0, 1] == alone[0, 1]
+    assert found[0, 2] == capped_p_values([rows[0], rows[2]], 1.0)[0][0, 1]
+    rows[1][0] = rows[1][0].of([3])
+    assert np.isnan(capped_p_values(rows, 1.0)[1][1, [0, 2]]).all()
+    assert capped_p_values(rows, 1.0)[1][0, 2] <= 1
+    assert capped_p_values([], 1.0)[0].shape == (0, 0)
+
+
+def test_capped_level_is_kept() -> None:
+    """Six methods without differences, near the cap, on two streams: some pair differs in about 5%."""
+    rng = np.random.default_rng(3)
+    smallest = [
+        np.nanmin(capped_p_values(columns(rng.normal(1, 0.2, size=(6, 14)), 8, 6), 1.0)[1])
+        for _ in range(200)
+    ]
+    assert np.mean(np.array(smallest) <= 0.05) < 0.09
+
+
+def test_sign_flips_of_several_streams_by_hand() -> None:
+    # All patterns of five signs; only all plus and all minus reach the observed mean.
+    assert sign_flip_p([np.array([1.0, 2.0, 1.5]), np.array([0.5, 0.7])]) == 2 / 32
+    assert sign_flip_p([np.array([1.0, -1.0])]) == 1
+    assert np.isnan(sign_flip_p([np.array([1.0, 2.0]), np.array([1.0])]))
+    assert np.isnan(sign_flip_p([np.array([1.0, np.nan])]))
+    assert np.isnan(sign_flip_p([]))
+    assert np.isnan(sign_flip_p([np.zeros(0)]))
+    d = np.random.default_rng(1).normal(0.3, 1, 12)
+    assert sign_flip_p([d]) == pytest.approx(paired_test(d, np.zeros(12)))

@@ -46,7 +46,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     assert f"submit none --stream {STREAM} --seeds 2, then this command again" in first.stdout
     assert "git add leaderboard/submissions/l2" in first.stdout
     scores = json.loads((submissions / "l2" / "scores.json").read_text())["streams"][FOLDER]["metrics"]
-    assert scores["retained_plasticity"]["point"] is None
+    assert scores["level"]["point"] is None
     assert scores["average_performance"]["n"] == 2
 
     # With the references: nothing is trained and the scores are added. Once more: nothing changes.
@@ -76,14 +76,16 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
         for folder in (tmp_path / "runs", submissions)
     )
     assert {name: of_runs[name] for name in of_submissions} == of_submissions
-    retained = of_submissions["noise:strength=0.001"]["retained_plasticity"].point
+    level = of_submissions["noise:strength=0.001"]["level"].point
     found = json.loads((submissions / "noise" / "scores.json").read_text())["streams"][FOLDER]["metrics"]
-    assert found["retained_plasticity"]["point"] == pytest.approx(retained, rel=1e-8)
+    assert found["level"]["point"] == pytest.approx(level, rel=1e-8)
 
     # Verification passes, and a replay is bit-identical. Submitted code runs only if it is trusted.
     verified = run_here("leaderboard", "--verify")
     assert (verified.returncode, verified.stderr) == (0, "")
-    assert verified.stdout.splitlines()[-1].startswith("4 submissions with 8 tables")
+    assert verified.stdout.splitlines()[-1].startswith(
+        "4 submissions with 8 seeds, 8 of them with fresh twins"
+    )
     noise = str(submissions / "noise")
     refused = run_here("leaderboard", "--replay", "1", noise)
     assert refused.returncode == 2
@@ -93,6 +95,7 @@ def test_builtin_and_plugin_from_submit_to_replay(tmp_path: Path, monkeypatch: p
     )
     replayed = run_here("leaderboard", "--replay", "9", "--trust", "--jobs", "1", "--device", "cpu")
     assert replayed.returncode == 0, replayed.stderr
+    assert replayed.stdout.count(", its fresh twins: bit-identical\n") == 8
     assert replayed.stdout.endswith("8 of 8 bit-identical in performance and loss, 8 in all columns\n")
     assert not list(submissions.rglob("__pycache__"))
 
@@ -126,7 +129,7 @@ def test_the_same_records_are_the_same_bytes(tmp_path: Path) -> None:
         submit(tmp_path / place, tmp_path / place / "runs", "syre:sigma=0.5,strength=0.0123456789")
         shutil.rmtree(tmp_path / place / "runs")
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-    assert len(tree(tmp_path / "a")) == 7
+    assert len(tree(tmp_path / "a")) == 11
 
 
 def test_a_table_that_differs_from_the_one_submitted(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_sweep_that_chose_the_default_repeats_the_untuned_tables(tmp_path: Pat
     assert report.problems == []
     assert report.notes == []
     scores = json.loads((tuned / "scores.json").read_text())["streams"][FOLDER]
-    assert scores["references"]["none"] == [0, 1]  # its own seeds
+    assert scores["trained"] == [0, 1]  # its own seeds
     other = submit(out, runs, "l2", tuned=sweep(tmp_path / "sweeps", "l2"))
     shutil.copy(cell(untuned) / "seed-000.csv", cell(other) / "seed-000.csv")
     shutil.copy(cell(untuned) / "seed-000.json", cell(other) / "seed-000.json")

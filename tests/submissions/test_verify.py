@@ -17,7 +17,8 @@ from plasticity_bench.submissions.writer import rescore
 from tests.support.paths import REPOSITORY
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, edit_json, edit_table, problems, submit
-from tests.support.submission_damage import DAMAGE, cell, change, edit, without_columns, write
+from tests.support.submission_damage import DAMAGE, Damage, cell, change, edit, without_columns, write
+from tests.support.twin_damage import TWIN_DAMAGE
 
 #: Writes a file next to itself if it is imported.
 MARKING = GOOD + "\nfrom pathlib import Path\nPath(__file__).with_name('imported').touch()\n"
@@ -43,7 +44,7 @@ def test_sound_submissions_pass(sound: Path) -> None:
     report = verify([sound])
     assert report.problems == []
     assert [str(note) for note in report.notes] == []
-    assert (len(report.submissions), report.seeds) == (5, 10)
+    assert (len(report.submissions), report.seeds, report.twins) == (5, 10, 10)
     # A single submission finds its references in the same folder.
     assert problems(sound / "l2") == []
 
@@ -59,9 +60,14 @@ def test_the_leaderboards_submissions_pass() -> None:
     assert report.seeds >= 1140
 
 
-@pytest.mark.parametrize("case", DAMAGE)
-def test_damage_is_named(copy: Path, case: str) -> None:
-    damage, words = DAMAGE[case]
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        *(pytest.param(*found, id=case) for case, found in DAMAGE.items()),
+        *(pytest.param(*found, id=f"fresh twins: {case}") for case, found in TWIN_DAMAGE.items()),
+    ],
+)
+def test_damage_is_named(copy: Path, damage: Damage, words: str) -> None:
     damage(copy / "l2")
     found = problems(copy)
     assert any(words in line for line in found), found

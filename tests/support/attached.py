@@ -29,7 +29,17 @@ EAGER = {
 
 SERVED = [EAGER.get(name, name) for name in METHODS if name not in ARCHITECTURES]
 
-INSTANCES = [*SERVED, "upgd:protect=false", "l2:decoupled=true", "syre+shrink-perturb:interval=2", EXAMPLE]
+#: Methods that do not count the steps of reset weights from 0 by default.
+COUNTING = [f"{EAGER[name]},fresh_count=true" for name in ("redo", "regrama", "snr", "swr")]
+
+INSTANCES = [
+    *SERVED,
+    *COUNTING,
+    "upgd:protect=false",
+    "l2:decoupled=true",
+    "syre+shrink-perturb:interval=2",
+    EXAMPLE,
+]
 
 
 def check_against_the_learner(

@@ -26,10 +26,14 @@ def write_cell(
     stack: int = 16,
     device: str = "cpu",
     tuning: Mapping[str, Any] | None = None,
+    fresh: Mapping[int, Sequence[float]] | None = None,
+    variance: Mapping[int, Sequence[float]] | None = None,
     **changes: Any,
 ) -> Cell:
     """A cell whose seed s has ``performance[s][t]`` as the online performance of task t.
 
+    ``fresh[s][t]``: that of the fresh twin at task t, of which a record holds only the tasks of twins.
+    ``variance[s][t]``: the variance of the task's targets.
     ``columns`` holds further columns, the same for every seed (nan: not measured). ``changes`` replace
     entries of the stream's configuration (``chance=0.0``).
     """
@@ -61,7 +65,14 @@ def write_cell(
         for name, column in (columns or {}).items():
             for row, value in zip(rows, column, strict=True):
                 row[name] = value
-        cell.write_seed(seed, rows, made_origin(seconds, stack, device))
+        cell.trained.write(seed, rows, made_origin(seconds, stack, device))
+    for seed, values in (fresh or {}).items():
+        rows = [
+            {"task": task, "online_performance": values[task]}
+            | ({"target_variance": variance[seed][task]} if variance else {})
+            for task in cell.fresh.tasks
+        ]
+        cell.fresh.write(seed, rows, made_origin(seconds / 10, stack, device))
     return cell
 
 
@@ -109,7 +120,10 @@ def learning_curves(
 
 
 def write_suite(runs: Path, seeds: int = 16, tasks: int = 300) -> list[Cell]:
-    """Two streams with five methods each, shaped like real results: `none` decays, `l2` much less so."""
+    """Two streams with five methods each, shaped like real results: `none` decays, `l2` much less so.
+
+    Fresh twins learn every task as well as the method learned the first.
+    """
     methods = {
         "none": (0.74, 0.62, 0.30, 30.0),
         "reset": (0.64, 0.64, 0.02, 60.0),
@@ -127,9 +141,18 @@ def write_suite(runs: Path, seeds: int = 16, tasks: int = 300) -> list[Cell]:
                 "effective_rank": np.where(measured, 70 + (rank - 70) * ramp, np.nan).tolist(),
             }
             curves = learning_curves(start + shift, end + 2 * shift, range(seeds), tasks, method=index)
+            begin = start + (2 * shift if method == "reset" else shift)
+            new = learning_curves(begin, begin, range(seeds), tasks, method=index)
             cells.append(
                 write_cell(
-                    runs, method, curves, stream=stream, columns=columns, seconds=10.0 + index, stack=seeds
+                    runs,
+                    method,
+                    curves,
+                    stream=stream,
+                    columns=columns,
+                    seconds=10.0 + index,
+                    stack=seeds,
+                    fresh=new,
                 )
             )
     return cells

@@ -11,8 +11,11 @@ import numpy as np
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.scoring.metrics import DIAGNOSTICS, METRICS
+from plasticity_bench.scoring.plasticity import Plasticity, plasticity
 from plasticity_bench.scoring.scores import CellScores, Scores, StreamScores
 from plasticity_bench.scoring.scoring import aggregate_streams
+from plasticity_bench.scoring.twins import Twins
+from plasticity_bench.specs import twin_tasks
 from tests.support.documents import made_config, made_sweep
 
 
@@ -43,7 +46,7 @@ def fake_scores(
             _tuned(folder, index, label, place, (methods - place + 0.5) / methods, seeds, tasks)
             for place, label in enumerate(labels[:tuned])
         ]
-        rows.sort(key=lambda row: -row.summary["retained_plasticity"].point)
+        rows.sort(key=lambda row: -row.summary["level"].point)
         made.append(StreamScores(folder, tuple(rows), (f"a note on {folder}",)))
     return Scores(tuple(made), *aggregate_streams(made))
 
@@ -102,7 +105,8 @@ def _row(
     diagnostics = rng.normal(1, 0.1, (3, seeds, tasks))
     diagnostics *= np.stack([0.05 + 0.5 * ramp, 60 - 40 * ramp, 20 + 30 * ramp])[:, None]
     values = {name: rng.normal(0.1, 0.05, seeds) for name in METRICS}
-    values["retained_plasticity"] = performance[:, -6:].mean(axis=1) / 0.8
+    measured = _plasticity(performance, rng)
+    values |= {name: ratio.contributions for name, ratio in measured.ratios.items()}
     name = label.partition(":")[0]
     config = made_config(
         {
@@ -129,4 +133,21 @@ def _row(
         {"performance": performance, **dict(zip(DIAGNOSTICS, diagnostics, strict=True))},
         values,
         {name: np.ones(seeds, dtype=bool) for name in METRICS},
+        measured,
     )
+
+
+def _plasticity(performance: np.ndarray, rng: np.random.Generator) -> Plasticity:
+    """The measures of a method whose fresh twins, and those of `none`, reach about 0.8; chance is 0."""
+    seeds, tasks = performance.shape
+    at = twin_tasks(tasks)
+    twins, plain = (
+        Twins(
+            tuple(range(seeds)),
+            at,
+            0.8 + own.normal(0, 0.02, (seeds, len(at))),
+            np.ones((seeds, len(at))),
+        )
+        for own in (rng, np.random.default_rng(0))
+    )
+    return plasticity(range(seeds), performance, 0.0, twins, plain)

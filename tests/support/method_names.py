@@ -47,6 +47,9 @@ VARIANTS = (
     "plasticity-injection:after=1,head=1",
     "batch-norm+plasticity-injection:after=1",
     "dropout+plasticity-injection:after=1,head=9",
+    "redo:period=20,tau=0.5,fresh_count=true",
+    "snr:limit=100,fresh_count=true",
+    "swr:period=3,share=0.001,fresh_count=true",
 )
 
 EXAMPLE = f"{REPOSITORY}/examples/sign_decay.py:SignDecay"

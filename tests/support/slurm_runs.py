@@ -79,8 +79,8 @@ def expect_whole(runs: Path, wanted: list[bytes]) -> None:
     assert tables(runs) == wanted
     for cell in find_cells(runs):
         for seed in cell.seeds():
-            assert len(cell.table(seed)["task"]) == cell.tasks
-            assert cell.provenance(seed).seed == seed
+            assert len(cell.trained.table(seed)["task"]) == cell.tasks
+            assert cell.trained.provenance(seed).seed == seed
     assert not [*runs.glob("*/*/checkpoint-*"), *runs.glob("*/*/.*.tmp"), *runs.glob("*/*/error.txt")]
 
 

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.records.configuration import CellPlan, plan_cell
+from plasticity_bench.records.configuration import CellPlan, plan_cell, stream_folder
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.plan import Planned, open_cells
-from plasticity_bench.specs import is_measured, is_probed
+from plasticity_bench.specs import is_measured, is_probed, twin_tasks
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.check_tables import PROBED
 from plasticity_bench.submissions.documents import Submitter
+from plasticity_bench.submissions.extension import missing
 from plasticity_bench.submissions.verify import verify
-from plasticity_bench.submissions.writer import find_submission, missing, submission_name, write_submission
+from plasticity_bench.submissions.writer import find_submission, submission_name, write_submission
 from plasticity_bench.tuning.sweep import sweep_table, tuned_plan, tuning_seeds, write_sweep
 from tests.support.documents import made_origin
 from tests.support.plans import named_sweep
@@ -43,13 +44,34 @@ def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
     return rows
 
 
-def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int]) -> list[Planned]:
+def possible_twins(cell: Cell, seed: int) -> list[dict[str, float]]:
+    """The same for the table of a seed's fresh twins."""
+    rng = np.random.default_rng([seed, *cell.method.encode(), 1])
+    rows = []
+    for task in twin_tasks(cell.tasks):
+        row = {"task": task, "online_performance": 0.3 + 0.4 * rng.random(), "online_loss": 2 * rng.random()}
+        if cell.config.stream.unit == "R2":
+            row["target_variance"] = float(rng.random())
+        rows.append(row)
+    return rows
+
+
+def record(runs: Path, plans: Sequence[CellPlan], seeds: Sequence[int], twins: bool = True) -> list[Planned]:
     """Fills the cells of ``plans`` in ``runs`` with made-up numbers."""
-    planned = open_cells(runs, plans, seeds)
+    planned = open_cells(runs, plans, seeds, twins)
     for item in planned:
-        for seed in item.missing:
-            item.cell.write_seed(seed, possible_rows(item.cell, seed), ORIGIN)
+        fill(item)
     return planned
+
+
+def fill(item: Planned) -> None:
+    """Records made-up numbers for what the cell lacks."""
+    recorded, with_twins = set(item.cell.seeds()), set(item.cell.fresh.seeds())
+    for seed in item.seeds:
+        if seed not in recorded:
+            item.cell.trained.write(seed, possible_rows(item.cell, seed), ORIGIN)
+        if item.twins and seed not in with_twins:
+            item.cell.fresh.write(seed, possible_twins(item.cell, seed), ORIGIN)
 
 
 def sweep(
@@ -58,7 +80,7 @@ def sweep(
     """Writes a sweep of the method on every stream into ``out``, with made-up records."""
     for stream in streams:
         plan, seeds = named_sweep(stream, method, budget, design), tuning_seeds(2)
-        write_sweep(out, sweep_table(plan, record(out, plan.cells(), seeds), seeds, design))
+        write_sweep(out, sweep_table(plan, record(out, plan.cells(), seeds, twins=False), seeds, design))
     return out
 
 
@@ -69,6 +91,7 @@ def submit(
     seeds: int = 2,
     streams: Sequence[str] = (STREAM,),
     tuned: Path | None = None,
+    twins: bool = True,
     **who: str,
 ) -> Path:
     """Makes a submission from made-up records, with the code of the command. Returns its folder."""
@@ -79,9 +102,10 @@ def submit(
     ]
     name = submission_name(chosen, tuned is not None)
     found = find_submission(out, name, chosen, tuned is not None)
-    planned = record(runs, plans, range(seeds))
-    for item in planned:
-        missing(found, item.cell.stream, item.seeds, item.plan.tuning)
+    planned = []
+    for plan in plans:
+        lacking = missing(found, stream_folder(plan.stream), range(seeds), plan.tuning, twins)
+        planned += record(runs, [plan], sorted({*range(seeds), *lacking}), twins)
     write_submission(out, name, chosen, planned, found, Submitter(**who))
     return out / name
 

@@ -24,15 +24,15 @@ def cell(submission: Path) -> Path:
 
 def edit(name: str, /, **changes: object) -> Damage:
     def damage(folder: Path) -> None:
-        path = cell(folder) / name if name.startswith(("config", "seed")) else folder / name
+        path = cell(folder) / name if name.startswith(("config", "seed", "fresh")) else folder / name
         edit_json(path, **changes)
 
     return damage
 
 
-def change(column: str, value: str, task: int = 1) -> Damage:
+def change(column: str, value: str, task: int = 1, kind: str = "seed") -> Damage:
     def damage(folder: Path) -> None:
-        table = cell(folder) / "seed-001.csv"
+        table = cell(folder) / f"{kind}-001.csv"
         lines = table.read_text().splitlines()
         fields = lines[task + 1].split(",")
         fields[lines[0].split(",").index(column)] = value
@@ -67,24 +67,33 @@ def remove(name: str) -> Damage:
     return lambda folder: (cell(folder) / name).unlink()
 
 
-def _twice(folder: Path) -> None:
-    table = cell(folder) / "seed-000.csv"
-    shutil.copy(table, cell(folder) / "seed-001.csv")
-    edit_json(cell(folder) / "seed-001.json", sha256=sha256(table.read_bytes()))
+def twice(kind: str) -> Damage:
+    def damage(folder: Path) -> None:
+        table = cell(folder) / f"{kind}-000.csv"
+        shutil.copy(table, cell(folder) / f"{kind}-001.csv")
+        edit_json(cell(folder) / f"{kind}-001.json", sha256=sha256(table.read_bytes()))
+
+    return damage
 
 
 def rename(old: str, new: str) -> Damage:
     return lambda folder: (cell(folder) / old).rename(cell(folder) / new)
 
 
-def _link(folder: Path) -> None:
-    (cell(folder) / "seed-001.csv").unlink()
-    (cell(folder) / "seed-001.csv").symlink_to("/etc/hostname")
+def link(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (cell(folder) / name).unlink()
+        (cell(folder) / name).symlink_to("/etc/hostname")
+
+    return damage
 
 
-def _pipe(folder: Path) -> None:
-    (cell(folder) / "seed-000.json").unlink()
-    os.mkfifo(cell(folder) / "seed-000.json")
+def pipe(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (cell(folder) / name).unlink()
+        os.mkfifo(cell(folder) / name)
+
+    return damage
 
 
 def _move_cell(folder: Path) -> None:
@@ -105,6 +114,10 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda folder: [rename(f"seed-000{end}", f"seed-007{end}")(folder) for end in (".csv", ".json")],
         "seed 0 is missing: seeds are 0, 1, 2",
     ),
+    "seed in other digits": (
+        write(f"records/{FOLDER}/l2-862e076f/seed-\u0660\u0660\u0660.csv", b"task\n"),
+        ".csv: unexpected file",
+    ),
     "one younger column": (without_columns("cloned_fraction"), "seed-001.csv: has other columns than this"),
     "no younger column measured": (
         change("cloned_fraction", "", 0),
@@ -117,7 +130,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         "probe_retention is there for task 1, at whose end nothing is measured",
     ),
     "seed renamed": (rename("seed-001.csv", "seed-0001.csv"), "seed-0001.csv: unexpected file"),
-    "twin seeds": (_twice, "seed-001.csv: is, byte for byte, the table of seed 0"),
+    "twin seeds": (twice("seed"), "seed-001.csv: is, byte for byte, the table of seed 0"),
     "checksum": (write(f"records/{FOLDER}/l2-862e076f/seed-000.csv", b"task\n"), "its checksum is not"),
     "manifest": (edit("method.json", files={}), "method.json: files.records/"),
     "protocol": (edit("config.json", protocol=2), "protocol is 2; this version verifies protocol 1"),
@@ -205,8 +218,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "versions": (edit("seed-001.json", versions={}), "versions.python is missing"),
     "other seconds": (edit("seed-001.json", seconds=99.5), "scores.json: streams."),
     "score": (
-        edit("scores.json", **{f"streams__{FOLDER}__metrics__retained_plasticity__point": 2.0}),
-        "retained_plasticity.point is 2.0; the tables give",
+        edit("scores.json", **{f"streams__{FOLDER}__metrics__level__point": 2.0}),
+        "level.point is 2.0; the tables give",
     ),
     "score slightly": (
         lambda folder: edit_json(
@@ -222,22 +235,26 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "score gone": (edit("scores.json", streams={}), "does not say which seeds of the references"),
     "references": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [0, 1, 2], "reset": [0]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__trained": [0, 1, 2]}),
         "rests on seeds [2] of none, which are not submitted",
     ),
+    "twins": (
+        edit("scores.json", **{f"streams__{FOLDER}__twins": {"none": [0, 1, 2], "none-tuned": []}}),
+        "2] of none, which are not submitted",
+    ),
     "references chosen": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [1], "reset": [0, 1]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__trained": [1]}),
         "does not say which seeds of the references",
     ),
     "references type": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": ["none", "reset"]}),
-        "scores.json: streams.*.references: expected object, got array",
+        edit("scores.json", **{f"streams__{FOLDER}__twins": ["none"]}),
+        "scores.json: streams.*.twins: expected object, got array",
     ),
     "references gone": (
-        edit("scores.json", **{f"streams__{FOLDER}__references": {"none": [0, 1]}}),
+        edit("scores.json", **{f"streams__{FOLDER}__twins": {"none": [0, 1]}}),
         "does not say which seeds of the references",
     ),
-    "schema": (edit("method.json", schema=1), "method.json: has schema 1, this version reads schema 2"),
+    "schema": (edit("method.json", schema=1), "method.json: has schema 1, this version reads schema 3"),
     "name": (edit("method.json", name="l3"), "name is 'l3'; the records say 'l2'"),
     "summary": (edit("method.json", method__summary="the best"), "method.summary is 'the best'"),
     "tuned": (edit("method.json", tuned=True), "tuned is True; the records say False"),
@@ -281,7 +298,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "checkpoint": (write(f"records/{FOLDER}/l2-862e076f/checkpoint-0.pt", b""), "unexpected file"),
     "source of a built-in": (write("source/l2.py", b""), "source/l2.py: unexpected file"),
     "deep folders": (write("a/b/c/d/e/f/g/h", b""), "folders are nested more than"),
-    "link": (_link, "seed-001.csv: is a symbolic link"),
-    "pipe": (_pipe, "seed-000.json: is not a plain file"),
+    "link": (link("seed-001.csv"), "seed-001.csv: is a symbolic link"),
+    "pipe": (pipe("seed-000.json"), "seed-000.json: is not a plain file"),
     "no records": (lambda folder: shutil.rmtree(folder / "records"), "records: holds no cell"),
 }

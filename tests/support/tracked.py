@@ -29,7 +29,10 @@ BLOCK, HEADER, FULL, FIRST, MIDDLE, LAST = 32768, 7, 1, 2, 3, 4
 def table(cell: Cell, seed: int) -> dict[str, dict[int, float]]:
     """``task/<column>`` and ``rollout/<column>`` -> step -> value, as a sink must show them."""
     found: dict[str, dict[int, float]] = {}
-    for axis, step, rows in (("task", "task", cell.table(seed)), ("rollout", "steps", cell.rollouts(seed))):
+    for axis, step, rows in (
+        ("task", "task", cell.trained.table(seed)),
+        ("rollout", "steps", cell.rollouts(seed)),
+    ):
         for name, column in (rows or {}).items():
             if name not in ("task", step):
                 pairs = zip((rows or {})[step].tolist(), column.tolist(), strict=True)

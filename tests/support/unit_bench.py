@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from plasticity_bench.agents.layers import parameters
 from plasticity_bench.agents.methods import Method
+from plasticity_bench.agents.methods.units import remembered
 from plasticity_bench.agents.networks import StackedNetwork, cross_entropy_gradient
 from plasticity_bench.agents.optim import FlatOptimizer
 from plasticity_bench.agents.rng import SeedRng
@@ -29,6 +30,9 @@ class Bench:
         self.network = StackedNetwork(spec, SeedRng(SEEDS, "init"), CPU, torch.float64)
         self.layers = self.network.layers
         self.optimizer = FlatOptimizer(self.network.flat, self.network.gradient, OptimizerSpec("adam", 0.01))
+        self.fresh_count = getattr(method, "fresh_count", False)
+        if self.fresh_count:
+            self.optimizer.counts(self.layers[0].weight)  # moments are corrected from the first call on
         self.gradients = self.network.train_step(cross_entropy_gradient)
         self.gradients.keep_features = method.needs_features
         self.data = torch.Generator().manual_seed(0)
@@ -97,17 +101,20 @@ class Bench:
                 np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
     def check_moments(self, seed: int, units: Units, before: Arrays) -> None:
-        """Checks that Adam's moments are cleared for all weights of the reset units and for no others."""
+        """Checks that Adam's moments, and counts if the method counts again from 0, are cleared for all
+        weights of the reset units and for no others."""
         kept = [np.ones(p.shape[1:], bool) for p in parameters(self.layers)]
         for i, chosen in enumerate(units):
             for unit in chosen or ():
                 kept[2 * i][unit] = kept[2 * i + 1][unit] = kept[2 * i + 2][self.read_by(i, unit)] = False
-        for was, now, rest in zip(before, self.moments(seed), [k for k in kept for _ in "mv"], strict=True):
+        masks = [mask for mask in kept for _ in ("mvcc" if self.fresh_count else "mv")]
+        for was, now, rest in zip(before, self.moments(seed), masks, strict=True):
             np.testing.assert_array_equal(now, was * rest)
 
     def moments(self, seed: int) -> Arrays:
-        """Copies of Adam's moments of one seed."""
-        return [m[seed].numpy().copy() for p in parameters(self.layers) for m in self.optimizer.moments(p)]
+        """Copies of Adam's moments of one seed, and of its counts if the method counts again from 0."""
+        kept = [m for p in parameters(self.layers) for m in remembered(self.optimizer, p, self.fresh_count)]
+        return [tensor[seed].numpy().copy() for tensor in kept]
 
 
 #: (step from 1, seed, the seed's weights and biases, which may be changed) -> units to reset in every layer.

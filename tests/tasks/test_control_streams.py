@@ -201,22 +201,22 @@ def test_what_a_run_records(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for cell in cells:
         assert cell.config.ppo
         assert cell.config.ppo.epochs >= 1
-        tables = [cell.table(seed) for seed in cell.seeds()]
+        tables = [cell.trained.table(seed) for seed in cell.seeds()]
         assert len(tables) == 2
         for table, seed in zip(tables, cell.seeds(), strict=True):
             assert set(table) == {*COLUMNS, *CONTROL_COLUMNS}
             for column in ("online_performance", "final_performance", "online_loss", "weight_norm"):
                 assert np.isfinite(table[column]).all(), column
             assert (table["episodes"] >= 1).all()
-            rows = cell.table_path(seed).with_suffix(ROLLOUTS).read_text().splitlines()
+            rows = cell.trained.path(seed).with_suffix(ROLLOUTS).read_text().splitlines()
             assert rows[0] == ",".join(ROLLOUT_COLUMNS)
             stream = stream_named(cell.config.stream.label)
             assert len(rows) == 1 + stream.tasks * stream.rollouts
-            assert cell.table_path(seed).with_suffix(POLICY).exists()
+            assert cell.trained.path(seed).with_suffix(POLICY).exists()
             steps = [int(row.split(",")[1]) for row in rows[1:]]
             assert steps[-1] == stream.tasks * stream.steps
     # Another method meets the same tasks.
-    first = {cell.method: cell.table(0)["online_performance"][0] for cell in cells}
+    first = {cell.method: cell.trained.table(0)["online_performance"][0] for cell in cells}
     assert len(first) == 2
 
 

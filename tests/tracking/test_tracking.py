@@ -66,7 +66,7 @@ def test_finished_runs_with_their_configuration_and_scores(
             for end, value in zip(("", "_low", "_high"), interval[:3], strict=True)
             if value == value
         }
-        assert "score/retained_plasticity_low" in wanted
+        assert "score/level_low" in wanted
         folder = out / "tensorboard" / cell.label / "scores"
         assert scalars(folder) == single({name: {2: value} for name, value in wanted.items()})
         summary = wandb_runs(out)[f"{cell.label}/{cell.method} scores"]["summary"]

@@ -119,7 +119,7 @@ def test_one_process_at_a_time_shows_a_cell(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_a_warning(tmp_path: Path) -> None:
     good, bad = made_up(tmp_path / "runs"), made_up(tmp_path / "runs", "reset")
-    bad.table_path(1).write_text("damaged")
+    bad.trained.path(1).write_text("damaged")
     messages, text = console()
     Tracker(open_sinks(["tensorboard"], tmp_path), messages).complete([bad, good])
     expect_shown(tmp_path, good, sinks=["tensorboard"])

@@ -3,8 +3,8 @@
 
 /** @type {Record<string, string>} */
 const QUANTITIES = {
-  performance: 'performance', dormant_fraction: 'dormant fraction', effective_rank: 'effective rank',
-  weight_norm: 'weight norm',
+  performance: 'performance', plasticity_loss: 'plasticity loss', dormant_fraction: 'dormant fraction',
+  effective_rank: 'effective rank', weight_norm: 'weight norm',
 };
 const SLOTS = 8;
 const DASHES = [[], [8, 4], [2, 3]];
@@ -169,8 +169,10 @@ function describeChart(stream, grid) {
   const smoothed = grid.width > 1 ? `, averaged over ${grid.width} tasks` : '';
   const performance = ` (${stream.unit}, dotted: chance ${number(stream.chance)})`;
   const unit = state.quantity === 'performance' ? performance : '';
+  const what = state.quantity === 'plasticity_loss'
+    ? '1 - learner over fresh twin at each task, summed over seeds' : 'mean over seeds';
   byId('chart-about').textContent =
-    `${QUANTITIES[state.quantity]}${unit}: mean over seeds and its 95% interval${smoothed}. ` +
+    `${QUANTITIES[state.quantity]}${unit}: ${what}, and its 95% interval${smoothed}. ` +
     'Drag to zoom, double-click to go back; arrow keys move the cursor.';
 }
 

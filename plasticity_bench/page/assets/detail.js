@@ -93,24 +93,28 @@ function aggregates(index) {
 function together(index) {
   const found = aggregates(index);
   if (!found.length) return [];
-  const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
-  const head = ['', '#', 'streams', 'n', 'retained plasticity', 'all runs as one', 'lowest', 'on stream'];
+  const axis = axisOf(found.map(({ row }) => row.summary.level));
+  const head = [
+    '', '#', 'streams', 'n', 'score', 'uncapped', 'retention', 'p loss', 'lowest level', 'on stream',
+  ];
   const lines = found.map(({ name, row, rows }) => [
     name,
     rankAmong(row, rows),
     String(row.streams.length),
-    String(row.seeds.length),
-    retainedCell(row, axis),
-    interval(row.pooled),
+    String(row.seeds),
+    levelCell(row, axis),
+    interval(row.uncapped),
+    metricText('retention', point(row, 'retention')),
+    pText(row.p_loss),
     number(row.lowest[1]),
     DATA.streams[row.lowest[0]].name,
   ]);
-  const note = 'Retained plasticity: mean over streams of the interquartile mean over seeds. All runs as ' +
-    'one: interquartile mean of the runs of all streams. Lowest: of a single stream.';
+  const note = 'Score: mean over streams of the level, of which at most 1 counts on each; uncapped: of the ' +
+    'whole level. Retention: mean over streams. Lowest: of a single stream.';
   return [
     el('h3', {}, 'Streams together'),
     el('p', { class: 'about' }, note),
-    wideTable('Results over streams', head, lines, [1, 2, 3, 4, 5, 6]),
+    wideTable('Results over streams', head, lines, [1, 2, 3, 4, 5, 6, 7, 8]),
   ];
 }
 
@@ -126,7 +130,7 @@ function rankAmong(row, rows) {
 }
 
 /**
- * With `none` and with the row above, over all streams and on each.
+ * With `none` and with `reset`, over all streams and on each.
  * @param {number} index
  * @param {Found[]} found
  */
@@ -134,17 +138,16 @@ function comparisons(index, found) {
   /** @type {{ name: string, row: Row }[]} */
   const tables = [...aggregates(index), ...found.map(({ stream, row }) => ({ name: stream.name, row }))];
   const lines = tables.flatMap(({ name, row }) => {
-    const others = row.above?.other === row.none?.other ? [row.none] : [row.none, row.above];
-    return others.flatMap((one) => (one ? [[name, ...comparisonCells(one)]] : []));
+    return [row.none, row.reset].flatMap((one) => (one ? [[name, ...comparisonCells(one)]] : []));
   });
   if (!lines.length) return [];
   const head = [
     'stream', 'against', 'difference [95% CI]', 'p, all pairs', 'p, Holm', 'P(better run) [95% CI]', 'n',
   ];
-  const note = `Differences of retained plasticity on common seeds. * : significant at ${DATA.level}, by ` +
+  const note = `Differences of levels (of scores over streams) on common seeds. * : significant at ${DATA.level}, by ` +
     'a p-value corrected for all pairs of the table. Holm: the pair alone, corrected for its column.';
   return [
-    el('h3', {}, 'Against none and the row above'),
+    el('h3', {}, 'Against none and reset'),
     el('p', { class: 'about' }, note),
     wideTable('Comparisons', head, lines, [2, 3, 4, 5, 6]),
   ];
@@ -161,14 +164,17 @@ function comparisonCells(comparison) {
 
 /** @param {Found[]} found */
 function byStream(found) {
-  const axis = axisOf(found.map(({ row }) => row.summary.retained_plasticity));
+  const axis = axisOf(found.map(({ row }) => row.summary.level));
   const rest = Object.keys(METRIC_TITLES).slice(1);
-  const head = ['stream', '#', 'n', 'retained plasticity', ...rest.map((name) => METRIC_TITLES[name]), ''];
+  const head = [
+    'stream', '#', 'n', 'level', 'p loss', ...rest.map((name) => METRIC_TITLES[name]), '',
+  ];
   const rows = found.map(({ stream, row }) => [
     stream.name,
     rankAmong(row, stream.rows),
     String(row.seeds.length),
-    retainedCell(row, axis),
+    levelCell(row, axis),
+    pText(row.p_loss),
     ...rest.map((name) =>
       el('span', { title: interval(row.summary[name]) }, metricText(name, row.summary[name][0]))),
     row.records ? link(row.records, 'records') : '',

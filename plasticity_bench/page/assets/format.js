@@ -3,8 +3,8 @@
 
 /** @type {Record<string, string>} */
 const METRIC_TITLES = {
-  retained_plasticity: 'retained plasticity', plasticity_loss: 'loss', trend: 'trend /100',
-  average_performance: 'average', fresh_gap: 'fresh gap', dormant_fraction: 'dormant',
+  level: 'level', retention: 'retention', plasticity_loss: 'plasticity loss', fresh_level: 'fresh level',
+  trend: 'trend /100', average_performance: 'average', dormant_fraction: 'dormant',
   effective_rank: 'eff. rank', weight_norm: 'weight norm', cost: 'cost',
 };
 const NONE = '\u2013';
@@ -100,13 +100,21 @@ function seedValues(row, name) {
   return unpacked(values).map((whole) => (whole === null ? null : whole / PER_ONE));
 }
 
+/**
+ * Over streams: of the stream that has the fewest.
+ * @param {Row} row
+ */
+function seedCount({ seeds }) {
+  return typeof seeds === 'number' ? seeds : seeds.length;
+}
+
 /** @param {string} name */
 function words(name) {
   return name.replaceAll('_', ' ');
 }
 
 /**
- * The interquartile mean of a metric, which comes with its interval or alone.
+ * The estimate of a metric, which comes with its interval or alone.
  * @param {Row} row
  * @param {string} name
  * @returns {Known}

@@ -122,20 +122,26 @@ function describeColumns() {
   const definitions = {
     n: 'seeds recorded.',
     'uses task boundaries': 'the method is notified when the task changes.',
-    '#': `rank by retained plasticity, of rows with ${DATA.few_seeds} seeds or more; tuned rows are ` +
-      'ranked among tuned ones, and default rows among default ones. Methods share a rank (3=) if their ' +
-      'difference from the rank\u2019s first method is not significant. That does not prove that they are ' +
-      'equal.',
-    'vs none': 'difference of retained plasticity to none on the seeds of both; tuned rows are compared ' +
-      `with none as tuned. * : significant at ${DATA.level}, in a test corrected for all pairs of the ` +
-      'table (paired, by sign flips of whole seeds, Westfall and Young\u2019s max-T).',
+    '#': '1 + the number of rows significantly above, for rows with ' +
+      `${DATA.few_seeds} seeds or more; tuned rows are ranked among tuned ones, and default rows among ` +
+      'default ones. Equal ranks do not prove that methods are equal. Next to it the 95% range of the ' +
+      'row\u2019s place when seeds are resampled. none and reset are references and have no rank.',
+    'vs none, vs reset': 'difference of levels (of scores over streams) to the reference on the seeds of ' +
+      `both; tuned rows are compared with the tuned reference. * : significant at ${DATA.level}, in a ` +
+      'test corrected for all pairs of the table (paired, by sign flips of whole seeds, Westfall and ' +
+      'Young\u2019s max-T).',
+    'p loss': 'of the hypothesis that the method loses no plasticity, by sign flips of seeds between the ' +
+      'learner and its fresh twins.',
     ...DATA.metrics,
   };
   const entries = Object.entries(definitions);
   byId('definitions').append(
     ...entries.flatMap(([name, text]) => [el('dt', {}, words(name)), el('dd', {}, ...marked(text))]),
     el('dt', {}, 'window'),
-    el('dd', {}, 'the first or last 10% of the tasks. Chance: the score of guessing, by stream.'),
+    el('dd', {}, 'the last 10% of the tasks. Chance: the score of guessing, by stream.'),
+    el('dt', {}, 'fresh twin'),
+    el('dd', {}, 'the same learner, started from scratch at a task and trained on that task alone. Late ' +
+      'tasks: the last tenth, at least 5 of a stream with 20 tasks or more.'),
   );
 }
 

@@ -1,18 +1,18 @@
 // @ts-check
 // The ranking, and the tables of every stream.
 
-const NOTHING_TOGETHER = 'Nothing to show of these streams together: that takes two with a retained ' +
-  'plasticity. See each below.';
+const NOTHING_TOGETHER = 'Nothing to show of these streams together: that takes two on which levels are ' +
+  'known. See each below.';
 
 function commonColumns() {
-  /** @type {Record<'show' | 'rank' | 'method' | 'boundaries' | 'none' | 'n', Column<Row>>} */
+  /** @type {Record<'show' | 'rank' | 'method' | 'boundaries' | 'none' | 'reset' | 'n', Column<Row>>} */
   const columns = {
     show: { key: 'show', title: '', name: 'in the chart', cell: (row) => showCell(methodOf(row)) },
     rank: {
       key: 'rank', title: '#', ascending: true, number: true,
       value: (row) => row.rank,
       cell: (row) => rankCell(row, settingsShown()),
-      hint: 'Rank; 3= : shared by rows without a significant difference from the first of them',
+      hint: 'Rank: 1 + number of rows significantly above; then the 95% range of its place in resamples',
     },
     method: {
       key: 'method', title: 'method', ascending: true, pinned: true,
@@ -31,11 +31,17 @@ function commonColumns() {
       cell: (row) => differenceCell(row.none),
       hint: 'Difference to none (of tuned rows: to none, tuned); * : significant',
     },
+    reset: {
+      key: 'reset', title: 'vs reset', number: true, minor: true,
+      value: (row) => row.reset?.difference[0] ?? null,
+      cell: (row) => differenceCell(row.reset),
+      hint: 'Difference to reset (of tuned rows: to reset, tuned); * : significant',
+    },
     n: {
       key: 'n', title: 'n', minor: true, number: true,
-      value: (row) => row.seeds.length,
-      cell: (row) => String(row.seeds.length),
-      hint: 'Seeds',
+      value: seedCount,
+      cell: (row) => String(seedCount(row)),
+      hint: 'Seeds; over streams: of the stream that has the fewest',
     },
   };
   return columns;
@@ -48,7 +54,7 @@ function commonColumns() {
 function metricColumn(name) {
   return {
     key: name, title: METRIC_TITLES[name], hint: DATA.metrics[name], number: true, wraps: true,
-    ascending: ['plasticity_loss', 'fresh_gap', 'dormant_fraction', 'cost'].includes(name),
+    ascending: ['plasticity_loss', 'dormant_fraction', 'cost'].includes(name),
     value: (row) => point(row, name),
     cell: (row) => {
       const whole = row.summary[name];
@@ -62,9 +68,10 @@ function metricColumn(name) {
  * @param {Axis | null} axis
  * @returns {Column<Row>}
  */
-function retainedColumn(axis) {
-  const cell = (/** @type {Row} */ row) => retainedCell(row, axis);
-  return { ...metricColumn('retained_plasticity'), title: 'retained [95% CI]', wraps: false, cell };
+function levelColumn(axis) {
+  const cell = (/** @type {Row} */ row) => levelCell(row, axis);
+  const title = aggregated() && axis ? 'score [95% CI]' : 'level [95% CI]';
+  return { ...metricColumn('level'), title, wraps: false, cell };
 }
 
 /** @param {number[]} streams */
@@ -81,12 +88,13 @@ function rankingTitle(streams) {
 function rankingAbout(rows, together) {
   const count = new Set(rows.flatMap((row) => row.streams ?? [])).size;
   const what = together
-    ? `Retained plasticity over ${counted(count, 'stream')}: mean over streams of the interquartile mean ` +
-      'over seeds, with its 95% interval.'
-    : 'Retained plasticity: interquartile mean over seeds, with its 95% interval.';
+    ? `Score over ${counted(count, 'stream')}: mean over streams of the level, of which at most 1 counts ` +
+      'on each, with its 95% interval.'
+    : 'Level: performance on the last tasks over that of new networks with plain training, with its 95% ' +
+      'interval.';
   const apart = settingsShown() === 'all' ? ' Tuned and default rows are ranked apart.' : '';
-  return `${what} Methods share a rank (3=) if their difference from the rank\u2019s first method is not ` +
-    `significant; * differs significantly from none.${apart}`;
+  return `${what} A rank is 1 + the number of rows significantly above; next to it the 95% range of the ` +
+    `place in resamples. * differs significantly. none and reset are references.${apart}`;
 }
 
 /**
@@ -122,8 +130,8 @@ function drawRanking() {
  * @param {Row[]} shown
  */
 function rankingColumns(rows, shown) {
-  const { show, rank, method, none, n, boundaries } = commonColumns();
-  const axis = axisOf(shown.map((row) => row.summary.retained_plasticity));
+  const { show, rank, method, none, reset, n, boundaries } = commonColumns();
+  const axis = axisOf(shown.map((row) => row.summary.level));
   /** @type {(row: Row) => number} */
   const streams = (row) => row.streams?.length ?? 0;
   const differ = aggregated() && new Set(rows.map(streams)).size > 1;
@@ -134,8 +142,9 @@ function rankingColumns(rows, shown) {
     cell: (row) => String(streams(row)),
   };
   return [
-    show, rank, method, retainedColumn(axis), { ...none, minor: true }, ...(differ ? [count] : []), n,
-    boundaries, { ...metricColumn('cost'), minor: true },
+    show, rank, method, levelColumn(axis), { ...metricColumn('retention'), minor: true },
+    { ...none, minor: true }, reset, ...(differ ? [count] : []), n, boundaries,
+    { ...metricColumn('cost'), minor: true },
   ];
 }
 
@@ -179,7 +188,7 @@ function streamSection(index) {
   const best = rows.find((row) => row.rank !== null && methodOf(row).family !== 'references');
   const facts = [
     `${stream.tasks} tasks`, stream.unit, `chance ${number(stream.chance)}`, `${rows.length} methods`,
-    ...(best ? [`best: ${methodOf(best).label} ${number(point(best, 'retained_plasticity'))}`] : []),
+    ...(best ? [`best: ${methodOf(best).label} ${number(point(best, 'level'))}`] : []),
   ];
   const toggle = (/** @type {Event} */ event) =>
     streamToggled(index, /** @type {HTMLDetailsElement} */ (event.target), inside);
@@ -187,7 +196,7 @@ function streamSection(index) {
     'details',
     { class: 'stream', open, 'data-stream': stream.name, toggle },
     el('summary', {}, el('b', {}, stream.name), el('span', { class: 'faint' }, facts.join(' \u00b7 ')),
-      stream.loses === false ? el('span', { class: 'faint flat' }, 'none shows no loss here') : ''),
+      stream.loses === false ? el('span', { class: 'faint flat' }, 'none shows no significant loss here') : ''),
     inside,
   );
   drawStream(index, inside, open);
@@ -216,14 +225,14 @@ function drawStream(index, holder, open) {
     return;
   }
   const stream = DATA.streams[index];
-  const { show, rank, method, n, none, boundaries } = commonColumns();
+  const { show, rank, method, n, none, reset, boundaries } = commonColumns();
   const metrics = Object.keys(METRIC_TITLES).slice(1).map(metricColumn);
   /** @type {Column<StreamRow>} */
   const records = {
     key: 'records', title: '', name: 'records',
     cell: (row) => (row.records ? link(row.records, 'records') : ''),
   };
-  const columns = [show, rank, method, n, retainedColumn(null), none, ...metrics, boundaries, records];
+  const columns = [show, rank, method, n, levelColumn(null), none, reset, ...metrics, boundaries, records];
   const label = `Table of ${stream.name}`;
   const inside = el('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': label });
   const again = () => {

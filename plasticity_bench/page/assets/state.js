@@ -30,10 +30,8 @@ function named(data) {
     for (const row of rows) {
       row.summary = byName(row.summary);
       row.values = byName(row.values);
+      row.seeds = unpacked(row.seeds);
     }
-  }
-  for (const { rows } of [...new Set([data.overall, ...Object.values(data.by_suite), ...data.streams])]) {
-    for (const row of rows) row.seeds = unpacked(row.seeds);
   }
   return data;
 }
@@ -120,7 +118,7 @@ function settingsShown() {
 function ordered(rows) {
   if (settingsShown() !== 'all') return rows;
   /** @type {(row: R) => [number, number]} */
-  const key = (row) => [-(row.streams?.length ?? 0), -(point(row, 'retained_plasticity') ?? -Infinity)];
+  const key = (row) => [-(row.streams?.length ?? 0), -(point(row, 'level') ?? -Infinity)];
   return [...rows].sort((a, b) => {
     const [left, right] = [key(a), key(b)];
     return left[0] - right[0] || (left[1] === right[1] ? 0 : left[1] - right[1]);

@@ -116,9 +116,10 @@ function rankCell(row, settings = 'all') {
   const apart = settings !== 'all' && tuned !== (settings === 'tuned');
   const why = apart ? `ranked among the ${tuned ? 'tuned' : 'default'} rows` : row.why;
   if (apart || row.rank === null) return el('span', { title: why ? `no rank: ${why}` : false }, NONE);
-  const hint = row.shared ? 'shared: no significant difference from the first row of the rank' : false;
-  const mark = el('span', { class: 'shared' }, row.shared ? '=' : '');
-  return el('span', { title: hint }, String(row.rank), mark);
+  const [from, to] = row.range ?? [row.rank, row.rank];
+  const hint = `1 + number of rows significantly above; place ${from} to ${to} in 95% of resamples`;
+  const range = el('span', { class: 'range' }, from === to ? String(from) : `${from}\u2013${to}`);
+  return el('span', { title: hint }, String(row.rank), ' ', range);
 }
 
 /**
@@ -167,9 +168,9 @@ function showCell(method) {
  * @param {Row} row
  * @param {Axis | null} axis
  */
-function retainedCell(row, axis) {
-  const summary = row.summary.retained_plasticity;
+function levelCell(row, axis) {
+  const summary = row.summary.level;
   const between = el('span', { class: 'faint' }, bounds(summary));
   const text = el('span', {}, el('b', {}, number(summary[0])), between);
-  return el('div', { class: 'retained' }, axis ? intervalBar(summary, axis) : '', text);
+  return el('div', { class: 'scored' }, axis ? intervalBar(summary, axis) : '', text);
 }

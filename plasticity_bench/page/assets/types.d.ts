@@ -62,17 +62,20 @@ interface RankedRow {
   /** Index of the method. */
   method: number;
   rank: Known;
-  shared: boolean;
+  /** 95% range of its place when seeds are resampled; only with a rank. */
+  range?: [number, number];
   /** Why it has no rank. */
   why?: string;
-  above?: Comparison;
   none?: Comparison;
-  seeds: number[];
+  reset?: Comparison;
+  /** p-value of no plasticity loss. */
+  p_loss: Known;
 }
 
 /** A method on a stream. */
 interface StreamRow extends RankedRow {
-  summary: { [metric: string]: Interval; retained_plasticity: Interval };
+  seeds: number[];
+  summary: { [metric: string]: Interval; level: Interval };
   /** Metric -> every seed's value, packed or as numbers. */
   values: Record<string, string | Known[]>;
   settings?: Settings;
@@ -84,10 +87,14 @@ interface StreamRow extends RankedRow {
 
 /** A method over several streams. */
 interface AggregateRow extends RankedRow {
-  summary: { [metric: string]: Interval | Known | undefined; retained_plasticity: Interval; cost: Known };
+  /** On the stream that has the fewest. */
+  seeds: number;
+  /** `level`: the score over streams. */
+  summary: { [metric: string]: Interval | Known | undefined; level: Interval; cost: Known };
   /** Indices of its streams. */
   streams: number[];
-  pooled: Interval;
+  /** Mean of the levels. */
+  uncapped: Interval;
   /** [stream, value] */
   lowest: [number, Known];
 }

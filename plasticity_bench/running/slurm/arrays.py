@@ -40,6 +40,7 @@ class ArrayTask(Document, frozen=True):
     seeds: tuple[int, ...]
     seconds: float = 0.0  # expected duration
     steps: int = 0  # of training, over all seeds
+    twins: bool = False  # whether it also trains the seeds' fresh twins
 
 
 class ArrayDocument(Document, frozen=True):

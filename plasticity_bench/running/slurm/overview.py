@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import Cell, find_cells
-from plasticity_bench.records.checkpoints import checkpoint_seeds
+from plasticity_bench.records.checkpoints import FRESH_CHECKPOINT, checkpoint_seeds
 from plasticity_bench.running.slurm import states
 from plasticity_bench.running.slurm.states import DONE, FAILED, PENDING, RUNNING, STATES, STOPPED, TaskState
 from plasticity_bench.storage.locks import is_held
@@ -81,7 +81,8 @@ def _add_local(found: CellState) -> None:
     """Adds what a run on this machine trains now, or left unfinished."""
     folder, error = found.cell.path, found.cell.path / "error.txt"
     is_running = is_held(folder)
-    stacks = [tuple(s for s in stack if s not in found.seeds) for stack in checkpoint_seeds(folder)]
+    begun = [*checkpoint_seeds(folder), *checkpoint_seeds(folder, FRESH_CHECKPOINT)]
+    stacks = [tuple(s for s in stack if s not in found.seeds) for stack in begun]
     for seeds in filter(None, stacks):
         state = RUNNING if is_running else FAILED if error.exists() else STOPPED
         reason = {RUNNING: "on this machine", FAILED: last_line(error)}.get(state, "the run was ended")

@@ -55,17 +55,21 @@ class RecordedSeeds:
     """The recorded seeds of the cells of a run folder. Each cell's folder is read once."""
 
     runs: Path
-    _known: dict[str, frozenset[int]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], frozenset[int]] = field(default_factory=dict)
 
-    def seeds(self, cell: str) -> frozenset[int]:
-        """The recorded seeds of ``cell``, which is its path in the run folder."""
-        if cell not in self._known:
-            self._known[cell] = frozenset(recorded_seeds(self.runs / cell))
-        return self._known[cell]
+    def seeds(self, cell: str, kind: str = "seed") -> frozenset[int]:
+        """The recorded seeds of ``cell``, which is its path in the run folder.
+
+        ``kind`` "fresh": those whose fresh twins are recorded.
+        """
+        if (cell, kind) not in self._known:
+            self._known[cell, kind] = frozenset(recorded_seeds(self.runs / cell, kind))
+        return self._known[cell, kind]
 
     def hold(self, task: ArrayTask) -> bool:
-        """Whether all seeds of ``task`` are recorded."""
-        return self.seeds(task.cell).issuperset(task.seeds)
+        """Whether all that ``task`` trains is recorded."""
+        kinds = ("seed", "fresh") if task.twins else ("seed",)
+        return all(self.seeds(task.cell, kind).issuperset(task.seeds) for kind in kinds)
 
 
 def task_states(runs: Path) -> list[TaskState]:

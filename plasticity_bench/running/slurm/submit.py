@@ -192,7 +192,7 @@ def follow(runs: Path, planned: Sequence[Planned], console: Console) -> None:
 
 def _task(job: Job) -> ArrayTask:
     labels = job.plan.stream.label, job.plan.method.label
-    return ArrayTask(job.cell_label, *labels, job.seeds, job.seconds, job.steps)
+    return ArrayTask(job.cell_label, *labels, job.seeds, job.seconds, job.steps, job.twins > 0)
 
 
 def _shown(task: ArrayTask) -> ShownJob:

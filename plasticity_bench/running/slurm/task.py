@@ -17,8 +17,8 @@ from typing import Any
 from msgspec import structs
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records.checkpoints import checkpoint_path
-from plasticity_bench.records.names import seed_stem
+from plasticity_bench.records.checkpoints import CHECKPOINT, FRESH_CHECKPOINT, checkpoint_path
+from plasticity_bench.records.names import table_stem
 from plasticity_bench.running.job import Job
 from plasticity_bench.running.slurm.arrays import TaskReport
 from plasticity_bench.running.worker import run_job, start_worker
@@ -98,8 +98,9 @@ class TrainTask:
 
     def _remove_leftovers(self) -> None:
         """Removes temporary files of a start that was killed. No other process writes this stack's files."""
-        names = [checkpoint_path(self.job.path, self.job.seeds).name]
-        names += map(seed_stem, self.job.seeds)
+        kinds = (CHECKPOINT, FRESH_CHECKPOINT)
+        names = [checkpoint_path(self.job.path, self.job.seeds, kind).name for kind in kinds]
+        names += [table_stem(kind, seed) for kind in ("seed", "fresh") for seed in self.job.seeds]
         for name in names:
             for path in self.job.path.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)

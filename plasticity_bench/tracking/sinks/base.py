@@ -33,7 +33,7 @@ class Tracked:
     @property
     def name(self) -> str:
         """``seed-000`` or ``scores``."""
-        return "scores" if self.seed is None else self.cell.table_path(self.seed).stem
+        return "scores" if self.seed is None else self.cell.trained.path(self.seed).stem
 
     @property
     def label(self) -> str:

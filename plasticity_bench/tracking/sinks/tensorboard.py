@@ -70,7 +70,7 @@ class EventLog:
         self.writer.flush()
 
     def score(self, values: Mapping[str, float], seeds: int) -> None:
-        """``score/retained_plasticity``, with the number of seeds as its step."""
+        """``score/level``, with the number of seeds as its step."""
         self._add("score", seeds, values)
 
     def close(self, complete: bool) -> None:

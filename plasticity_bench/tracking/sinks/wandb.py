@@ -113,7 +113,7 @@ class WandbLog:
             self.step += 1
 
     def score(self, values: Mapping[str, float], seeds: int) -> None:
-        """Writes ``score/retained_plasticity`` and so on to the run's summary."""
+        """Writes ``score/level`` and so on to the run's summary."""
         self.run.summary.update({f"score/{name}": value for name, value in values.items()} | {"seeds": seeds})
 
     def close(self, complete: bool) -> None:

@@ -210,7 +210,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert cell.config.network.norm == "layer"
     assert cell.config.method.settings == {"l2.strength": 0.01, "l2.decoupled": False, "lr": None}
     assert "layer-norm+l2:strength=0.01" in capsys.readouterr().out
-    before = cell.table_path(0).stat().st_mtime_ns
+    before = cell.trained.path(0).stat().st_mtime_ns
     assert main([*command[:2], "layer-norm+l2:strength=0.01", *command[5:]]) == 0  # nothing is missing
-    assert cell.table_path(0).stat().st_mtime_ns == before
+    assert cell.trained.path(0).stat().st_mtime_ns == before
     assert plan_cell(DIGITS, cell.method).method.label == cell.method

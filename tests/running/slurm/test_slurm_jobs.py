@@ -89,7 +89,7 @@ def test_submitted_jobs_end_with_the_tables_of_a_local_run(
     assert "submitted job" in err
     expect_whole(runs, tables(local))
     (array,) = job_arrays(runs)
-    jobs = {cell.provenance(seed).slurm_job for cell in find_cells(runs) for seed in cell.seeds()}
+    jobs = {cell.trained.provenance(seed).slurm_job for cell in find_cells(runs) for seed in cell.seeds()}
     assert jobs == {array.job_id(index) for index in range(len(array.tasks))}
     assert len(jobs) == 2
     assert all(cell["done"] == [0, 1] and not cell["notes"] for cell in status(runs, capsys))
@@ -284,7 +284,7 @@ def test_a_job_is_given_its_gpu_and_fails_where_torch_sees_none(
     wait_until(lambda: not alive(tmp_path), "the end of the job")
     (cell,) = status(tmp_path, capsys)
     if torch.cuda.is_available():
-        assert find_cells(tmp_path)[0].provenance(0).device == "cuda"
+        assert find_cells(tmp_path)[0].trained.provenance(0).device == "cuda"
     else:
         assert 'device "cuda" is not there' in cell["notes"][0]["reason"]
 

@@ -67,7 +67,7 @@ def submitted(planned: Planned, name: str, *stacks: tuple[int, ...], job: str | 
 
 def record(planned: Planned, *seeds: int) -> None:
     for seed in seeds:
-        planned.cell.write_seed(seed, [{"task": 0}, {"task": 1}], made_origin())
+        planned.cell.trained.write(seed, [{"task": 0}, {"task": 1}], made_origin())
 
 
 def found(planned: Planned) -> list[tuple[str, str]]:
