@@ -27,6 +27,9 @@ from tests.support.learners import finish, learner, shorten_digits
 
 CPU = torch.device("cpu")
 SMALL = NetworkSpec((6,), 4, (9, 7))
+#: Every seed's matrices begin at a multiple of 64 bytes. Otherwise the last digits of a product may depend on
+#: the number of networks, in training too.
+EVEN = NetworkSpec((8,), 4, (16, 16))
 IMAGES = NetworkSpec((2, 14, 14), 4, (7,), channels=(3, 4), kernel=3)
 #: Architectures that the probe must handle.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -40,7 +43,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "tanh": {"activation": "tanh", "init": "lecun"},
 }
 #: Enough updates for a small network to learn something.
-LONG = ProbeSpec(updates=100, optimizer=OptimizerSpec("adam", lr=1e-2))
+LONG = ProbeSpec(updates=60, optimizer=OptimizerSpec("adam", lr=1e-2))
 
 
 def stack(
@@ -162,13 +165,13 @@ def test_every_architecture_is_probed_and_left_as_it_was(base: NetworkSpec, name
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("base", [SMALL, IMAGES])
+@pytest.mark.parametrize("base", [EVEN, IMAGES])
 def test_a_seed_does_not_depend_on_its_stack(base: NetworkSpec, name: str) -> None:
     spec = replace(base, **ARCHITECTURES[name])
     together = probed(stack(spec, (0, 1, 5)), (0, 1, 5)).tolist()
     apart = [probed(stack(spec, (seed,)), (seed,)).item() for seed in (0, 1, 5)]
     # Of grouped convolutions the last digits may depend on the number of groups.
-    exact = base is SMALL
+    exact = base is EVEN
     assert together == (apart if exact else pytest.approx(apart, rel=1e-6))
     # Two stacks in one call.
     rng, x = SeedRng((0, 1, 5), "probe", 3), inputs(spec, (0, 1, 5))
