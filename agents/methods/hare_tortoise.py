@@ -32,9 +32,9 @@ class HareTortoise(Method):
 
     The average spans about 1 / (1 - decay) updates: on streams whose tasks are shorter, as permuted-digits'
     112 updates, the default predicts with weights of several tasks at once, which online performance counts
-    against it; ``predict="hare"`` scores the trained weights in place of the average. In PPO the hare acts, as the data
-    must be of the policy in training, and everything recorded is the hare's (the authors train off-policy);
-    there the tortoise is what the hare returns to.
+    against it; ``predict="hare"`` scores the trained weights in place of the average. In PPO the hare acts,
+    as the data must be of the policy in training, and everything recorded is the hare's (the authors train
+    off-policy); there the tortoise is what the hare returns to.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
