@@ -2,10 +2,10 @@
 
     python benchmarks/recompute_measures.py [permuted-digits-v1/syre bit-flip-v1/l2-tuned ...]
 
-For every STREAM/SUBMISSION it reads seed-*.csv, fresh-*.csv and config.json of the submission and fresh-*.csv of
-plain training, computes the measures and their intervals with numpy alone, and compares them with
-leaderboard/leaderboard.csv. Exit code 1: a value differs by more than rounding, or an interval by more than its
-Monte-Carlo error (its resamples are others).
+For every STREAM/SUBMISSION it reads seed-*.csv, fresh-*.csv and config.json of the submission, and fresh-*.csv
+of plain training. It computes the measures and their intervals with numpy alone, and compares them with
+leaderboard/leaderboard.csv. Exit code 1: a value differs by more than rounding, or an interval by more than
+its Monte-Carlo error (its resamples are others).
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def compared(cell: str, written: Mapping[str, str], parts: Sequence[np.ndarray])
         low, high = np.percentile(resampled[name], [2.5, 97.5])
         theirs = [float(written[f"{name}{end}"]) for end in ("", "_low", "_high")]
         slack = 0.1 * (high - low)
-        same = (
+        same = bool(
             abs(theirs[0] - point) < 1e-6 and abs(theirs[1] - low) < slack and abs(theirs[2] - high) < slack
         )
-        agree &= same
+        agree = agree and same
         print(
             f"{cell:34}{name:16}{point:9.6f} [{low:.4f}, {high:.4f}]   table: {theirs[0]:9.6f} "
             f"[{theirs[1]:.4f}, {theirs[2]:.4f}]   {'agrees' if same else 'DIFFERS'}"
@@ -99,7 +99,7 @@ def main() -> int:
         stream, submission = cell.split("/")
         tuned = submission.endswith("-tuned")
         method = f"{submission.removesuffix('-tuned')} (tuned)" if tuned else submission
-        agree &= compared(cell, lines[stream, method], sums(stream, submission))
+        agree = compared(cell, lines[stream, method], sums(stream, submission)) and agree
     return 0 if agree else 1
 
 
