@@ -2,8 +2,8 @@
 
     python benchmarks/recompute_measures.py [permuted-digits-v1/syre bit-flip-v1/l2-tuned ...]
 
-For every STREAM/SUBMISSION it reads seed-*.csv, fresh-*.csv and config.json of the submission, and fresh-*.csv
-of plain training. It computes the measures and their intervals with numpy alone, and compares them with
+For every STREAM/SUBMISSION it reads seed-*.csv, fresh-*.csv and config.json of the submission, and the
+fresh-*.csv of plain training. It computes the measures and intervals with numpy, and compares them with
 leaderboard/leaderboard.csv. Exit code 1: a value differs by more than rounding, or an interval by more than
 its Monte-Carlo error (its resamples are others).
 """
