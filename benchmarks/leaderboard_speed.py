@@ -99,7 +99,13 @@ def write(runs: Path, method: str, fake: Fake) -> int:
         origin = made_origin(10.0 + fake.method, fake.seeds)
         record = SeedRecord(**asdict(origin), seed=seed, sha256=sha256(data))
         cell.trained.path(seed).with_suffix(".json").write_bytes(record.to_bytes())
-        size += len(data)
+        fresh = rng.normal(0.7 + shared, 0.02, len(cell.fresh.tasks))
+        rows = [
+            {"task": task, "online_performance": value}
+            for task, value in zip(cell.fresh.tasks, fresh.tolist(), strict=True)
+        ]
+        cell.fresh.write(seed, rows, made_origin(1.0, fake.seeds))
+        size += len(data) + cell.fresh.path(seed).stat().st_size
     return size
 
 

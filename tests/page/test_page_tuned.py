@@ -68,7 +68,7 @@ def test_settings_filter(chromium: Browser, page_file: Path, scores: Scores) -> 
         page.select_option("#settings", "default")
         assert methods(seen) == [row.method for row in default.rows]
         assert seen.texts(f"{ROWS} td:nth-child(2)") == [
-            place.text.replace("-", "\u2013") for place in default.places
+            f"{place.text} {place.range_text}".strip().replace("-", "\u2013") for place in default.places
         ]
         assert seen.texts("#legend a")[:2] == ["none", "reset"]
         page.select_option("#settings", "all")
@@ -167,7 +167,7 @@ def test_differences_to_none_and_to_reset(chromium: Browser, page_file: Path, sc
     with visit(chromium, page_file) as seen:
         page = seen.page
         page.select_option("#stream", label=scores.streams[0].name)
-        cell = page.locator(f"{ROWS}[data-method='l2 (tuned)'] span[title^=difference]")
+        cell = page.locator(f"{ROWS}[data-method='l2 (tuned)'] span[title^='difference to none']")
         said = str(cell.get_attribute("title"))
         assert said.startswith(exact)
         assert f"p {place.none.p:.3f} for all pairs at once" in said

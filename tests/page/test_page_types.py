@@ -72,7 +72,7 @@ def test_types_are_those_of_the_data(data: dict[str, Any]) -> None:
     stream = data["streams"][0]
     row = next(row for row in stream["rows"] if "tuning" in row)
     ranked = fields("RankedRow")
-    optional = {"why", "above", "none"}
+    optional = {"why", "range", "none", "reset"}
     assert set(data) == fields("PageData")
     assert set(data["methods"][0]) == fields("Method")
     assert set(data["methods"][0]["cited"][0]) == fields("Citation")

@@ -109,8 +109,8 @@ function together(index) {
     number(row.lowest[1]),
     DATA.streams[row.lowest[0]].name,
   ]);
-  const note = 'Score: mean over streams of the level, of which at most 1 counts on each; uncapped: of the ' +
-    'whole level. Retention: mean over streams. Lowest: of a single stream.';
+  const note = 'Score: mean over streams of the level, of which at most 1 counts on each; uncapped: of ' +
+    'the whole level. Retention: mean over streams. Lowest: of a single stream.';
   return [
     el('h3', {}, 'Streams together'),
     el('p', { class: 'about' }, note),
@@ -144,7 +144,8 @@ function comparisons(index, found) {
   const head = [
     'stream', 'against', 'difference [95% CI]', 'p, all pairs', 'p, Holm', 'P(better run) [95% CI]', 'n',
   ];
-  const note = `Differences of levels (of scores over streams) on common seeds. * : significant at ${DATA.level}, by ` +
+  const note = 'Differences of levels (of scores over streams) on common seeds. * : significant at ' +
+    `${DATA.level}, by ` +
     'a p-value corrected for all pairs of the table. Holm: the pair alone, corrected for its column.';
   return [
     el('h3', {}, 'Against none and reset'),

@@ -98,13 +98,15 @@ function rankingAbout(rows, together) {
 }
 
 /**
- * Why rows have no rank, the most frequent reason first.
+ * Why rows have no rank, the most frequent reason first. That references have none is said above the table.
  * @param {Row[]} rows
  */
 function unranked(rows) {
   /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const { why } of rows) if (why) counts.set(why, (counts.get(why) ?? 0) + 1);
+  for (const { why } of rows) {
+    if (why && why !== 'reference') counts.set(why, (counts.get(why) ?? 0) + 1);
+  }
   const found = [...counts].sort(([, a], [, b]) => b - a);
   return found.map(([why, count]) => `no rank for ${counted(count, 'method')}: ${why}`);
 }
@@ -196,7 +198,7 @@ function streamSection(index) {
     'details',
     { class: 'stream', open, 'data-stream': stream.name, toggle },
     el('summary', {}, el('b', {}, stream.name), el('span', { class: 'faint' }, facts.join(' \u00b7 ')),
-      stream.loses === false ? el('span', { class: 'faint flat' }, 'none shows no significant loss here') : ''),
+      stream.loses === false ? el('span', { class: 'faint flat' }, 'no significant loss of none here') : ''),
     inside,
   );
   drawStream(index, inside, open);
