@@ -156,9 +156,11 @@ def capped_p_values(
     ``rows``: for every method its ratios, one per stream, the same streams in the same order. The
     denominators of a seed are the same for all methods. A pair is compared over the seeds that both have on
     each stream. A sign belongs to a stream and a seed: -1 exchanges the numerators of the two methods there.
-    The capped means of both are computed again for every pattern of signs, and the statistic of a pair is the
-    size of their difference over its spread, the root mean square over all patterns. Returns two tables as
-    ``pairwise_p_values`` does; nan for pairs with fewer than two common seeds on a stream.
+    The capped means of both are computed again for every pattern of signs. The statistic of a pair is the
+    size of their difference over its spread (root mean square over all patterns), or over the median spread
+    of all pairs if that is larger: two methods above the cap have nearly no spread, and their rare differences
+    would else decide the corrected p-values of all other pairs. Returns two tables as ``pairwise_p_values``
+    does; nan for pairs with fewer than two common seeds on a stream.
     """
     first, second = np.triu_indices(len(rows), 1)
     strata = [_stratum(column, first, second) for column in zip(*rows, strict=True)]
@@ -200,9 +202,10 @@ def _capped_statistics(
     # of the two mean squares, which hardly depends on the patterns that are drawn.
     exact = np.sum([(4 * halves**2).sum(axis=0) for _, halves in strata], axis=0)
     varies = (squares > 1e-24 * len(patterns)) & (plain_squares > 0)
-    mean_square = np.divide(exact * squares, plain_squares, out=np.ones_like(exact), where=varies)
+    spread = np.sqrt(np.divide(exact * squares, plain_squares, out=np.zeros_like(exact), where=varies))
+    spread = np.maximum(spread, np.median(spread))
     found = np.concatenate(sizes)
-    return np.divide(found, np.sqrt(mean_square), out=np.zeros_like(found), where=varies)
+    return np.divide(found, spread, out=np.zeros_like(found), where=spread > 0)
 
 
 def _stratum(

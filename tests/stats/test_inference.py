@@ -223,7 +223,7 @@ def brute_force(rows: list[list[Ratio]], cap: float) -> tuple[np.ndarray, np.nda
         sizes.append(line)
     table = np.array(sizes)
     spread = np.sqrt((table**2).mean(axis=0))
-    table = table / np.where(spread > 1e-12, spread, np.inf)
+    table = table / np.maximum(spread, np.median(spread))
     single, joint = np.ones((2, len(rows), len(rows)))
     for k, (i, j) in enumerate(pairs):
         observed = table[0, k] * (1 - 1e-9)
@@ -253,6 +253,17 @@ def test_capped_p_values_take_the_seeds_of_both_on_each_stream() -> None:
     assert np.isnan(capped_p_values(rows, 1.0)[1][1, [0, 2]]).all()
     assert capped_p_values(rows, 1.0)[1][0, 2] <= 1
     assert capped_p_values([], 1.0)[0].shape == (0, 0)
+
+
+def test_rare_differences_above_the_cap_hide_no_others() -> None:
+    """Two methods that hardly ever come below the cap do not decide what is significant elsewhere."""
+    rng = np.random.default_rng(5)
+    low, middle = rng.normal(0.5, 0.05, 14), rng.normal(0.8, 0.05, 14)
+    above = [rng.normal(mean, 0.12, 14) for mean in (1.25, 1.15, 1.2, 1.22)]
+    joint = capped_p_values(columns(np.array([low, middle, *above]), 8, 6), 1.0)[1]
+    assert joint[0, 1] < 0.05
+    assert joint[0, 2] < 0.05
+    assert joint[2, 3] > 0.5
 
 
 def test_capped_level_is_kept() -> None:
