@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.timing import machine, now, one_thread, timed
-from plasticity_bench.agents import ppo, supervised
+from plasticity_bench.agents import agent_diagnostics, ppo, supervised
 from plasticity_bench.agents.ppo import PPOLearner
 from plasticity_bench.agents.probe import probe_retention
 from plasticity_bench.agents.supervised import SupervisedLearner
@@ -56,9 +56,10 @@ def measure(name: str, seeds: int, tasks: int) -> tuple[float, float, int, int]:
     control = isinstance(stream, ControlStream)
     make: Callable[..., Any] = PPOLearner if control else SupervisedLearner
     module: Any = ppo if control else supervised
-    kept = module.probe_retention, module.is_probed, module.is_measured
+    caller: Any = agent_diagnostics if control else supervised
+    kept = module.is_probed, module.is_measured
     counted = Counted()
-    module.probe_retention, module.is_probed, module.is_measured = counted, always, always
+    caller.probe_retention, module.is_probed, module.is_measured = counted, always, always
     learner = make(stream, create_method("none"), range(seeds))
 
     def train() -> None:
@@ -75,7 +76,7 @@ def measure(name: str, seeds: int, tasks: int) -> tuple[float, float, int, int]:
             others.append(total - probes[-1])
     finally:
         learner.close()
-        module.probe_retention, module.is_probed, module.is_measured = kept
+        caller.probe_retention, (module.is_probed, module.is_measured) = probe_retention, kept
     probed = sum(is_probed(task, stream.tasks) for task in range(stream.tasks))
     return statistics.median(probes), statistics.median(others), probed, stream.tasks
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from plasticity_bench.agents import ppo, supervised
+from plasticity_bench.agents import agent_diagnostics, supervised
 from plasticity_bench.agents.host_state import state_of
 from plasticity_bench.agents.layers import copies
 from plasticity_bench.agents.networks import StackedNetwork
@@ -274,7 +274,7 @@ def test_a_run_of_ppo_is_bit_identical_without_the_probe(
 ) -> None:
     spec = PPOSpec(rollout=32, epochs=2, batch=16, environments=2)
     made = stream(tasks=3, rollouts=2, spec=spec)
-    found = compare_runs(monkeypatch, ppo, lambda: agent(method, (0, 3), made), finish_agent)
+    found = compare_runs(monkeypatch, agent_diagnostics, lambda: agent(method, (0, 3), made), finish_agent)
     assert len(found) == 2 * 2 * 2  # actor and critic
 
 
