@@ -17,6 +17,11 @@ from plasticity_bench.agents.methods.units import dormancy_scores
 #: ReDo's threshold for a dormant unit in its default setting (arXiv:2302.12902).
 TAU = 0.025
 
+#: Two units of a layer whose activations correlate above this are clones.
+CLONES = 0.99
+#: A unit whose variance is a smaller share of its mean square is constant: such a variance is rounding noise.
+CONSTANT = 1e-10
+
 
 def unit_features(layer: Layer) -> torch.Tensor:
     """A hidden layer's activations as ``(S, N, units)``; a convolution's positions count as examples."""
@@ -92,7 +97,9 @@ def layer_diagnostics(layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
     finite = scores.isfinite().all(-1)
     products = [gram(f) for f in features]
     spectra = [singular_values(p) for p in products]
-    centred = [singular_values(centred_gram(p, f)).square() for p, f in zip(products, features, strict=True)]
+    centred = [centred_gram(p, f) for p, f in zip(products, features, strict=True)]
+    variances = [singular_values(c).square() for c in centred]
+    cloned = torch.cat([cloned_units(*layer) for layer in zip(products, centred, features, strict=True)], -1)
     columns = {
         "dormant_fraction": (scores <= TAU).double().mean(-1),
         "dormant_fraction_tau0": (scores <= 0).double().mean(-1),
@@ -100,9 +107,30 @@ def layer_diagnostics(layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
         "effective_rank": torch.stack([effective_rank(v) for v in spectra]).mean(0),
         "srank": torch.stack([share_rank(v) for v in spectra]).mean(0),
         "stable_rank": torch.stack([stable_rank(v) for v in spectra]).mean(0),
-        "covariance_rank": torch.stack([share_rank(v) for v in centred]).mean(0),
+        "covariance_rank": torch.stack([share_rank(v) for v in variances]).mean(0),
+        "cloned_fraction": cloned.double().mean(-1),
     }
     return {name: torch.where(finite, value, torch.nan) for name, value in columns.items()}
+
+
+def cloned_units(products: torch.Tensor, centred: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Whether another unit of the layer has activations that correlate above ``CLONES``: ``(S, units)``.
+
+    Args:
+        products: ``gram`` of the features.
+        centred: ``centred_gram`` of the features.
+        features: ``(S, N, units)``.
+    """
+    squares = features.double().square().sum(1)
+    if products.shape[1] != features.shape[2]:  # products of examples
+        shifted = features - features.mean(1, keepdim=True, dtype=torch.float64)
+        centred = shifted.mT @ shifted
+    variances = centred.diagonal(dim1=1, dim2=2)
+    varying = variances > CONSTANT * squares
+    scales = torch.where(varying, variances, torch.inf).rsqrt()
+    correlations = centred * scales.unsqueeze(1) * scales.unsqueeze(2)
+    correlations.diagonal(dim1=1, dim2=2).zero_()
+    return (correlations > CLONES).any(2)
 
 
 def sum_per_seed(values: torch.Tensor) -> torch.Tensor:

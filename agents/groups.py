@@ -115,6 +115,11 @@ class TrainedGroups:
         """The configurations that have not failed."""
         return [g for g in range(len(self.groups)) if g not in self.failed]
 
+    @property
+    def stacks(self) -> list[StackedNetwork]:
+        """The configurations' networks."""
+        return [group.network for group in self.groups]
+
     def refresh(self) -> None:
         """To be called after the groups were changed: copies their weights, and chooses again how gradients
         and predictions are computed."""

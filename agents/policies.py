@@ -55,6 +55,9 @@ class Policy(Protocol):
     def log_prob(self, outputs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log probabilities ``(..., N)``, from outputs ``(..., N, outputs)`` whose dimension -3 is S."""
 
+    def entropy(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Entropy of the actions in nats, ``(S, N)``, from outputs ``(S, N, outputs)``."""
+
     def gradient(self, outputs: torch.Tensor, batch: Minibatch) -> torch.Tensor:
         """d(PPO's loss)/d(outputs), one loss per seed; sets the gradient of log_std if there is one."""
 
@@ -96,6 +99,11 @@ class Gaussian:
         squared = (actions - outputs).square_().neg_()
         constant = math.log(math.sqrt(2 * math.pi))
         return squared.div_(2 * scale.square()).sub_(scale.log()).sub_(constant).sum(-1)
+
+    def entropy(self, outputs: torch.Tensor) -> torch.Tensor:
+        constant = math.log(math.sqrt(2 * math.pi * math.e))
+        own = (self.log_std.detach() + constant).sum(-1, keepdim=True)
+        return own.expand(outputs.shape[:-1])
 
     def gradient(self, outputs: torch.Tensor, batch: Minibatch) -> torch.Tensor:
         scale = self._scale()
@@ -144,6 +152,10 @@ class Categorical:
 
     def log_prob(self, outputs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return _normalised(outputs).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self, outputs: torch.Tensor) -> torch.Tensor:
+        logits = _normalised(outputs)
+        return -(logits.exp() * logits).sum(-1)
 
     def gradient(self, outputs: torch.Tensor, batch: Minibatch) -> torch.Tensor:
         logits = _normalised(outputs)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from plasticity_bench.agents import diagnostics
+from plasticity_bench.agents.agent_diagnostics import agent_diagnostics
 from plasticity_bench.agents.clipping import GradientClipper
 from plasticity_bench.agents.layers import trainable
 from plasticity_bench.agents.methods import Method
@@ -27,13 +28,8 @@ from plasticity_bench.agents.rng import PolicyRng, SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.seeding import Twin, data_seeds
-from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured
+from plasticity_bench.specs import OptimizerSpec, check_acting, is_measured, is_probed
 from plasticity_bench.tasks.base import ControlStream
-
-#: Observations of a task's last rollout on which diagnostics are measured.
-PROBE_OBSERVATIONS = 1000
-#: Diagnostics that are recorded for the critic too.
-OF_CRITIC = ("dormant_fraction", "dead_fraction", "effective_rank", "stable_rank")
 
 
 class PPOLearner:
@@ -309,17 +305,10 @@ class PPOLearner:
             self._begin_task()
 
     def _diagnostics(self) -> dict[str, torch.Tensor]:
-        """Units and ranks of the policy (and some of the critic), norms of both together."""
-        seen = self.observations.movedim(0, 2).flatten(1, 2)
-        probe = seen[:, :: -(-seen.shape[1] // PROBE_OBSERVATIONS)].to(self.device)
-        for part in self.parts:
-            part.network.forward(probe)
-        actor, critic = (diagnostics.layer_diagnostics(part.layers) for part in self.parts)
-        actor |= {f"critic_{name}": critic[name] for name in OF_CRITIC}
-        log_std = self.actor.layers[-1].log_std
-        if log_std is not None:
-            actor["action_std"] = log_std.detach().exp().mean(-1)
-        return {**actor, "weight_norm": diagnostics.norm(self._trainable())}
+        seen = self.observations.movedim(0, 2).flatten(1, 2).to(self.device)
+        probed = range(2) if is_probed(self.task, self.stream.tasks) else ()
+        rngs = [SeedRng(self.seeds, "probe", self.task, key) for key in probed]
+        return agent_diagnostics(self.actor, self.critic, self.policy, seen, rngs)
 
 
 #: Arrays that a rollout leaves to the next.

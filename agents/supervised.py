@@ -22,11 +22,12 @@ from plasticity_bench.agents.networks import (
     cross_entropy_gradient,
     squared_error_gradient,
 )
+from plasticity_bench.agents.probe import probe_retention
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.agents.trained_network import TrainedNetwork
 from plasticity_bench.errors import InputError
 from plasticity_bench.seeding import Twin, data_seeds
-from plasticity_bench.specs import OptimizerSpec, is_measured
+from plasticity_bench.specs import OptimizerSpec, is_measured, is_probed
 from plasticity_bench.tasks.base import SupervisedStream, TaskSource
 
 #: Numbers per seed in the inputs of one piece of work: 4 MB, small compared with a GPU's memory.
@@ -53,6 +54,10 @@ class Training(Protocol):
     @property
     def predictor(self) -> Predictor:
         """The networks that performance is measured on."""
+
+    @property
+    def stacks(self) -> list[StackedNetwork]:
+        """The trained networks, in the order of ``network``'s seeds."""
 
     def learn(self, x: torch.Tensor, target: Any) -> torch.Tensor:
         """One update; returns what was predicted before it."""
@@ -206,6 +211,9 @@ class StackLearner:
         self.trained.probe(x, self._target(y, x.dtype))
         columns = diagnostics.layer_diagnostics(self.trained.predictor.layers)
         gradient = diagnostics.norm([p.grad for p in now if p.grad is not None])
+        if is_probed(self.task, self.stream.tasks):
+            rng = SeedRng(self.seeds, "probe", self.task)
+            columns["probe_retention"] = probe_retention(self.trained.stacks, x, rng)
         return {
             **columns,
             "weight_norm": diagnostics.norm(now),

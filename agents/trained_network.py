@@ -49,6 +49,11 @@ class TrainedNetwork:
         #: Names of the hooks that the method uses at every update.
         self.hooks = {hook.name for hook in HOOKS if hook.when == "update" and method.uses(hook.name)}
 
+    @property
+    def stacks(self) -> list[StackedNetwork]:
+        """The network, as the only stack."""
+        return [self.network]
+
     def setup(self, output_gradient: OutputGradient, rng: SeedRng) -> None:
         """Sets the method up, before the first update.
 

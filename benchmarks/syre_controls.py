@@ -3,9 +3,11 @@
 They are: decay to zero, to the initial weights and to syre's offset at the same strengths; syre with offsets
 of other sizes, including 0, which is L2; and all of them with the settings that a sweep chose for one.
 
-    python benchmarks/syre_controls.py [--runs runs/syre-controls] [--out docs/data/syre-controls.csv]
+    python benchmarks/syre_controls.py [--runs runs/syre-controls] [--streams bit-flip]
 
-Trains what is missing (everything takes about 20 minutes on 4 idle cores) and writes every seed's scores;
+Trains what is missing (everything takes about 20 minutes on 4 idle cores) and writes every seed's scores to
+docs/data/syre-controls.csv. With --streams, the lines of other streams stay as they are. Only `none` has
+fresh twins, which are the denominators of levels.
 `benchmarks/findings.py` makes the tables of docs/findings.md from them. With the same versions and processor
 type, every run writes the same file.
 """
@@ -16,6 +18,7 @@ import argparse
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +27,7 @@ from plasticity_bench.records.configuration import CellPlan, plan_cell
 from plasticity_bench.running import launch
 from plasticity_bench.running.plan import open_cells
 from plasticity_bench.scoring.scoring import score
-from plasticity_bench.stats.ratios import PARTS, Ratio
+from plasticity_bench.stats.ratios import PARTS
 from plasticity_bench.storage.files import write_text
 
 STREAMS = ("permuted-digits", "bit-flip")
@@ -39,18 +42,21 @@ CROSSED = {
     "bit-flip": (("0.0039", "0.0037"),),  # chosen for l2; for syre it was the default, which is in the grid
 }
 SEEDS = 16
-#: Numerator and denominator of a seed's level and plasticity loss, and other metrics.
-RATIO_COLUMNS = ("level", "plasticity_loss")
+#: Numerator and denominator of a seed's level, and other metrics.
 COLUMNS = ("average_performance", "dormant_fraction", "effective_rank", "weight_norm")
-HEAD = (*(f"{name}_{part}" for name in RATIO_COLUMNS for part in PARTS), *COLUMNS)
+HEAD = (
+    *("stream", "method", "lr", "strength", "sigma", "seed"),
+    *(f"level_{part}" for part in PARTS),
+    *COLUMNS,
+)
 
 
-def plans() -> list[CellPlan]:
+def plans(streams: Sequence[str]) -> list[CellPlan]:
     """Every configuration once, including the defaults."""
     settings = [(method, {"strength": strength}) for method in DECAYS for strength in STRENGTHS]
     settings += [("syre", {"strength": strength, "sigma": sigma}) for strength in VARIED for sigma in SIGMAS]
-    found = [plan_cell(stream, method) for stream in STREAMS for method in ("none", "reset")]
-    for stream in STREAMS:
+    found = [plan_cell(stream, method) for stream in streams for method in ("none", "reset")]
+    for stream in streams:
         crossed = [
             (method, {"lr": rate, "strength": strength})
             for rate, strength in CROSSED[stream]
@@ -61,31 +67,43 @@ def plans() -> list[CellPlan]:
     return list(unique.values())
 
 
-def rows(runs: Path, seeds: Sequence[int], workers: int, device: str) -> list[list[object]]:
-    """stream, method, settings, seed, and the scores; trains what is missing."""
+def rows(
+    runs: Path, streams: Sequence[str], seeds: Sequence[int], workers: int | None, device: str
+) -> list[list[str]]:
+    """The lines of these streams; trains what is missing."""
     processes, devices = launch.processes_and_devices(workers, device)
-    planned = open_cells(runs, plans(), seeds)
+    planned = [
+        replace(item, twins=item.cell.method == "none") for item in open_cells(runs, plans(streams), seeds)
+    ]
     launch.train_missing(planned, processes, devices, Console(stderr=True))
-    found: list[list[object]] = []
+    found: list[list[str]] = []
     for stream in score([item.cell for item in planned]).streams:
         for row in sorted(stream.rows, key=lambda row: row.method):
             method = row.cell.config.method
             own = [
                 stream.name,
                 method.name,
-                *(method.settings.get(name, "") for name in ("lr", "strength", "sigma")),
+                *(_text(method.settings.get(name)) for name in ("lr", "strength", "sigma")),
             ]
-            for i, seed in enumerate(row.seeds):
-                ratios = [row.plasticity.ratios[name] for name in RATIO_COLUMNS]
-                values = [_of_seed(ratio, part, seed) for ratio in ratios for part in PARTS]
-                values += [row.values[name][i] for name in COLUMNS]
-                found.append([*own, seed, *(f"{value:.9g}" for value in values)])
+            level = row.plasticity.ratios["level"]
+            for i, seed in enumerate(level.seeds):
+                values = [getattr(level, part)[i] for part in PARTS]
+                values += [row.values[name][row.seeds.index(seed)] for name in COLUMNS]
+                found.append([*own, str(seed), *(f"{value:.9g}" for value in values)])
     return found
 
 
-def _of_seed(ratio: Ratio, part: str, seed: int) -> float:
-    """The seed's numerator or denominator; nan if the ratio is not defined for it."""
-    return float(getattr(ratio, part)[ratio.seeds.index(seed)]) if seed in ratio.seeds else float("nan")
+def _text(setting: object) -> str:
+    return "" if setting is None else str(setting)
+
+
+def kept(path: Path, streams: Sequence[str]) -> list[list[str]]:
+    """The lines of the file that are of other streams."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        lines = list(csv.reader(file))[1:]
+    return [line for line in lines if not line[0].startswith(tuple(f"{name}-v" for name in streams))]
 
 
 def main() -> None:
@@ -93,13 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/syre-controls"))
     parser.add_argument("--out", type=Path, default=Path("docs/data/syre-controls.csv"))
+    parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["stream", "method", "lr", "strength", "sigma", "seed", *HEAD])
-    writer.writerows(rows(args.runs, range(SEEDS), args.jobs, args.device))
+    writer.writerow(HEAD)
+    trained = rows(args.runs, args.streams, range(SEEDS), args.jobs, args.device)
+    writer.writerows(sorted([*kept(args.out, args.streams), *trained], key=lambda line: line[0]))
     write_text(args.out, text.getvalue())
     print(f"wrote {args.out}")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 #: Purpose -> branch of the seed's SeedSequence. A change needs a new protocol version.
-PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4}
+PURPOSES = {"data": 0, "init": 1, "method": 2, "actions": 3, "batches": 4, "probe": 6}
 #: Branch of the seed's SeedSequence that all of its fresh twins draw from.
 TWINS = 5
 

@@ -21,10 +21,18 @@ YOUNGER = ("norm", "log_std", "fused", "dropout", "injected")
 #: Diagnostics are taken at about this many evenly spaced tasks, or at every task if there are fewer.
 MEASURED_TASKS = 50
 
+#: The plasticity probe runs at one of so many measured tasks, and at the last.
+MEASURED_TO_PROBED = 9
+
 
 def is_measured(task: int, tasks: int) -> bool:
     """Whether diagnostics are taken at the end of ``task``, one of ``tasks``."""
     return task % -(-tasks // MEASURED_TASKS) == 0 or task == tasks - 1
+
+
+def is_probed(task: int, tasks: int) -> bool:
+    """Whether the plasticity probe runs at the end of ``task``: at every ninth measured task and the last."""
+    return task % (MEASURED_TO_PROBED * -(-tasks // MEASURED_TASKS)) == 0 or task == tasks - 1
 
 
 def late_tasks(tasks: int) -> range:

@@ -61,8 +61,8 @@ class PermutedMnist(MnistStream):
             "the paper's learning rate, epochs and widths were not found: Adam 3e-3, three epochs of 10,000 "
             "images drawn again for every task, batch 64, convolutions of 8 and 16 channels (5x5, 2x2 max "
             "pooling) and a hidden layer of 128 units",
-            "task 0 is not permuted, as in the source; convolutions find it far easier than the rest. It is no "
-            "late task, so that level and retention do not use it; learning curves and averages hold it",
+            "task 0 is not permuted, as in the source; convolutions find it far easier than the rest. It is "
+            "no late task, so level and retention do not use it; learning curves and averages hold it",
         ),
         seeds=8,
         warmup_tasks=1,

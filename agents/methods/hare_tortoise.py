@@ -31,9 +31,10 @@ class HareTortoise(Method):
     whole step; taken for an oversight, not copied.
 
     The average spans about 1 / (1 - decay) updates: on streams whose tasks are shorter, as permuted-digits'
-    112 updates, the default predicts with weights of several tasks at once. In PPO the hare acts, as the data
-    must be of the policy in training, and everything recorded is the hare's (the authors train off-policy);
-    there the tortoise is what the hare returns to.
+    112 updates, the default predicts with weights of several tasks at once, which online performance counts
+    against it; ``predict="hare"`` scores the trained weights in place of the average. In PPO the hare acts,
+    as the data must be of the policy in training, and everything recorded is the hare's (the authors train
+    off-policy); there the tortoise is what the hare returns to.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -51,18 +52,22 @@ class HareTortoise(Method):
             ),
         ),
         family="shrinking and perturbing",
+        later=("predict",),
         search_space={"decay": (0.9, 0.97, 0.99, 0.997, 0.999), "period": (100, 500, 2000, 10_000)},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates",)
     decay: float = 0.999  # of the average; 0: the tortoise is the hare
     period: int = 2000  # updates between returns; 0: never, which leaves averaged predictions
     clear: bool = False  # true: a return clears the optimizer's moments, not its step count
+    predict: str = "tortoise"  # whose predictions are scored: "tortoise" (the average) or "hare"
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
             raise ValueError("decay must be at least 0 and below 1")
         if self.period < 0:
             raise ValueError("period must not be negative")
+        if self.predict not in ("tortoise", "hare"):
+            raise ValueError(f'predict={self.predict} is neither "tortoise" nor "hare"')
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         from plasticity_bench.agents.layers import copies
@@ -70,8 +75,8 @@ class HareTortoise(Method):
         self.updates = 0
         self.tortoise = copies(layers)
 
-    def predictor(self) -> Sequence[Layer]:
-        return self.tortoise
+    def predictor(self) -> Sequence[Layer] | None:
+        return self.tortoise if self.predict == "tortoise" else None
 
     def repeats(self, batch: int) -> int:
         return before_next(self.updates, self.period)

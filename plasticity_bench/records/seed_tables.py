@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import Origin, SeedRecord, read_document
 from plasticity_bench.records.names import recorded_seeds, table_stem
-from plasticity_bench.records.tables import Table, read_columns, read_many, to_csv
+from plasticity_bench.records.tables import Table, columns_held, read_columns, read_many, to_csv
 from plasticity_bench.storage.files import sha256, write_bytes
 from plasticity_bench.storage.untrusted import Refused
 
@@ -57,6 +57,15 @@ class SeedTables:
         Raises InputError if the table is missing or damaged.
         """
         return self._table(seed, self._read(seed)[0])
+
+    def columns_held(self, seed: int) -> list[str]:
+        """The columns that the table of ``seed`` holds: older tables lack ``YOUNGER_COLUMNS``.
+
+        Raises InputError if the table is missing or damaged.
+        """
+        data, _ = self._read(seed)
+        self._table(seed, data)
+        return columns_held(data, self.columns)
 
     def records(
         self, seeds: Sequence[int], columns: Collection[str]

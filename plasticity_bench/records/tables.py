@@ -37,6 +37,10 @@ COLUMNS: Mapping[str, str] = {
     "weight_norm": "L2 norm of all parameters",
     "gradient_norm": "L2 norm of the loss gradient on the probe examples, without penalties",
     "update_norm": "L2 norm of the change of all parameters in the task's last update",
+    "cloned_fraction": "hidden units with a clone: another unit of their layer whose activations correlate "
+    "with theirs above 0.99, over all hidden units; constant units have no clone",
+    "probe_retention": "how well copies of the network learn random targets on the task's probe examples, "
+    "over how well fresh networks learn them (1: as well as fresh ones); see agents/probe.py",
 }
 
 #: Further columns if an agent acts. Performance is then the mean return of episodes: "online" of those that
@@ -52,7 +56,15 @@ CONTROL_COLUMNS: Mapping[str, str] = {
     "critic_effective_rank": "effective_rank of the value network",
     "critic_stable_rank": "stable_rank of the value network",
     "action_std": "mean standard deviation of a Gaussian policy's actions",
+    "policy_entropy": "mean entropy of the policy's actions, in nats, over the observations of the last "
+    "rollout that diagnostics are measured on",
+    "critic_probe_retention": "probe_retention of the value network",
 }
+#: Columns that are newer than the first records. A table has all of the younger columns of its kind or none
+#: of them; readers give nan for those that it lacks.
+YOUNGER_COLUMNS = frozenset(
+    {"cloned_fraction", "probe_retention", "policy_entropy", "critic_probe_retention"}
+)
 #: Columns recorded for every rollout: the episodes that ended in it.
 ROLLOUT_COLUMNS = ("task", "steps", "episodes", "return", "length")
 
@@ -90,7 +102,37 @@ def _written(name: str, value: float | None) -> str:
     return str(int(value)) if name in WHOLE else repr(float(value))
 
 
-def read_columns(data: bytes, columns: Iterable[str], needed: Collection[str] | None = None) -> Table:
+def columns_held(data: bytes, columns: Collection[str]) -> list[str]:
+    """The columns that a table holds, by its first line.
+
+    Args:
+        data: The table.
+        columns: The names of the columns that tables of its kind have today.
+
+    Returns:
+        All of the names, or all but those in ``YOUNGER_COLUMNS``.
+
+    Raises:
+        Refused: The first line is neither of the two.
+    """
+    head = data.partition(b"\n")[0]
+    for names in (list(columns), _first_columns(columns)):
+        if head == ",".join(names).encode():
+            return names
+    raise Refused("has other columns than this version records")
+
+
+def _first_columns(columns: Iterable[str]) -> list[str]:
+    """The columns without the younger ones."""
+    return [name for name in columns if name not in YOUNGER_COLUMNS]
+
+
+def _absent(columns: Iterable[str], *shape: int) -> Table:
+    """What is read of columns that a table lacks: nan."""
+    return {name: np.full(shape, math.nan) for name in columns}
+
+
+def read_columns(data: bytes, columns: Collection[str], needed: Collection[str] | None = None) -> Table:
     """Reads a table that ``to_csv`` wrote.
 
     Several times as fast as ``parse_table``. It accepts every spelling of a number, so use it for bytes whose
@@ -102,15 +144,16 @@ def read_columns(data: bytes, columns: Iterable[str], needed: Collection[str] | 
         needed: The columns to return; None: all.
 
     Returns:
-        Column -> values of shape (rows,), with nan for empty fields.
+        Column -> values of shape (rows,), with nan for empty fields and younger columns that it lacks.
 
     Raises:
         Refused: It is not a table with these columns.
     """
+    wanted = [name for name in columns if needed is None or name in needed]
     names, fields = _fields(data, columns)
-    found = {}
+    found = _absent(wanted, len(fields) // len(names))
     for index, name in enumerate(names):
-        if needed is None or name in needed:
+        if name in found:
             try:
                 column = [float(field) if field else math.nan for field in fields[index :: len(names)]]
             except ValueError:
@@ -120,15 +163,20 @@ def read_columns(data: bytes, columns: Iterable[str], needed: Collection[str] | 
 
 
 def read_many(
-    tables: Sequence[bytes], columns: Iterable[str], needed: Collection[str], rows: int
+    tables: Sequence[bytes], columns: Collection[str], needed: Collection[str], rows: int
 ) -> Table | None:
     """``read_columns`` for many tables with the same number of rows: column -> values (tables, rows).
 
     It is faster because fields do not become Python objects. It returns None for tables that it cannot read
-    in this way: lines of different lengths, inf, exponents with a + sign, or anything that ``read_columns``
-    refuses.
+    in this way: lines of different lengths, inf, exponents with a + sign, tables some of which lack the
+    younger columns, or anything that ``read_columns`` refuses.
     """
-    names = list(columns)
+    if not tables:
+        return None
+    try:
+        names = columns_held(tables[0], columns)
+    except Refused:
+        return None
     head = f"{','.join(names)}\n".encode()
     if not all(data.startswith(head) and data[-1:] == b"\n" for data in tables):
         return None
@@ -152,7 +200,8 @@ def read_many(
     if len(numbers) != kept.sum():
         return None
     values[kept] = numbers
-    return {
+    lacking = [name for name in columns if name in needed and name not in names]
+    return _absent(lacking, len(tables), rows) | {
         name: values[:, index].reshape(len(tables), rows)
         for index, name in enumerate(names)
         if name in needed
@@ -169,7 +218,7 @@ def _numbers(fields: bytes) -> np.ndarray:
             return np.empty(0)
 
 
-def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> Table:
+def parse_table(data: bytes, columns: Collection[str], whole: Collection[str]) -> Table:
     """Reads a table that a stranger sent, and accepts only the bytes that ``to_csv`` writes for it.
 
     Args:
@@ -178,7 +227,7 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
         whole: Those of them that hold whole numbers.
 
     Returns:
-        Column -> values of shape (rows,), with nan for empty fields.
+        Column -> values of shape (rows,), with nan for empty fields and younger columns that it lacks.
 
     Raises:
         Refused: It is not a table with these columns, or a byte differs from what ``to_csv`` writes: quotes,
@@ -187,7 +236,7 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
     names, fields = _fields(data, columns)
     if uneven := _uneven(data.decode("ascii").partition("\n")[2], len(names)):
         raise Refused(uneven)
-    found = {}
+    found = _absent(columns, len(fields) // len(names))
     for index, name in enumerate(names):
         column = fields[index :: len(names)]
         filled = list(filter(None, column))
@@ -197,20 +246,18 @@ def parse_table(data: bytes, columns: Iterable[str], whole: Collection[str]) -> 
             raise Refused(
                 f"line {column.index(wrong) + 2} holds a field that is no number as it is written here"
             )
-        found[name] = np.full(len(column), math.nan)
         found[name][list(map(bool, column))] = numbers
     return found
 
 
-def _fields(data: bytes, columns: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The columns' names, and the fields of all lines. Raises Refused if a line has too few or too many."""
-    names = list(columns)
+def _fields(data: bytes, columns: Collection[str]) -> tuple[list[str], list[str]]:
+    """The names of the columns that it holds, and the fields of all lines. Raises Refused if a line has too
+    few or too many."""
     try:
-        head, _, body = data.decode("ascii").partition("\n")
+        _, _, body = data.decode("ascii").partition("\n")
     except UnicodeDecodeError as error:
         raise Refused(f"is not a table: byte {error.start} is not ASCII") from None
-    if head != ",".join(names):
-        raise Refused("has other columns than this version records")
+    names = columns_held(data, columns)
     if data[-1:] != b"\n":
         raise Refused("ends in the middle of a line")
     fields = body.replace("\n", ",").split(",")[:-1]

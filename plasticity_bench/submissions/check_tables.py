@@ -9,7 +9,7 @@ import numpy as np
 
 from plasticity_bench.records.documents import CellConfig
 from plasticity_bench.records.tables import Table
-from plasticity_bench.specs import WIDENING, NetworkSpec, is_measured, layer_shapes, twin_tasks
+from plasticity_bench.specs import WIDENING, NetworkSpec, is_measured, is_probed, layer_shapes, twin_tasks
 
 #: Unit of the scored column -> lowest and highest possible performance.
 PERFORMANCE: Mapping[str, tuple[float, float]] = {
@@ -25,6 +25,8 @@ ALL_OR_NONE = ("final_performance", "action_std")
 REGRESSION = "R2"
 #: Columns that become infinite if a network diverges.
 UNLIMITED = ("online_loss", "weight_norm", "gradient_norm", "update_norm")
+#: Measured at the tasks where the probe runs.
+PROBED = ("probe_retention", "critic_probe_retention")
 #: Relative amount by which a value may exceed its bound: sums and ranks are rounded.
 BOUND_TOLERANCE = 1e-6
 
@@ -32,7 +34,8 @@ BOUND_TOLERANCE = 1e-6
 def check_table(config: CellConfig, table: Table) -> Iterator[str]:
     """Every reason why ``table`` cannot come from this configuration.
 
-    The configuration's stream and network were checked before.
+    ``table`` has the columns that are in the file; it may lack the younger ones. The configuration's
+    stream and network were checked before.
     """
     stream, tasks = config.stream, len(table["task"])
     if not np.array_equal(table["task"], np.arange(tasks)):
@@ -108,6 +111,7 @@ def _check_bounds(config: CellConfig, table: Table, tasks: Sequence[int]) -> Ite
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             limits = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"a number from {low:g} on"
+            limits = limits if np.isfinite(low) else "finite"
             yield f"{name} is {values[at]:g} at task {tasks[at]}; it is {limits}"
 
 
@@ -127,7 +131,7 @@ def _check_learning(config: CellConfig, table: Table) -> Iterator[str]:
 
 def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
     """Fields that are empty although a run fills them, or filled although a run leaves them empty."""
-    diverged, measured = _diverged(table), _measured(len(table["task"]))  # claiming the former gains nothing
+    diverged, tasks = _diverged(table), len(table["task"])  # claiming the former gains nothing
     yield from _check_learning(config, table)
     for name, values in table.items():
         empty = np.isnan(values)
@@ -138,16 +142,20 @@ def _check_gaps(config: CellConfig, table: Table) -> Iterator[str]:
             if empty.any() and not empty.all() and not diverged:
                 yield f"{name} is empty at task {np.flatnonzero(empty)[0]} but not everywhere"
         elif name not in ("online_performance", "online_loss", "episode_length"):
+            measured = _measured(tasks, name in PROBED)
             if not config.acts and (early := np.flatnonzero(~empty & ~measured)).size:
                 yield f"{name} is there for task {early[0]}, at whose end nothing is measured"
-            if not diverged and (lacking := np.flatnonzero(empty & measured)).size:
+            # The probe measures nothing if the fresh network learns nothing.
+            optional = diverged or name in PROBED
+            if not optional and (lacking := np.flatnonzero(empty & measured)).size:
                 yield f"{name} is empty at task {lacking[0]}, at whose end it is measured"
 
 
 @lru_cache(maxsize=16)
-def _measured(tasks: int) -> np.ndarray:
-    """For each of ``tasks`` tasks: whether diagnostics are measured at its end."""
-    return np.array([is_measured(task, tasks) for task in range(tasks)])
+def _measured(tasks: int, probed: bool) -> np.ndarray:
+    """For each of ``tasks`` tasks: whether diagnostics are measured at its end, or whether the probe runs."""
+    rule = is_probed if probed else is_measured
+    return np.array([rule(task, tasks) for task in range(tasks)])
 
 
 def _bounds(config: CellConfig) -> dict[str, tuple[float, float]]:
@@ -167,10 +175,14 @@ def _bounds(config: CellConfig) -> dict[str, tuple[float, float]]:
         bounds[name] = (0.0, np.inf)
     bounds["episodes"] = (0.0, float(config.stream.steps))
     for who in ("", "critic_"):
-        for name in ("dormant_fraction", "dormant_fraction_tau0", "dead_fraction"):
+        for name in ("dormant_fraction", "dormant_fraction_tau0", "dead_fraction", "cloned_fraction"):
             bounds[f"{who}{name}"] = (0.0, 1.0)
+        bounds[f"{who}probe_retention"] = (-np.inf, np.inf)
         for name in ("effective_rank", "srank", "stable_rank", "covariance_rank"):
             bounds[f"{who}{name}"] = (0.0, width)
+    # Differential entropy has no bounds; that of n discrete actions is at most log n.
+    discrete = not config.network.log_std
+    bounds["policy_entropy"] = (0.0, np.log(config.network.outputs)) if discrete else (-np.inf, np.inf)
     return bounds
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from plasticity_bench.records.cells import CONFIG, ROLLOUTS, TUNING, Cell
@@ -14,6 +14,7 @@ from plasticity_bench.records.tables import (
     ROLLOUT_COLUMNS,
     WHOLE,
     Table,
+    columns_held,
     parse_table,
 )
 from plasticity_bench.storage.files import sha256
@@ -42,7 +43,7 @@ class _Kind(NamedTuple):
     """What the tables of one kind must be."""
 
     name: str  # "seed" or "fresh"
-    columns: Iterable[str]
+    columns: Collection[str]
     check: Callable[[int, Table], Iterable[str]]  # (seed, table) -> every reason to refuse it
 
 
@@ -128,7 +129,8 @@ class TableReader(SubmissionFiles):
             if origin and sha256(data) != origin.sha256:
                 self._unsound(f"{stem}.csv", "its checksum is not the one in its .json file")
             table = parse_table(data, kind.columns, WHOLE)
-            for reason in kind.check(seed, table):
+            held = {name: table[name] for name in columns_held(data, kind.columns)}
+            for reason in kind.check(seed, held):
                 self._unsound(f"{stem}.csv", reason)
         except Refused as error:
             self._unsound(f"{stem}.csv", str(error))

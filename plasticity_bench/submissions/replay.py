@@ -188,6 +188,7 @@ def _plugin_name(submission: Submission, origin: str) -> str:
 
 
 def _compare(pair: Pair, cell: Cell) -> Outcome:
+    """The recorded table against that of the replay, in the columns that the recorded one holds."""
     evidence = pair.submission.streams[pair.stream]
     tables = [_compare_tables(evidence.cell, evidence.cell.trained, cell.trained, pair.seed)]
     if _has_twins(pair):
@@ -203,7 +204,7 @@ def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed
     recorded, again = submitted.table(seed), trained.table(seed)
     differing = {
         name: ~((recorded[name] == again[name]) | (np.isnan(recorded[name]) & np.isnan(again[name])))
-        for name in recorded
+        for name in submitted.columns_held(seed)
     }
     differing = {name: tasks for name, tasks in differing.items() if tasks.any()}
     largest = {

@@ -97,6 +97,34 @@ def test_dormancy_by_redos_definition(features: torch.Tensor) -> None:
     assert float(found["dormant_fraction"][2]) == 1
 
 
+@pytest.mark.parametrize("examples", [64, 12])  # more and fewer than units
+def test_clones_by_their_definition(features: torch.Tensor, examples: int) -> None:
+    features = features[:, :examples].clone()
+    features[0, :, 5] = 3 * features[0, :, 4] + 2  # clones, whatever their scale and offset
+    features[0, :, 6] = features[0, :, 4] + 1e-3 * features[0, :, 7]
+    features[0, :, 8] = -features[0, :, 4]  # its opposite is no clone
+    features[1, :, :2] = 7.0  # constant units have none
+    features[1, :, 3] = features[1, :, 4] * 1e-4
+    found = diagnostics.layer_diagnostics([one_layer(features)])["cloned_fraction"]
+    for seed in range(3):
+        x = features[seed].double().numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = np.corrcoef(x.T)
+        cloned = [any(correlation[i, j] > 0.99 for j in range(16) if j != i) for i in range(16)]
+        assert float(found[seed]) == pytest.approx(np.mean(cloned)), seed
+    assert float(found[0]) == 3 / 16
+    assert float(found[1]) == 2 / 16
+    assert float(found[2]) == 0
+
+
+def test_units_that_are_constant_but_for_rounding_are_no_clones() -> None:
+    constant = torch.full((1, 64, 4), 1000.0)
+    constant[0, ::2] += 1e-4 * torch.rand(4)
+    moving = torch.randn(1, 64, 2)
+    found = diagnostics.layer_diagnostics([one_layer(torch.cat([constant, moving], 2))])
+    assert float(found["cloned_fraction"]) == 0
+
+
 def test_units_of_all_layers_count_alike(features: torch.Tensor) -> None:
     """Fractions are over units, so a wide layer has more weight; ranks are means over layers."""
     small = torch.zeros(3, 64, 4)

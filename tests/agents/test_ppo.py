@@ -82,6 +82,8 @@ def test_gradient_is_that_of_autograd(kind: str, entropy: float) -> None:
         made = torch.distributions.Normal(outputs, scale)
         log_prob, bonus = made.log_prob(actions).sum(-1), made.entropy().sum(-1)
     torch.testing.assert_close(policy.log_prob(outputs.detach(), actions), log_prob.detach())
+    entropies = made.entropy().detach().view(2, 32, -1).sum(-1)
+    torch.testing.assert_close(policy.entropy(outputs.detach()), entropies)
     old = log_prob.detach() + torch.randn(2, 32) / 3  # so that many ratios lie outside the clip range
     ratio = (log_prob - old).exp()
     surrogate = torch.minimum(advantages * ratio, advantages * ratio.clamp(0.8, 1.2))
@@ -149,6 +151,25 @@ def test_every_method_trains_both_networks(method: str, kind: str) -> None:
     assert all(math.isfinite(row["final_performance"]) for rows in made.rows for row in rows)
     twice = finish(agent(method, (0, 1), stream))
     assert same(after, weights(twice))
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_the_policys_entropy_is_recorded(kind: str) -> None:
+    """Of the last rollout's observations, by torch's distributions, with the weights at the task's end."""
+    made = agent("none", (0, 1), STREAMS[kind](tasks=1, rollouts=2))
+    finish(made)
+    seen = made.observations.movedim(0, 2).flatten(1, 2)
+    with torch.no_grad():
+        outputs = made.actor.network.forward(seen)
+    log_std = made.actor.layers[-1].log_std
+    for s in (0, 1):
+        if log_std is None:
+            entropy = torch.distributions.Categorical(logits=outputs[s]).entropy().mean()
+        else:
+            entropy = (
+                torch.distributions.Normal(outputs[s], log_std.detach()[s].exp()).entropy().sum(-1).mean()
+            )
+        assert made.rows[s][-1]["policy_entropy"] == pytest.approx(float(entropy), rel=1e-5)
 
 
 def test_reset_restores_policy_value_and_exploration() -> None:

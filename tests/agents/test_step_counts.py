@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +96,7 @@ def test_a_reset_unit_is_trained_as_by_a_new_torch_optimizer(
     for parameter, place in unit:
         view = reset[parameter.storage_offset() :][: parameter.numel()].view(parameter.shape)
         view[place] = True
-    tolerance = {"rtol": 1e-5, "atol": 2e-6} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}
+    rtol, atol = (1e-5, 2e-6) if dtype == torch.float32 else (1e-9, 1e-11)
     for _ in range(200):
         draw()
         for mine, (parameter, place) in zip(apart, unit, strict=True):
@@ -104,8 +107,8 @@ def test_a_reset_unit_is_trained_as_by_a_new_torch_optimizer(
         new.step()
         old.step()
         for mine, (parameter, place) in zip(apart, unit, strict=True):
-            torch.testing.assert_close(parameter[place], mine, **tolerance)
-        torch.testing.assert_close(network.flat[~reset], rest[~reset], **tolerance)
+            torch.testing.assert_close(parameter[place], mine, rtol=rtol, atol=atol)
+        torch.testing.assert_close(network.flat[~reset], rest[~reset], rtol=rtol, atol=atol)
     assert ours.step_count.item() == 500
 
 
@@ -177,7 +180,9 @@ def test_the_updates_after_a_reset_are_those_of_a_new_optimizer(
         before = optimizer.flat.clone()
         step = optimizer.step
 
-        def watched(new: torch.Tensor = new, step=step, before: torch.Tensor = before) -> None:
+        def watched(
+            new: torch.Tensor = new, step: Callable[[], None] = step, before: torch.Tensor = before
+        ) -> None:
             nonlocal seen
             assert torch.equal(optimizer.flat[new], before[new])
             step()
@@ -240,11 +245,13 @@ def test_a_reset_of_all_layers_is_reset(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"maximize": True}, {"foreach": True}])
-def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], options: dict[str, object]) -> None:
+def test_attached_to_torchs_optimizers(
+    kind: Callable[..., torch.optim.Optimizer], options: dict[str, Any]
+) -> None:
     """head-reset's head is trained as by a new optimizer, also when the optimizer's state was loaded."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).double()
-    optimizer = kind(model.parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
+    optimizer = kind(model.parameters(), lr=1e-2, **options)
     attached = attach("head-reset", model, optimizer)
     x = torch.randn(40, 4, 3, dtype=torch.float64)
 
@@ -257,17 +264,17 @@ def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], option
     for index in range(20):
         step(index, model, optimizer)
     attached.task_end()
-    assert optimizer.state[model[2].weight]["step"] == ENDLESS
+    assert optimizer.state[next(model[2].parameters())]["step"] == ENDLESS
     twin = copy.deepcopy(model)
-    body = kind(twin[0].parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
-    head = kind(twin[2].parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
+    body = kind(twin[0].parameters(), lr=1e-2, **options)
+    head = kind(twin[2].parameters(), lr=1e-2, **options)
     for ours, theirs in zip(model[0].parameters(), twin[0].parameters(), strict=True):
         body.state[theirs] = copy.deepcopy(dict(optimizer.state[ours]))
     for index in range(20, 30):
         step(index, model, optimizer)
         step(index, twin, body, head)
     saved = copy.deepcopy(optimizer.state_dict())
-    again = kind(model.parameters(), lr=1e-2, **options)  # type: ignore[call-arg]
+    again = kind(model.parameters(), lr=1e-2, **options)
     state = attached.state_dict()
     attached.detach()
     again.load_state_dict(saved)
@@ -280,16 +287,20 @@ def test_attached_to_torchs_optimizers(kind: type[torch.optim.Optimizer], option
 
 
 def test_other_torch_optimizers_have_no_counts() -> None:
-    for kind, options in ((torch.optim.RMSprop, {}), (torch.optim.Adam, {"amsgrad": True})):
+    kinds: list[Callable[..., torch.optim.Optimizer]] = [
+        torch.optim.RMSprop,
+        partial(torch.optim.Adam, amsgrad=True),
+    ]
+    for kind in kinds:
         model = nn.Linear(3, 2)
-        optimizer = kind(model.parameters(), **options)
+        optimizer = kind(model.parameters())
         adapted = attach("head-reset", model, optimizer).parts["network"].adapted
         model(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         assert adapted.counts(model.weight) == []
 
 
-@pytest.mark.parametrize("name", set(FRESH) - ARCHITECTURES - {"cbp", "head-reset", "layer-reset"})
+@pytest.mark.parametrize("name", sorted(set(FRESH) - ARCHITECTURES - {"cbp", "head-reset", "layer-reset"}))
 def test_what_older_records_lack_is_left_out_at_its_default(name: str) -> None:
     from plasticity_bench.records.configuration import method_folder, method_record
 

@@ -24,7 +24,9 @@ DIGITS = "permuted-digits:tasks=6"
 METHODS = ("none", "syre", "redo", "layer-norm", "trac")
 
 
-def twins(method: str = "none", seeds: Sequence[int] = (0, 1), tasks: Sequence[int] = (0, 4), **options: Any):
+def twins(
+    method: str = "none", seeds: Sequence[int] = (0, 1), tasks: Sequence[int] = (0, 4), **options: Any
+) -> FreshTwins:
     stream = options.pop("stream", None) or supervised(DIGITS)
     return FreshTwins(stream, lambda: create_method(method), seeds, tasks, **options)
 

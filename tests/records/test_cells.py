@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.configuration import configuration, method_folder, plan_cell, stream_folder
 from plasticity_bench.records.documents import CellConfig
-from plasticity_bench.records.tables import COLUMNS
+from plasticity_bench.records.tables import COLUMNS, YOUNGER_COLUMNS, to_csv
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.launch import train_missing
 from plasticity_bench.running.plan import Planned, open_cells
 from plasticity_bench.storage.documents import parse_document
+from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.locks import locked
 from tests.support.documents import made_origin
 from tests.support.submission_bench import edit_json
@@ -46,6 +48,25 @@ def test_outdated_checkpoints_and_leftovers_go_when_the_cell_is_run_again(tmp_pa
     assert train_missing([Planned(plan, cell, (0, 1))], 1, ["cpu"], console) == 0
     (cell.path / "checkpoint-1-2.pt").unlink()
     assert files(tmp_path) == before
+
+
+def test_a_cell_reads_tables_with_and_without_the_younger_columns(tmp_path: Path) -> None:
+    """Seed 0 was recorded before they existed. What is written has all columns."""
+    cell = open_cells(tmp_path, [plan_cell("permuted-digits:tasks=3", "none")], [0, 1])[0].cell
+    for seed in (0, 1):
+        cell.trained.write(seed, ROWS, made_origin())
+    assert cell.trained.columns_held(1) == list(COLUMNS)
+    older = [name for name in COLUMNS if name not in YOUNGER_COLUMNS]
+    table = cell.trained.path(0)
+    table.write_bytes(to_csv(older, [[row[name] for name in older] for row in ROWS]))
+    edit_json(table.with_suffix(".json"), sha256=sha256(table.read_bytes()))
+    assert cell.trained.columns_held(0) == older
+    tables, _ = cell.trained.records([0, 1], ["weight_norm", "probe_retention"])
+    for seed, measured in ((0, False), (1, True)):
+        assert (tables[seed]["weight_norm"] == 0.5).all()
+        for found in (tables[seed], cell.trained.table(seed)):
+            assert np.isnan(found["probe_retention"]).any() == (not measured)
+            assert np.isnan(found["probe_retention"]).all() == (not measured)
 
 
 def test_folders_tell_cells_apart() -> None:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from plasticity_bench.records.tables import parse_table, read_columns, read_many, to_csv
+from plasticity_bench.records.tables import (
+    COLUMNS,
+    CONTROL_COLUMNS,
+    YOUNGER_COLUMNS,
+    Table,
+    columns_held,
+    parse_table,
+    read_columns,
+    read_many,
+    to_csv,
+)
 from plasticity_bench.storage.untrusted import MAX_WHOLE, Refused
 
 NAMES = ["task", "a", "b"]
@@ -168,3 +178,70 @@ def test_tables_of_other_lengths_are_not_read_together() -> None:
         read_many([long.replace(b"5\n", b"5,\n", 1).replace(b"1,0.5,1.5\n", b"1,0.5\n")], NAMES, NAMES, 6)
         is None
     )
+
+
+#: Columns of today's tables of each kind, and those of the first tables.
+KINDS = [list(COLUMNS), [*COLUMNS, *CONTROL_COLUMNS]]
+READERS: list[Callable[[bytes, list[str]], Table]] = [
+    lambda data, columns: parse_table(data, columns, WHOLE | {"episodes"}),
+    read_columns,
+]
+
+
+def numbered(columns: list[str], tasks: int = 3) -> bytes:
+    """A table in which column j holds task + j / 8."""
+    return to_csv(columns, [[float(task + j / 8) for j in range(len(columns))] for task in range(tasks)])
+
+
+@pytest.mark.parametrize("columns", KINDS)
+@pytest.mark.parametrize("read", READERS)
+def test_older_tables_are_read_with_nan_in_the_younger_columns(
+    read: Callable[[bytes, list[str]], Table], columns: list[str]
+) -> None:
+    older = [name for name in columns if name not in YOUNGER_COLUMNS]
+    assert len(older) < len(columns)
+    data = numbered(older)
+    assert columns_held(data, columns) == older
+    found = read(data, columns)
+    assert list(found) == columns
+    for name in columns:
+        wanted = [task + older.index(name) / 8 if name in older else math.nan for task in range(3)]
+        if name != "episodes":  # a whole number: written without the fraction
+            assert np.array_equal(found[name], wanted, equal_nan=True), name
+    assert columns_held(numbered(columns), columns) == columns
+
+
+@pytest.mark.parametrize("columns", KINDS)
+def test_older_tables_are_read_together(columns: list[str]) -> None:
+    older = [name for name in columns if name not in YOUNGER_COLUMNS]
+    needed = {"task", "weight_norm", "probe_retention"}
+    for held in (older, columns):
+        data = [numbered(held), numbered(held)]
+        found = read_many(data, columns, needed, 3)
+        assert found is not None
+        assert set(found) == needed
+        for name, values in read_columns(data[0], columns, needed).items():
+            assert all(np.array_equal(row, values, equal_nan=True) for row in found[name]), name
+    assert read_many([numbered(older), numbered(columns)], columns, needed, 3) is None
+
+
+@pytest.mark.parametrize("columns", KINDS)
+@pytest.mark.parametrize("read", READERS)
+def test_a_table_has_all_younger_columns_or_none(
+    read: Callable[[bytes, list[str]], Table], columns: list[str]
+) -> None:
+    """Also another order, a column twice, and one column too few."""
+    younger = [name for name in columns if name in YOUNGER_COLUMNS]
+    older = [name for name in columns if name not in YOUNGER_COLUMNS]
+    some = [[name for name in columns if name != left_out] for left_out in younger]
+    others = [[*older, *younger[::-1], younger[0]], [*columns[::-1]], [*older, older[-1]], older[:-1]]
+    for head in [*some, *others]:
+        with pytest.raises(Refused, match="other columns than this version records"):
+            read(numbered(head), columns)
+        assert read_many([numbered(head)], columns, {"task"}, 3) is None
+
+
+def test_columns_of_a_head_that_is_no_text() -> None:
+    for data in (b"", b"\xff\n", b"task\n", b"task,a,b\r\n"):
+        with pytest.raises(Refused):
+            columns_held(data, NAMES)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
-from plasticity_bench.submissions.replay import draw_pairs, plan_of, replay
+from plasticity_bench.records.tables import YOUNGER_COLUMNS
+from plasticity_bench.submissions.replay import Pair, draw_pairs, plan_of, replay
 from plasticity_bench.submissions.verify import verify
 from plasticity_bench.submissions.writer import rescore
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, ORIGIN, STREAM, edit_json, submit
+from tests.support.submission_damage import change, without_columns
 
 
 def test_replay_of_made_up_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +48,27 @@ def test_replay_of_made_up_numbers(tmp_path: Path, capsys: pytest.CaptureFixture
     rescore([out / "l2"])
     assert main(["leaderboard", "--replay", "1", *places]) == 1
     assert "1 of 1 score differently by more than 1% on the same versions" in capsys.readouterr().err
+
+
+def test_columns_that_the_recorded_table_lacks_are_not_compared(tmp_path: Path) -> None:
+    """The younger columns of a table without them."""
+    from plasticity_bench.submissions.replay import _compare
+
+    out = tmp_path / "out"
+    submit(out, tmp_path / "runs", "l2", seeds=2)
+    again = verify([out]).submissions[0].streams[FOLDER].cell
+    folder = tmp_path / "older" / "l2"
+    shutil.copytree(out / "l2", folder)
+    change("online_loss", "7.0", 2)(folder)
+    change("cloned_fraction", "0.25", 0)(folder)
+    for without, wanted in (((), {"online_loss", "cloned_fraction"}), (YOUNGER_COLUMNS, {"online_loss"})):
+        without_columns(*without)(folder)
+        rescore([folder])
+        (submission,) = verify([folder.parent]).submissions
+        outcome = _compare(Pair(submission, FOLDER, 1), again)
+        (compared,) = outcome.tables
+        assert set(compared.largest) == wanted
+        assert compared.first_task == (2 if without else 0)
 
 
 def test_draw_pairs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from plasticity_bench.cli import main
 from plasticity_bench.errors import InputError
+from plasticity_bench.records.tables import YOUNGER_COLUMNS
 from plasticity_bench.storage import untrusted
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.submissions.verify import verify
@@ -16,7 +17,7 @@ from plasticity_bench.submissions.writer import rescore
 from tests.support.paths import REPOSITORY
 from tests.support.plugins import GOOD
 from tests.support.submission_bench import FOLDER, edit_json, edit_table, problems, submit
-from tests.support.submission_damage import DAMAGE, Damage, cell, change, edit, write
+from tests.support.submission_damage import DAMAGE, Damage, cell, change, edit, without_columns, write
 from tests.support.twin_damage import TWIN_DAMAGE
 
 #: Writes a file next to itself if it is imported.
@@ -71,6 +72,15 @@ def test_damage_is_named(copy: Path, damage: Damage, words: str) -> None:
     found = problems(copy)
     assert any(words in line for line in found), found
     assert all(str(copy / "l2") in line for line in found), found
+
+
+def test_tables_without_the_younger_columns_pass(copy: Path) -> None:
+    """The first submissions' tables lack them; a cell may hold tables of both kinds."""
+    without_columns(*YOUNGER_COLUMNS)(copy / "l2")
+    rescore([copy / "l2"])
+    report = verify([copy])
+    assert report.problems == []
+    assert report.seeds == 10
 
 
 def test_every_problem_is_reported(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

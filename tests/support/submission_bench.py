@@ -13,8 +13,9 @@ from plasticity_bench.records.cells import Cell
 from plasticity_bench.records.configuration import CellPlan, plan_cell, stream_folder
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.running.plan import Planned, open_cells
-from plasticity_bench.specs import is_measured, twin_tasks
+from plasticity_bench.specs import is_measured, is_probed, twin_tasks
 from plasticity_bench.storage.files import sha256
+from plasticity_bench.submissions.check_tables import PROBED
 from plasticity_bench.submissions.documents import Submitter
 from plasticity_bench.submissions.extension import missing
 from plasticity_bench.submissions.verify import verify
@@ -37,6 +38,8 @@ def possible_rows(cell: Cell, seed: int) -> list[dict[str, float]]:
         if is_measured(task, cell.tasks):
             names = [name for name in cell.columns if name not in row and name != "final_performance"]
             row |= {name: float(rng.random()) for name in names}
+        if not is_probed(task, cell.tasks):
+            row = {name: value for name, value in row.items() if name not in PROBED}
         rows.append(row)
     return rows
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from plasticity_bench.records.tables import COLUMNS
 from plasticity_bench.storage.files import sha256
 from tests.support.submission_bench import FOLDER, edit_json, edit_table
 
@@ -36,6 +37,19 @@ def change(column: str, value: str, task: int = 1, kind: str = "seed") -> Damage
         fields = lines[task + 1].split(",")
         fields[lines[0].split(",").index(column)] = value
         edit_table(table, lines[task + 1] + "\n", ",".join(fields) + "\n")
+
+    return damage
+
+
+def without_columns(*names: str) -> Damage:
+    """Takes columns out of a table, and corrects its checksum."""
+
+    def damage(folder: Path) -> None:
+        table = cell(folder) / "seed-001.csv"
+        lines = [line.split(",") for line in table.read_text().splitlines()]
+        kept = [index for index, name in enumerate(lines[0]) if name not in names]
+        table.write_text("".join(",".join(line[index] for index in kept) + "\n" for line in lines))
+        edit_json(cell(folder) / "seed-001.json", sha256=sha256(table.read_bytes()))
 
     return damage
 
@@ -104,6 +118,17 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         write(f"records/{FOLDER}/l2-862e076f/seed-\u0660\u0660\u0660.csv", b"task\n"),
         ".csv: unexpected file",
     ),
+    "one younger column": (without_columns("cloned_fraction"), "seed-001.csv: has other columns than this"),
+    "no younger column measured": (
+        change("cloned_fraction", "", 0),
+        "cloned_fraction is empty at task 0, at whose end it is measured",
+    ),
+    "clones": (change("cloned_fraction", "1.5"), "cloned_fraction is 1.5 at task 1; it is in [0, 1]"),
+    "probe": (change("probe_retention", "inf", 0), "probe_retention is inf at task 0; it is finite"),
+    "probe at another task": (
+        change("probe_retention", "0.5"),
+        "probe_retention is there for task 1, at whose end nothing is measured",
+    ),
     "seed renamed": (rename("seed-001.csv", "seed-0001.csv"), "seed-0001.csv: unexpected file"),
     "twin seeds": (twice("seed"), "seed-001.csv: is, byte for byte, the table of seed 0"),
     "checksum": (write(f"records/{FOLDER}/l2-862e076f/seed-000.csv", b"task\n"), "its checksum is not"),
@@ -169,7 +194,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "underscore": (change("online_loss", "1_0.0"), "line 3 holds a field that is no number"),
     "blank": (change("online_loss", " 1.0"), "line 3 holds a field that is no number"),
     "quotes": (change("online_loss", '"1.0"'), "line 3 holds a field that is no number"),
-    "field": (change("online_loss", "1.0,2.0"), "line 3 has 15 fields, not 14"),
+    "field": (change("online_loss", "1.0,2.0"), f"line 3 has {len(COLUMNS) + 1} fields, not {len(COLUMNS)}"),
     "task missing": (
         lambda folder: edit_table(
             cell(folder) / "seed-001.csv",
@@ -184,7 +209,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "half a line": (
         lambda folder: edit_table(cell(folder) / "seed-001.csv", "\n2,", "\n2"),
-        "line 4 has 13 fields",
+        f"line 4 has {len(COLUMNS) - 1} fields",
     ),
     "seed number": (edit("seed-001.json", seed=0), "seed is 0, the file is named after seed 1"),
     "seconds": (edit("seed-001.json", seconds=-1.0), "seconds is -1.0; expected float >= 0.0"),

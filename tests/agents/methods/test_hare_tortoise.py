@@ -12,7 +12,7 @@ from plasticity_bench.agents.networks import StackedNetwork
 from plasticity_bench.agents.rng import SeedRng
 from plasticity_bench.errors import InputError
 from plasticity_bench.registry.create import create_method
-from tests.support.learners import few_test_images, learner
+from tests.support.learners import few_test_images, finish, learner
 from tests.support.method_bench import Bench
 
 MNIST = "permuted-mnist:tasks=2,images=640"
@@ -91,3 +91,16 @@ def test_mistakes_are_one_line(text: str, phrase: str) -> None:
         create_method(f"hare-tortoise:{text}")
     assert phrase in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_hare_may_predict() -> None:
+    """The same training; only what is scored differs. Without returns the hare is plain training."""
+    setting = "hare-tortoise:decay=0.99,period=30"
+    slow, fast = (learner(f"{setting}{end}") for end in ("", ",predict=hare"))
+    tables = [finish(made) for made in (slow, fast)]
+    assert torch.equal(slow.network.flat, fast.network.flat)
+    assert (tables[0][..., 1] != tables[1][..., 1]).all()
+    never = finish(learner("hare-tortoise:period=0,predict=hare"))
+    np.testing.assert_array_equal(never, finish(learner("none")))
+    with pytest.raises(InputError, match='predict=rabbit is neither "tortoise" nor "hare"'):
+        learner("hare-tortoise:predict=rabbit")

@@ -30,9 +30,9 @@ def expected(check: str, name: str) -> str:
     parts = {name} if name == EXAMPLE else {part.partition(":")[0] for part in split_parts(name)}
     built = parts & ARCHITECTURES and "normalize=false" not in name
     match check:
-        case "off" if parts & NEVER_OFF or name in ALWAYS_ON - {"trac"}:
+        case "off" if parts & NEVER_OFF or name in ALWAYS_ON - {"trac", "head-reset"}:
             return Verdict.INAPPLICABLE
-        case "off" if name == "trac":  # it has settings, none of which turns it off
+        case "off" if name in {"trac", "head-reset"}:  # it has settings, none of which turns it off
             return Verdict.WARNING
         case "acts" if name in {"none", *SOON} - {"hare-tortoise"}:
             return Verdict.WARNING
