@@ -132,7 +132,7 @@ function drawRanking() {
  * @param {Row[]} shown
  */
 function rankingColumns(rows, shown) {
-  const { show, rank, method, none, reset, n, boundaries } = commonColumns();
+  const { show, rank, method, none, reset, n } = commonColumns();
   const axis = axisOf(shown.map((row) => row.summary.level));
   /** @type {(row: Row) => number} */
   const streams = (row) => row.streams?.length ?? 0;
@@ -145,8 +145,7 @@ function rankingColumns(rows, shown) {
   };
   return [
     show, rank, method, levelColumn(axis), { ...metricColumn('retention'), minor: true },
-    { ...none, minor: true }, reset, ...(differ ? [count] : []), n, boundaries,
-    { ...metricColumn('cost'), minor: true },
+    { ...none, minor: true }, reset, ...(differ ? [count] : []), n, { ...metricColumn('cost'), minor: true },
   ];
 }
 
