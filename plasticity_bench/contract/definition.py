@@ -200,7 +200,7 @@ def _doubts(cls: Any) -> list[tuple[str, str]]:
                 "leave it out, or the leaderboard says that the method uses task boundaries",
             )
         )
-    if fields(cls) and not info.search_space:
+    if not info.search_space and not all(isinstance(f.default, bool) for f in fields(cls)):
         found.append(
             ("info.search_space is empty: a sweep tunes nothing", 'write {"strength": (1e-4, 1e-3, 1e-2)}')
         )
