@@ -30,6 +30,8 @@ LOWEST_SCORE = -0.5
 #: Measure -> what its axis shows.
 MEASURE_AXES = {"level": "level (1: as good as starting anew)", "retention": "retention (1: nothing lost)"}
 AGGREGATE_AXIS = "score: mean over streams of min(level, 1)"
+#: An axis reaches at most so many interquartile ranges of the points beyond their quartiles.
+AXIS_REACH = 4.0
 #: Distance between a label and its panel, in points.
 LABEL_PAD = 3.5
 #: Characters in a line of a title.
@@ -174,6 +176,7 @@ def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
                 axes.hlines(y, points[:, 1], points[:, 2], colors=colors, linewidth=1.5, zorder=2)
                 faces = [style.face for *_, style in these]
                 axes.scatter(points[:, 0], y, s=20, c=faces, edgecolors=colors, linewidths=1.1, zorder=3)
+        _cut_axis(axes, flat)
         _lines(axes, [line.method for line in rows])
         axes.set_xlabel(label)
         # With a given position, matplotlib does not search for one that avoids all labels, which is slow.
@@ -181,6 +184,24 @@ def draw_lines(panels: Mapping[str, Sequence[Line]], label: str) -> Figure:
     if mixed:
         explain_markers(figure)
     return figure
+
+
+def _cut_axis(axes: Axes, drawn: Sequence[tuple[int, Interval, Style]]) -> None:
+    """Leaves the part of the axis where most points are; an arrow at the edge marks points beyond it.
+
+    A retention has a huge interval if the fresh twins are hardly above chance.
+    """
+    points = np.array([interval.point for _, interval, _ in drawn if np.isfinite(interval.point)])
+    if len(points) < MIN_LINES:
+        return
+    first, third = np.percentile(points, [25, 75])
+    reach = AXIS_REACH * max(third - first, 0.1)
+    low, high = max(axes.get_xlim()[0], first - reach), min(axes.get_xlim()[1], third + reach)
+    axes.set_xlim(low, high)
+    for depth, interval, style in drawn:
+        if interval.point < low or interval.point > high:
+            x, marker = (high, ">") if interval.point > high else (low, "<")
+            axes.scatter(x, -depth, s=26, marker=marker, color=style.color, clip_on=False, zorder=4)
 
 
 def _lines(axes: Axes, methods: Sequence[str]) -> None:
