@@ -158,9 +158,9 @@ def capped_p_values(
     each stream. A sign belongs to a stream and a seed: -1 exchanges the numerators of the two methods there.
     The capped means of both are computed again for every pattern of signs. The statistic of a pair is the
     size of their difference over its spread (root mean square over all patterns), or over the median spread
-    of all pairs if that is larger: two methods above the cap have nearly no spread, and their rare differences
-    would else decide the corrected p-values of all other pairs. Returns two tables as ``pairwise_p_values``
-    does; nan for pairs with fewer than two common seeds on a stream.
+    of all pairs if that is larger: two methods above the cap have nearly no spread, and their rare
+    differences would else decide the corrected p-values of all other pairs. Returns two tables as
+    ``pairwise_p_values`` does; nan for pairs with fewer than two common seeds on a stream.
     """
     first, second = np.triu_indices(len(rows), 1)
     strata = [_stratum(column, first, second) for column in zip(*rows, strict=True)]
