@@ -119,7 +119,8 @@ def main() -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
     trained = rows(args.runs, args.streams, range(SEEDS), args.jobs, args.device)
-    writer.writerows(sorted([*kept(args.out, args.streams), *trained], key=lambda line: line[0]))
+    lines: list[list[str]] = [*kept(args.out, args.streams), *trained]
+    writer.writerows(sorted(lines, key=lambda line: line[0]))
     write_text(args.out, text.getvalue())
     print(f"wrote {args.out}")
 
