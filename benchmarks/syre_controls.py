@@ -120,7 +120,8 @@ def main() -> None:
     writer.writerow(HEAD)
     trained = rows(args.runs, args.streams, range(SEEDS), args.jobs, args.device)
     lines: list[list[str]] = [*kept(args.out, args.streams), *trained]
-    writer.writerows(sorted(lines, key=lambda line: line[0]))
+    lines.sort(key=lambda line: line[0])
+    writer.writerows(lines)
     write_text(args.out, text.getvalue())
     print(f"wrote {args.out}")
 
