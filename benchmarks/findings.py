@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from findings_controls import crossed, sigmas, strengths
-from findings_data import Results, paired, read_controls, read_variants, table
+from findings_data import Results, paired, read_controls, table
 from findings_figure import draw
-from findings_plasticity import against_reset, losing, losses, variants
+from findings_plasticity import against_reset, losing, losses
 
 from plasticity_bench.records.cells import TUNED_MARK, find_cells
 from plasticity_bench.scoring.scoring import score
@@ -120,7 +120,6 @@ MAIN_PAIRS = (("syre", "none"), ("l2", "none"), ("l2-init", "none"), ("syre-offs
 TABLES: Mapping[str, Callable[[Results], str]] = {
     "loss": losses,
     "losing": losing,
-    "variants": variants,
     "against reset": against_reset,
     "against none": lambda results: pairs(results, MAIN_PAIRS),
     "against a fresh start": lambda results: pairs(results, RESET_PAIRS),
@@ -150,8 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    controls = read_controls(DATA / "syre-controls.csv")
-    results = Results(score(find_cells(SUBMISSIONS)), *controls, read_variants(DATA / "stream-variants.csv"))
+    results = Results(score(find_cells(SUBMISSIONS)), *read_controls(DATA / "syre-controls.csv"))
     before = PAGE.read_text()
     after = filled(before, results)
     if args.check:

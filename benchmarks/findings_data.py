@@ -47,8 +47,6 @@ class Results:
     controls: Controls  # at the stream's learning rate
     crossed: Controls  # the key has the learning rate in place of sigma: (stream, method, lr, strength)
 
-    variants: Sequence[Mapping[str, str]]  # the lines of stream-variants.csv
-
     @cached_property
     def levels(self) -> dict[tuple[str, str], Ratio]:
         """(stream, built-in method) -> the leaderboard's level, where it is known."""
@@ -85,12 +83,6 @@ def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], Ratio], .
     return {key: _level(rows) for key, rows in controls.items()}, {
         key: _level(rows) for key, rows in crossed.items()
     }
-
-
-def read_variants(path: Path) -> list[dict[str, str]]:
-    """The lines of the file of ``stream_variants.py``."""
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def _level(rows: Sequence[Mapping[str, str]]) -> Ratio:

@@ -12,9 +12,8 @@ from plasticity_bench.scoring.ranking import LEVEL, Group
 from plasticity_bench.scoring.references import is_reference
 from plasticity_bench.scoring.scores import CellScores
 from plasticity_bench.scoring.suites import suite_scores
-from plasticity_bench.stats.bootstrap import Interval
 from plasticity_bench.stats.inference import holm
-from plasticity_bench.terminal import interval_text, number, p_text
+from plasticity_bench.terminal import interval_text, p_text
 
 
 def losses(results: Results) -> str:
@@ -92,21 +91,6 @@ def _against_reset(name: str, group: Group[Any]) -> list[list[str]]:
     below = [row for row, found in compared if found.significant and found.difference.point < 0]
     counts = [len(compared), len(above), len(compared) - len(above) - len(below), len(below)]
     return [[name, group.title, *map(str, counts), _names(above)]]
-
-
-def variants(results: Results) -> str:
-    """Variants of streams that the leaderboard does not hold, from the file of stream_variants.py."""
-    rows = []
-    for line in results.variants:
-        measures = [
-            interval_text(Interval(*(float(line[f"{name}{end}"]) for end in ("", "_low", "_high"))))
-            for name in ("level", "retention")
-        ]
-        others = [number(float(line[name])) for name in ("dormant_fraction", "effective_rank")]
-        rows.append([line["stream"], f"`{line['method']}`", line["seeds"], *measures])
-        rows[-1] += [p_text(float(line["p_loss"])), *others]
-    head = ["stream", "method", "n", "level [95% CI]", "retention [95% CI]", "p loss", "dormant", "rank"]
-    return table(head, rows)
 
 
 def _names(rows: Sequence[Any]) -> str:
