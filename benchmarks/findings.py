@@ -19,7 +19,8 @@ from findings_data import Results, paired, read_controls, table
 from findings_figure import draw
 from findings_plasticity import against_reset, losing, losses
 
-from plasticity_bench.records.cells import TUNED_MARK, find_cells
+from plasticity_bench.records.cells import find_cells
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.scoring import score
 from plasticity_bench.stats.inference import holm
 from plasticity_bench.stats.ratios import ratio_interval

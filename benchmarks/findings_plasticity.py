@@ -7,7 +7,7 @@ from typing import Any
 
 from findings_data import Results, table
 
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.ranking import LEVEL, Group
 from plasticity_bench.scoring.references import is_reference
 from plasticity_bench.scoring.scores import CellScores

@@ -13,7 +13,7 @@ import numpy as np
 
 from plasticity_bench.figures.panels import Room, explain_markers, label_width, pack_panels
 from plasticity_bench.figures.styles import Style, base_label, by_method, without_version, wrapped
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.scores import AggregateRow, StreamScores
 from plasticity_bench.stats.bootstrap import Interval
 

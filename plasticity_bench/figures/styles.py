@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.references import REFERENCES
 from plasticity_bench.scoring.scores import StreamScores
 

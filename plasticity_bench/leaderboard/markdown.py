@@ -11,7 +11,7 @@ from plasticity_bench.figures.drawing import streams_with
 from plasticity_bench.page.document import PAGE
 from plasticity_bench.page.links import link, relative_path
 from plasticity_bench.page.rows import SubmissionDetails
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL, Comparison, Group, Place
 from plasticity_bench.scoring.scores import CAP, AggregateRow, CellScores, Scores, StreamScores

@@ -28,7 +28,7 @@ from plasticity_bench.records.documents import (
     differences,
     read_document,
 )
-from plasticity_bench.records.names import cell_label
+from plasticity_bench.records.names import TUNED_MARK, cell_label
 from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import (
     COLUMNS,
@@ -50,8 +50,6 @@ ROLLOUTS, POLICY = ".rollouts.csv", ".policy.pt"
 CONFIG, TUNING, TUNED = "config.json", "tuning.json", "-tuned"
 #: Folder in a plug-in's cell with the source that was trained.
 SOURCE = "source"
-#: Ending of the label of a method whose settings a sweep chose.
-TUNED_MARK = " (tuned)"
 
 
 @dataclass(frozen=True)

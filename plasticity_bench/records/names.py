@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+#: Ending of the label of a method whose settings a sweep chose.
+TUNED_MARK = " (tuned)"
+
 
 def cell_label(folder: Path) -> str:
     """A cell's folder within the run folder: ``permuted-digits-v1/syre-1a2b3c4d``."""

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.references import REFERENCES, is_reference
 from plasticity_bench.stats.bootstrap import Difference, Interval
 from plasticity_bench.stats.inference import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plasticity_bench.records.cells import TUNED_MARK
+from plasticity_bench.records.names import TUNED_MARK
 
 #: A plain network without any method, and one that is initialised again for every task.
 REFERENCES = ("none", "reset")

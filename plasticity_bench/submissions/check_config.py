@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from msgspec import structs
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records.cells import TUNED_MARK
 from plasticity_bench.records.configuration import configuration, recorded_folder, stream_folder
 from plasticity_bench.records.documents import DESCRIPTIONS, CellConfig, MethodRecord
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.registry.catalog import METHODS, STREAMS
 from plasticity_bench.registry.choices import choose_method, choose_stream
 from plasticity_bench.registry.settings import LEARNING_RATE, choice_text, setting_texts

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from plasticity_bench.records.cells import TUNED, TUNED_MARK, Cell
+from plasticity_bench.records.cells import TUNED, Cell
 from plasticity_bench.records.documents import PROTOCOL, MethodRecord, SeedRecord, Value
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.scoring.metrics import METRICS, MeasuredCell, references_among
 from plasticity_bench.scoring.references import PLAIN_LABELS
 from plasticity_bench.scoring.scores import CellScores

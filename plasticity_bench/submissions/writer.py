@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from plasticity_bench.errors import InputError, RunFailed
-from plasticity_bench.records.cells import TUNED, TUNED_MARK, TUNING
+from plasticity_bench.records.cells import TUNED, TUNING
 from plasticity_bench.records.configuration import method_folder
 from plasticity_bench.records.documents import Value, recorded_identity
+from plasticity_bench.records.names import TUNED_MARK
 from plasticity_bench.registry.choices import Chosen, choose_method
 from plasticity_bench.registry.settings import LEARNING_RATE
 from plasticity_bench.running.plan import Planned
