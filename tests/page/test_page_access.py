@@ -187,7 +187,7 @@ def test_on_a_phone(chromium: Browser, page_file: Path, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-@pytest.mark.parametrize("width", [1280, 820, 390])
+@pytest.mark.parametrize("width", [1440, 1280, 820, 390])
 def test_headings_stay_in_sight_and_cover_nothing(chromium: Browser, page_file: Path, width: int) -> None:
     with visit(chromium, page_file, viewport={"width": width, "height": 500}) as seen:
         for table in ("#ranking-table", "details.stream[open]"):

@@ -11,6 +11,7 @@ import pytest
 from plasticity_bench.page.document import page_data, write_page
 from plasticity_bench.scoring.scores import Scores
 from plasticity_bench.scoring.scoring import aggregate_streams
+from plasticity_bench.scoring.suites import suite_scores
 from tests.support.browser import Visit, visit
 from tests.support.documents import made_sweep
 from tests.support.fake_scores import fake_scores, sweep_table
@@ -56,9 +57,11 @@ def test_data_of_tuned_rows(scores: Scores) -> None:
 
 
 def test_settings_filter(chromium: Browser, page_file: Path, scores: Scores) -> None:
-    tuned, default = scores.groups
+    # The page begins with the suite whose streams have tuned rows.
+    tuned, default = suite_scores(scores)["quick"].groups
     with visit(chromium, page_file) as seen:
         page = seen.page
+        assert page.inner_text("#ranking-title") == "Suite quick"
         shown = page.locator("#settings")
         assert shown.input_value() == "tuned"
         assert methods(seen) == [row.method for row in tuned.rows]

@@ -76,7 +76,7 @@ def test_a_plugin_and_a_method_with_settings_from_first_run_to_more_seeds(tmp_pa
         assert (len(cell.trained.table(0)), len(cell.trained.table(0)["task"])) == (len(COLUMNS), 3)
         assert cell.trained.provenance(0).device == "cpu"
         assert {path.name for path in cell.path.iterdir()} == {
-            *(".lock", "config.json", "seed-000.csv", "seed-000.json"),
+            *(".lock", "config.json", "seed-000.csv", "seed-000.json", "fresh-000.csv", "fresh-000.json"),
             *(["source"] if cell.method.startswith("noise") else []),
         }
 

@@ -144,7 +144,7 @@ def made_up(runs: Path, method: str = "none", seeds: Sequence[int] = (0, 1), tas
     """Recorded seeds; a column is measured at every fifth task only."""
     ranks = [float(task) if task % 5 == 4 else float("nan") for task in range(tasks)]
     curves = learning_curves(0.7, 0.6, seeds, tasks, method=len(method))
-    return write_cell(runs, method, curves, columns={"effective_rank": ranks})
+    return write_cell(runs, method, curves, fresh=curves, columns={"effective_rank": ranks})
 
 
 def console() -> tuple[Console, io.StringIO]:
