@@ -38,7 +38,17 @@ EDITED = COUNTED.replace(
 
 
 def run(file: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "plasticity_bench", "run", "--method", str(file), "--stream", STREAM]
+    command = [
+        sys.executable,
+        "-m",
+        "plasticity_bench",
+        "run",
+        "--no-twins",
+        "--method",
+        str(file),
+        "--stream",
+        STREAM,
+    ]
     command += ["--no-references", "--device", "cpu", "--runs", str(file.parent / "runs"), *more]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

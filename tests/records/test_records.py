@@ -161,11 +161,8 @@ def test_a_damaged_table(cell: Cell, name: str, content: bytes | None, phrase: s
 def test_no_table_though_its_checksum_fits(cell: Cell, content: str) -> None:
     write_bytes(cell.trained.path(0), content.encode())
     edit_json(cell.path / "seed-000.json", sha256=sha256(content.encode()))
-    complaint(
-        lambda: cell.trained.table(0),
-        "seed-000.csv is not a table of 3 tasks",
-        "delete seed-000.csv and .json",
-    )
+    words = "seed-000.csv is not a table of 3 tasks", "delete seed-000.csv and .json"
+    complaint(lambda: cell.trained.table(0), *words)
 
 
 def test_one_flipped_bit_of_a_table_is_noticed(cell: Cell) -> None:

@@ -117,7 +117,7 @@ def test_points_come_in_one_order_however_far_a_run_is() -> None:
 
 def test_an_agents_rollouts(tmp_path: Path) -> None:
     stream = "shuffled-gridworld:tasks=2,rollouts=2"
-    command = ["run", "--method", "none", "--no-references", "--stream", stream, "--seeds", "2"]
+    command = ["run", "--method", "none", "--no-references", "--no-twins", "--stream", stream, "--seeds", "2"]
     command += ["--runs", str(tmp_path), "--device", "cpu", "--jobs", "1", "--track", *BOTH]
     with no_workers():
         assert main(command) == 0

@@ -69,7 +69,15 @@ def test_a_failing_sink_never_ends_a_run(tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "out"
     (out / "tensorboard").mkdir(parents=True)
     (out / "tensorboard" / "permuted-digits-v1_tasks=3").write_text("not a folder")
-    command = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
+    command = [
+        "run",
+        "--method",
+        "none",
+        "--no-references",
+        "--no-twins",
+        "--stream",
+        "permuted-digits:tasks=3",
+    ]
     command += ["--seeds", "1", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     with no_workers():
         assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 0
@@ -145,7 +153,17 @@ def test_bad_input(tmp_path: Path, case: str) -> None:
     """In a separate process without a terminal, as wandb keeps its settings as long as a process lives."""
     arguments, environment, phrase = BAD[case]
     runs = str(tmp_path / "runs")
-    command = [sys.executable, "-m", "plasticity_bench", "run", "--method", "none", "--runs", runs]
+    command = [
+        sys.executable,
+        "-m",
+        "plasticity_bench",
+        "run",
+        "--no-twins",
+        "--method",
+        "none",
+        "--runs",
+        runs,
+    ]
     done = subprocess.run(
         [*command, *arguments],
         env={**os.environ, **environment},
@@ -169,7 +187,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixt
         assert track(tmp_path / "runs", out) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert f"cannot write {out}/tensorboard" in line
-        command = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
+        command = [
+            "run",
+            "--method",
+            "none",
+            "--no-references",
+            "--no-twins",
+            "--stream",
+            "permuted-digits:tasks=3",
+        ]
         command += ["--seeds", "1", "--runs", str(tmp_path / "new"), "--device", "cpu"]
         assert main([*command, "--track", "tensorboard", "--track-dir", str(out)]) == 2
         assert f"cannot write {out}/tensorboard" in capsys.readouterr().err
@@ -193,7 +219,15 @@ def test_a_missing_package_is_one_line(
 
 def test_nothing_is_imported_unless_asked_for(tmp_path: Path) -> None:
     runs = str(tmp_path)
-    asked = ["run", "--method", "none", "--no-references", "--stream", "permuted-digits:tasks=3"]
+    asked = [
+        "run",
+        "--method",
+        "none",
+        "--no-references",
+        "--no-twins",
+        "--stream",
+        "permuted-digits:tasks=3",
+    ]
     asked += ["--seeds", "1", "--runs", runs, "--device", "cpu"]
     with no_workers():
         assert main(asked) == 0
