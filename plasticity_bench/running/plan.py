@@ -35,8 +35,9 @@ from plasticity_bench.storage.files import remove_leftovers
 if TYPE_CHECKING:
     from plasticity_bench.agents.methods import Method
 
-#: Most seeds in one stack on a CPU. With more, the weights do not fit the cache, and nothing is gained.
-CPU_STACK = 16
+#: Most seeds in one stack on a CPU: with more, the weights do not fit the cache, and nothing is gained. Tiny
+#: networks have larger stacks, up to these numbers (parameters times seeds) and CPU_GROUP seeds.
+CPU_STACK, CPU_STACK_NUMBERS = 16, 2**14
 #: Most numbers (parameters times seeds) in a stack of several configurations on a CPU, for the same reason;
 #: such a stack holds its weights twice. And most seeds in it: more gain little, even if the network is tiny.
 CPU_GROUP_NUMBERS, CPU_GROUP = 2**19, 64
@@ -273,7 +274,9 @@ def _largest_stack(config: CellConfig, device: str) -> int:
     """Most seeds in a stack of one configuration."""
     if device.startswith("cuda"):
         return GPU_STACK
-    return CPU_STACK if update_multiplications(config) < CPU_STACK_WORK else 1
+    if update_multiplications(config) >= CPU_STACK_WORK:
+        return 1
+    return max(CPU_STACK, min(CPU_GROUP, CPU_STACK_NUMBERS // parameter_count(config.network)))
 
 
 def _largest_group(config: CellConfig, device: str) -> int:
