@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.optim import FlatOptimizer
     from plasticity_bench.agents.rng import SeedRng
 
-STRENGTHS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+#: What a sweep tries. Decoupled decay needs greater strengths: it is multiplied by the learning rate.
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+FORMS = (False, True)
 
 
 def decay(
@@ -54,7 +56,7 @@ class L2(Method):
             DOHARE_2024,
         ),
         family="decay and regularisation",
-        search_space={"strength": STRENGTHS},
+        search_space={"strength": STRENGTHS, "decoupled": FORMS},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
     decoupled: bool = False  # True: AdamW's form
@@ -81,7 +83,7 @@ class L2Init(Method):
             ),
         ),
         family="decay and regularisation",
-        search_space={"strength": STRENGTHS},
+        search_space={"strength": STRENGTHS, "decoupled": FORMS},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
     decoupled: bool = False  # True: AdamW's form
