@@ -44,8 +44,9 @@ CROSSED = {
 SEEDS = 16
 #: Numerator and denominator of a seed's level, and other metrics.
 COLUMNS = ("average_performance", "dormant_fraction", "effective_rank", "weight_norm")
+SETTINGS = ("lr", "strength", "sigma", "decoupled")
 HEAD = (
-    *("stream", "method", "lr", "strength", "sigma", "seed"),
+    *("stream", "method", *SETTINGS, "seed"),
     *(f"level_{part}" for part in PARTS),
     *COLUMNS,
 )
@@ -68,12 +69,12 @@ def plans(streams: Sequence[str]) -> list[CellPlan]:
 
 
 def rows(
-    runs: Path, streams: Sequence[str], seeds: Sequence[int], workers: int | None, device: str
+    runs: Path, planned_cells: Sequence[CellPlan], seeds: Sequence[int], workers: int | None, device: str
 ) -> list[list[str]]:
-    """The lines of these streams; trains what is missing."""
+    """The lines of these cells, `none` among them; trains what is missing."""
     processes, devices = launch.processes_and_devices(workers, device)
     planned = [
-        replace(item, twins=item.cell.method == "none") for item in open_cells(runs, plans(streams), seeds)
+        replace(item, twins=item.cell.method == "none") for item in open_cells(runs, planned_cells, seeds)
     ]
     launch.train_missing(planned, processes, devices, Console(stderr=True))
     found: list[list[str]] = []
@@ -83,7 +84,7 @@ def rows(
             own = [
                 stream.name,
                 method.name,
-                *(_text(method.settings.get(name)) for name in ("lr", "strength", "sigma")),
+                *(_text(method.settings.get(name)) for name in SETTINGS),
             ]
             level = row.plasticity.ratios["level"]
             for i, seed in enumerate(level.seeds):
@@ -118,7 +119,7 @@ def main() -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
-    trained = rows(args.runs, args.streams, range(SEEDS), args.jobs, args.device)
+    trained = rows(args.runs, plans(args.streams), range(SEEDS), args.jobs, args.device)
     lines: list[list[str]] = [*kept(args.out, args.streams), *trained]
     lines.sort(key=lambda line: line[0])
     writer.writerows(lines)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -62,13 +63,22 @@ class PermutedDigits(SupervisedStream):
             "the last 5 images of a pass do not fill a batch and are left out",
         ),
         seeds=16,
+        later=("sgd",),
     )
     batch: ClassVar[int] = 16
     steps: ClassVar[int] = DIGIT_IMAGES // batch
     network: ClassVar[NetworkSpec] = NetworkSpec((64,), 10, (100, 100))
-    optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 1e-3)
 
     tasks: int = 300  # number of tasks
+    sgd: float = 0.0  # step size of plain SGD in place of Adam; 0: Adam
+
+    @property
+    def optimizer(self) -> OptimizerSpec:
+        return OptimizerSpec("sgd", self.sgd) if self.sgd else OptimizerSpec("adam", 1e-3)
+
+    def __post_init__(self) -> None:
+        if not (self.sgd >= 0 and isfinite(self.sgd)):
+            raise ValueError("sgd must be a step size, or 0 for Adam")
 
     def draw(self, seed: int, index: int) -> ImageDraw:
         """A fresh permutation and a fresh order, for every task."""
