@@ -38,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = None
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers of ``-n auto``: one more than cores, as tests that kill, wait and queue leave a core idle."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if TEMPORARY in config.stash:
         shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)

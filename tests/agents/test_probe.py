@@ -42,6 +42,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "policy": {"log_std": True},
     "tanh": {"activation": "tanh", "init": "lecun"},
 }
+#: On images without those that change nothing in a convolution.
+CASES = [(SMALL, name) for name in ARCHITECTURES]
+CASES += [(IMAGES, name) for name in ARCHITECTURES if name not in ("policy", "tanh")]
 #: Enough updates for a small network to learn something.
 LONG = ProbeSpec(updates=60, optimizer=OptimizerSpec("adam", lr=1e-2))
 
@@ -136,8 +139,7 @@ def test_the_probe_by_independent_arithmetic() -> None:
         assert float(found[s]) == pytest.approx(shares[0] / shares[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("base", [SMALL, IMAGES])
+@pytest.mark.parametrize(("base", "name"), CASES)
 def test_every_architecture_is_probed_and_left_as_it_was(base: NetworkSpec, name: str) -> None:
     spec = replace(base, **ARCHITECTURES[name])
     network = stack(spec)
@@ -164,9 +166,9 @@ def test_every_architecture_is_probed_and_left_as_it_was(base: NetworkSpec, name
     assert numbers == network.rng.state_dict()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("base", [EVEN, IMAGES])
+@pytest.mark.parametrize(("base", "name"), CASES)
 def test_a_seed_does_not_depend_on_its_stack(base: NetworkSpec, name: str) -> None:
+    base = EVEN if base is SMALL else base
     spec = replace(base, **ARCHITECTURES[name])
     together = probed(stack(spec, (0, 1, 5)), (0, 1, 5)).tolist()
     apart = [probed(stack(spec, (seed,)), (seed,)).item() for seed in (0, 1, 5)]
