@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from findings_controls import crossed, sigmas, strengths
-from findings_data import Results, paired, read_controls, table
+from findings_controls import crossed, forms, sigmas, strengths
+from findings_data import Results, paired, read_controls, read_forms, table
 from findings_figure import draw
 from findings_plasticity import against_reset, losing, losses
 
@@ -129,6 +129,7 @@ TABLES: Mapping[str, Callable[[Results], str]] = {
     "strengths": strengths,
     "sigmas": sigmas,
     "crossed": crossed,
+    "forms": forms,
     "weakest": weakest,
     "tuning": tuning,
     "costs": costs,
@@ -150,7 +151,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    results = Results(score(find_cells(SUBMISSIONS)), *read_controls(DATA / "syre-controls.csv"))
+    controls, crossed_levels = read_controls(DATA / "syre-controls.csv")
+    found = score(find_cells(SUBMISSIONS))
+    results = Results(found, controls, crossed_levels, read_forms(DATA / "decay-forms.csv"))
     before = PAGE.read_text()
     after = filled(before, results)
     if args.check:

@@ -56,6 +56,34 @@ def crossed(results: Results) -> str:
     return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
 
 
+def forms(results: Results) -> str:
+    """Decoupled decay, and decay with SGD, at several strengths."""
+    rows, tested = [], []
+    arms = sorted({(key[0], key[3]) for key in results.forms if key[1] == "l2"}, key=lambda arm: arm[::-1])
+    for stream, decoupled in arms:
+        form = "Adam, decoupled" if decoupled == "True" else "SGD"
+        own = {key[1:3]: v for key, v in results.forms.items() if key[0] == stream}
+        for method in ("none", "reset"):
+            rows.append([stream, form, f"`{method}`", interval_text(ratio_interval([own[method, ""]]))])
+            rows[-1] += [""] * 6
+        for strength in sorted({strength for method, strength in own if method == "l2"}, key=float):
+            levels = [own[method, strength] for method in ("l2", "l2-init", "syre")]
+            differences = [paired(levels[2], other) for other in levels[:2]]
+            tested += differences
+            rows.append([stream, form, strength, ""])
+            rows[-1] += [interval_text(ratio_interval([level])) for level in levels]
+            rows[-1] += [interval_text(entry.difference) for entry in differences]
+    corrected = iter(holm([entry.p for entry in tested]))
+    for row in rows:
+        if len(row) == 9:
+            row.insert(8, p_text(next(corrected)))
+            row.append(p_text(next(corrected)))
+        else:
+            row.append("")
+    head = ["stream", "optimizer", "strength", "level", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`"]
+    return table([*head, "p (Holm)", "`syre` - `l2-init`", "p (Holm)"], rows)
+
+
 def _mean(runs: Sequence[Ratio]) -> Ratio:
     """Every seed's mean over the runs, which have the same denominators."""
     return Ratio(runs[0].seeds, np.mean([run.numerator for run in runs], axis=0), runs[0].denominator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,7 @@ class Results:
     scores: Scores
     controls: Controls  # at the stream's learning rate
     crossed: Controls  # the key has the learning rate in place of sigma: (stream, method, lr, strength)
+    forms: Controls = field(default_factory=dict)  # of decay_forms.py
 
     @cached_property
     def levels(self) -> dict[tuple[str, str], Ratio]:
@@ -83,6 +84,16 @@ def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], Ratio], .
     return {key: _level(rows) for key, rows in controls.items()}, {
         key: _level(rows) for key, rows in crossed.items()
     }
+
+
+def read_forms(path: Path) -> dict[tuple[str, str, str, str], Ratio]:
+    """Reads the file of ``decay_forms.py``: (stream, method, strength, decoupled) -> level."""
+    found: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            key = row["stream"], row["method"], row["strength"], row["decoupled"]
+            found.setdefault(key, []).append(row)
+    return {key: _level(rows) for key, rows in found.items()}
 
 
 def _level(rows: Sequence[Mapping[str, str]]) -> Ratio:
