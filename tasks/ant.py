@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from plasticity_bench.ranges import AT_LEAST_ONE, BELOW_ONE, POSITIVE
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
 from plasticity_bench.tasks.base import ControlStream, Step, StreamInfo
 
@@ -110,6 +111,15 @@ def _stacked(observations: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(observations)[:, None]
 
 
+RANGES = {
+    "rollouts": AT_LEAST_ONE,
+    "lr": POSITIVE,
+    "beta1": BELOW_ONE,
+    "beta2": BELOW_ONE,
+    "width": AT_LEAST_ONE,
+}
+
+
 @dataclass(frozen=True)
 class AntStream(ControlStream):
     """What the streams on the Ant share: the agent of Dohare et al. 2024."""
@@ -161,6 +171,7 @@ class SlipperyAntFull(AntStream):
         score="final_performance",
         unit="return",
         loss="ppo",
+        ranges=RANGES,
     )
     tasks: int = 10
     rollouts: int = 977
@@ -188,6 +199,7 @@ class SlipperyAntShort(AntStream):
         score="final_performance",
         unit="return",
         loss="ppo",
+        ranges=RANGES,
     )
     tasks: int = 10
     rollouts: int = 49
@@ -211,6 +223,7 @@ class StationaryAnt(AntStream):
         score="final_performance",
         unit="return",
         loss="ppo",
+        ranges=RANGES,
     )
     tasks: int = 10
     rollouts: int = 2442

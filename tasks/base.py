@@ -6,9 +6,12 @@ on the method. What a task holds depends on the seed and the task's index alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from plasticity_bench.ranges import Range, check_ranges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,7 @@ class StreamInfo:
             late tasks, so that level and retention do not use them; curves and averages show them.
         later: Names of settings that are younger than the stream's records and whose defaults change
             nothing. A configuration holds them only if they differ, so that older records stay valid.
+        ranges: Setting -> the values that it may have; others are refused when the stream is made.
         unit: Of the scored column: "accuracy", "R2" or "return".
         loss: "cross-entropy", "mse", or "ppo" if an agent acts.
     """
@@ -51,6 +55,7 @@ class StreamInfo:
     unit: str = "accuracy"
     loss: str = "cross-entropy"
     later: tuple[str, ...] = ()
+    ranges: Mapping[str, Range] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Task(Protocol):
@@ -162,6 +167,10 @@ class Stream:
     #: Name, source, scored column and more: every stream sets it.
     info: ClassVar[StreamInfo]
     tasks: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a setting is outside its range. Call it if you have your own."""
+        check_ranges(self, self.info.ranges)
 
     @property
     def batch(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from plasticity_bench.ranges import AT_LEAST_ONE, Range
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
 from plasticity_bench.tasks.threshold_units import BITS, SLOW, BitFlipTasks
@@ -36,6 +37,7 @@ class BitFlip(SupervisedStream):
         seeds=16,
         chance=0.0,
         later=("width",),
+        ranges={"flips": Range(0, SLOW), "width": AT_LEAST_ONE},
         unit="R2",
         loss="mse",
     )
@@ -51,12 +53,6 @@ class BitFlip(SupervisedStream):
     @property
     def network(self) -> NetworkSpec:
         return NetworkSpec((BITS,), 1, (self.width,), init="kaiming")
-
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError("width must be at least 1")
-        if not 0 <= self.flips <= SLOW:
-            raise ValueError(f"flips={self.flips} is out of range: 0 (redraw) to {SLOW}")
 
     def open(self, seeds: Sequence[int], device: torch.device, dtype: torch.dtype) -> BitFlipTasks:
         return BitFlipTasks(

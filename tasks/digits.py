@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from plasticity_bench.ranges import NOT_NEGATIVE
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
 
@@ -64,6 +64,7 @@ class PermutedDigits(SupervisedStream):
         ),
         seeds=16,
         later=("sgd",),
+        ranges={"sgd": NOT_NEGATIVE},
     )
     batch: ClassVar[int] = 16
     steps: ClassVar[int] = DIGIT_IMAGES // batch
@@ -75,10 +76,6 @@ class PermutedDigits(SupervisedStream):
     @property
     def optimizer(self) -> OptimizerSpec:
         return OptimizerSpec("sgd", self.sgd) if self.sgd else OptimizerSpec("adam", 1e-3)
-
-    def __post_init__(self) -> None:
-        if not (self.sgd >= 0 and isfinite(self.sgd)):
-            raise ValueError("sgd must be a step size, or 0 for Adam")
 
     def draw(self, seed: int, index: int) -> ImageDraw:
         """A fresh permutation and a fresh order, for every task."""

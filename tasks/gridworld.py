@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from plasticity_bench.ranges import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, Range
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
 from plasticity_bench.tasks.base import ControlStream, StreamInfo
 
@@ -43,6 +44,12 @@ class ShuffledGridworld(ControlStream):
         score="final_performance",
         unit="return",
         loss="ppo",
+        ranges={
+            "rollouts": AT_LEAST_ONE,
+            "moved": Range(0, MAP_PIXELS),
+            "lr": POSITIVE,
+            "entropy": NOT_NEGATIVE,
+        },
     )
     discrete: ClassVar[bool] = True
     speed: ClassVar[float] = 4
@@ -53,10 +60,6 @@ class ShuffledGridworld(ControlStream):
     moved: int = 10  # pixels that are shuffled between two tasks
     lr: float = 1e-3  # Adam
     entropy: float = 0.0  # coefficient of the entropy bonus
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.moved <= MAP_PIXELS:
-            raise ValueError(f"moved={self.moved} is out of range: 0 to {MAP_PIXELS}")
 
     @property
     def ppo(self) -> PPOSpec:

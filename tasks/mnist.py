@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.errors import did_you_mean
+from plasticity_bench.ranges import AT_LEAST_ONE, Range
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec
 from plasticity_bench.tasks.base import StreamInfo, SupervisedStream
 
@@ -31,6 +32,7 @@ class MnistStream(SupervisedStream):
     dataset: str = "mnist"  # "mnist" or "fashion-mnist"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dataset not in DATASETS:
             raise ValueError(f'unknown dataset "{self.dataset}": {did_you_mean(self.dataset, DATASETS)}')
 
@@ -66,6 +68,7 @@ class PermutedMnist(MnistStream):
         ),
         seeds=8,
         warmup_tasks=1,
+        ranges={"images": Range(64, TRAIN_IMAGES), "epochs": AT_LEAST_ONE},
     )
     tested: ClassVar[bool] = True
     batch: ClassVar[int] = 64
@@ -80,8 +83,6 @@ class PermutedMnist(MnistStream):
         super().__post_init__()
         if self.architecture not in ("cnn", "mlp"):
             raise ValueError(f'unknown architecture "{self.architecture}"; known: cnn, mlp')
-        _check_range("images", self.images, self.batch, TRAIN_IMAGES)
-        _check_range("epochs", self.epochs, 1)
 
     @property
     def steps(self) -> int:
@@ -153,15 +154,11 @@ class OnlinePermutedMnist(MnistStream):
             "permutations are drawn again rather than composed with the last one: the same distribution",
         ),
         seeds=4,
+        ranges={"width": AT_LEAST_ONE, "batch_size": Range(1, TRAIN_IMAGES)},
     )
     tasks: int = 100  # number of tasks
     width: int = 100  # units of each of the three hidden layers
     batch_size: int = 16  # examples per update
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_range("width", self.width, 1)
-        _check_range("batch_size", self.batch_size, 1, TRAIN_IMAGES)
 
     @property
     def batch(self) -> int:
@@ -203,6 +200,7 @@ class RandomLabelMnist(MnistStream):
         ),
         seeds=4,
         score="final_performance",
+        ranges={"epochs": AT_LEAST_ONE},
     )
     images: ClassVar[int] = 1200
     batch: ClassVar[int] = 16
@@ -211,10 +209,6 @@ class RandomLabelMnist(MnistStream):
 
     tasks: int = 50  # number of tasks
     epochs: int = 40  # passes over the images in a task
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_range("epochs", self.epochs, 1)
 
     @property
     def steps(self) -> int:
@@ -240,10 +234,3 @@ def _epochs(rng: np.random.Generator, chosen: np.ndarray, epochs: int, batch: in
 
     whole = len(chosen) // batch * batch
     return np.concatenate([rng.permutation(chosen)[:whole] for _ in range(epochs)])
-
-
-def _check_range(name: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least or (most is not None and value > most):
-        raise ValueError(
-            f"{name}={value} is out of range: at least {least}" + (f", at most {most}" if most else "")
-        )

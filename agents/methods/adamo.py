@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -23,9 +24,9 @@ class AdamO(Method):
     at the weights before the step; every layer takes it, the output layer too. Rule, step size (the
     optimizer's) and the sum over all layers were read in a third party's documentation of it
     (junaidaliop.github.io/zij/math/adamo) and strength 1e-3 in notes of another; the paper's experiments
-    were not seen. At our learning rates 1e-3 hardly acts within a stream; a sweep tries up to 10. ``parseval`` is
-    the coupled form for rows of squared length 2. Convolutions are not in these sources; they are taken as
-    (out, in * kh * kw).
+    were not seen. At our learning rates 1e-3 hardly acts within a stream; a sweep tries up to 10.
+    ``parseval`` is the coupled form for rows of squared length 2. Convolutions are not in these sources;
+    they are taken as (out, in * kh * kw).
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -43,6 +44,7 @@ class AdamO(Method):
         ),
         family="optimizers",
         search_space={"strength": (1e-3, 1e-2, 1e-1, 1.0, 10.0)},
+        ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the penalty
 

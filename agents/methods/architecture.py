@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import BELOW_ONE
 
 if TYPE_CHECKING:
     from plasticity_bench.specs import NetworkSpec
@@ -130,12 +131,9 @@ class Dropout(Method):
         ),
         family="decay and regularisation",
         search_space={"p": (0.01, 0.05, 0.1, 0.2, 0.5)},
+        ranges={"p": BELOW_ONE},
     )
     p: float = 0.1  # probability that a unit is dropped
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise ValueError("p must be at least 0 and below 1")
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         return replace(spec, dropout=self.p)

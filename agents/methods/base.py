@@ -10,11 +10,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.agents.methods.info import MethodInfo
+from plasticity_bench.ranges import check_ranges
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,59 +23,6 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.optim import FlatOptimizer
     from plasticity_bench.agents.rng import SeedRng
     from plasticity_bench.specs import NetworkSpec
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What a reader of the leaderboard needs to know about a method.
-
-    Args:
-        name: As users type it: letters, digits and hyphens.
-        summary: What the method does, in one line.
-        papers: Where it comes from; empty if it is not published.
-        family: What kind of method it is: a key of ``FAMILIES`` (plasticity_bench/registry/families.py).
-        task_boundaries: Whether ``on_task_end`` is called when the task changes. The leaderboard shows it.
-        acts_after: Name of the setting that counts the tasks before the method acts for the first time. A
-            run on a stream with no more tasks than that is refused.
-        search_space: Hyperparameter -> values that ``sweep`` tries, usually 3 to 5.
-        version: A number that is raised when the same settings come to give other results.
-        off: Settings that make the method plain training bit for bit, such as ``"strength=0"``; several are
-            separated by commas. Empty if there are none.
-        later: Names of settings that are younger than the method's records and whose defaults change
-            nothing. A configuration holds them only if they differ, so that older records stay valid.
-
-    Raises:
-        TypeError: ``papers`` is not a tuple of Papers.
-
-    Example:
-        >>> info = MethodInfo("my-method", "decays the biases", off="strength=0",
-        ...                   search_space={"strength": (1e-4, 1e-3, 1e-2)})
-        >>> info.version, info.task_boundaries
-        (1, False)
-    """
-
-    name: str
-    summary: str
-    papers: tuple[Paper, ...] = ()
-    family: str = "other"
-    task_boundaries: bool = False
-    acts_after: str = ""
-    search_space: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
-    version: int = 1
-    off: str = ""
-    later: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.papers, tuple) or not all(isinstance(paper, Paper) for paper in self.papers):
-            raise TypeError(
-                f"papers of {self.name} is no tuple of Papers: write papers=(Paper(authors=..., title=..., "
-                "year=..., arxiv=...),), with the last comma"
-            )
-
-    @property
-    def citation(self) -> str:
-        """All papers in one line of text, as config.json holds it."""
-        return "; ".join(paper.citation for paper in self.papers)
 
 
 @dataclass
@@ -111,6 +58,10 @@ class Method:
     needs_order: ClassVar[bool] = False
     #: Names of attributes that only decide when the method acts, and that ``skip`` moves on.
     schedule: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a hyperparameter is outside its range. Call it if you have your own."""
+        check_ranges(self, self.info.ranges)
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         """Chooses the architecture, before any weights exist.

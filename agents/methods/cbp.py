@@ -19,6 +19,7 @@ from plasticity_bench.agents.methods.units import (
     pairs,
     reinitialise,
 )
+from plasticity_bench.ranges import NOT_NEGATIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,16 +58,13 @@ class ContinualBackprop(Method):
         family="resets of units",
         search_space={"rate": (1e-6, 1e-5, 1e-4, 3e-4, 1e-3), "maturity": (100, 1000)},
         version=2,
+        ranges={"rate": SHARE, "maturity": NOT_NEGATIVE, "decay": Range(0, 1, above=True, below=True)},
     )
     needs_features: ClassVar[bool] = True
     rate: float = 1e-4  # share of mature units replaced per update; permuted MNIST: 1e-4, 1e-5, 1e-6
     maturity: int = 100  # updates before a unit may be replaced; permuted MNIST: 100
     decay: float = 0.99  # of the running averages; the paper's eta
     fresh_count: bool = True  # whether Adam counts replaced weights' steps again from 0; the authors do
-
-    def __post_init__(self) -> None:
-        if not 0 < self.decay < 1:
-            raise ValueError("decay must lie between 0 and 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng = rng

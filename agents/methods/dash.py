@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import listed
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import AT_LEAST_ONE, SHARE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,17 +49,12 @@ class Dash(Method):
         family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"floor": (0.3, 0.5, 0.7, 0.9, 0.95), "alpha": (0.1, 0.3)},
+        ranges={"floor": SHARE, "alpha": SHARE, "updates": AT_LEAST_ONE},
     )
     schedule: ClassVar[tuple[str, ...]] = ("left", "mean")
     floor: float = 0.3  # least factor, the paper's lambda; 1: nothing shrinks
     alpha: float = 0.3  # rate of the mean of gradients
     updates: int = 10  # updates of a task that G is taken from; (1 - 0.3)^10 = 0.03
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.floor <= 1:
-            raise ValueError("floor must lie between 0 and 1")
-        if self.updates < 1:
-            raise ValueError("updates must be at least 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.left = 0  # updates until the weights shrink; 0: no boundary is near

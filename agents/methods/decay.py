@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import Aligned, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import DOHARE_2024, Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +58,7 @@ class L2(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": STRENGTHS, "decoupled": FORMS},
+        ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
     decoupled: bool = False  # True: AdamW's form
@@ -84,6 +86,7 @@ class L2Init(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": STRENGTHS, "decoupled": FORMS},
+        ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
     decoupled: bool = False  # True: AdamW's form

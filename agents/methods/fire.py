@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,12 +45,9 @@ class Fire(Method):
         family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"iterations": (2, 5, 10, 20)},
+        ranges={"iterations": NOT_NEGATIVE},
     )
     iterations: int = 10  # of Newton-Schulz; few leave small singular values small; 0: nothing is changed
-
-    def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise ValueError("iterations must not be negative")
 
     def on_task_end(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         if not self.iterations:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import BELOW_ONE, NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,7 @@ class HareTortoise(Method):
         family="shrinking and perturbing",
         later=("predict",),
         search_space={"decay": (0.9, 0.97, 0.99, 0.997, 0.999), "period": (100, 500, 2000, 10_000)},
+        ranges={"decay": BELOW_ONE, "period": NOT_NEGATIVE},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates",)
     decay: float = 0.999  # of the average; 0: the tortoise is the hare
@@ -62,10 +64,7 @@ class HareTortoise(Method):
     predict: str = "tortoise"  # whose predictions are scored: "tortoise" (the average) or "hare"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError("decay must be at least 0 and below 1")
-        if self.period < 0:
-            raise ValueError("period must not be negative")
+        super().__post_init__()
         if self.predict not in ("tortoise", "hare"):
             raise ValueError(f'predict={self.predict} is neither "tortoise" nor "hare"')
 

@@ -10,6 +10,7 @@ from plasticity_bench.agents.blocks import blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.decay import decay
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,7 @@ class L2EffectiveRank(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2), "rank": (1e-3, 1e-2, 1e-1)},
+        ranges={"strength": NOT_NEGATIVE, "rank": NOT_NEGATIVE},
     )
     needs_features: ClassVar[bool] = True
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import NIKISHIN_2022
 from plasticity_bench.agents.methods.units import remembered
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -49,14 +50,11 @@ class LayerReset(Method):
         task_boundaries=True,
         search_space={"last": (1, 2, 3)},
         version=2,
+        ranges={"last": NOT_NEGATIVE},
     )
     needs_order: ClassVar[bool] = True
-    last: int = 2  # number of layers that are reset, counted from the output; 0: none
+    last: int = 2  # number of layers that are reset, counted from the output; 0: none, 9 of 3: all
     fresh_count: bool = True  # whether Adam counts a reset layer's steps again from 0
-
-    def __post_init__(self) -> None:
-        if self.last < 0:
-            raise ValueError("last must not be negative")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng = rng

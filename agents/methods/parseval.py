@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -40,6 +41,7 @@ class Parseval(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2)},
+        ranges={"strength": NOT_NEGATIVE, "scale": NOT_NEGATIVE},
     )
     needs_order: ClassVar[bool] = True
     strength: float = 1e-3  # coefficient of the penalty at width 64

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import remembered
+from plasticity_bench.ranges import AT_LEAST_ONE, NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -59,17 +60,12 @@ class PlasticityInjection(Method):
         acts_after="after",
         search_space={"after": (1, 2, 3, 5, 7), "head": (1, 2, 3)},
         later=("fresh_count",),
+        ranges={"after": NOT_NEGATIVE, "head": AT_LEAST_ONE},
     )
     schedule: ClassVar[tuple[str, ...]] = ("tasks",)
     after: int = 5  # tasks before the injection; 0: never
     head: int = 2  # number of last layers that make the head
     fresh_count: bool = False  # whether Adam counts the fresh head's steps again from 0
-
-    def __post_init__(self) -> None:
-        if self.after < 0:
-            raise ValueError("after must not be negative")
-        if self.head < 1:
-            raise ValueError("head must be at least 1")
 
     def network(self, spec: NetworkSpec) -> NetworkSpec:
         return replace(spec, injected=self.head) if self.after else spec

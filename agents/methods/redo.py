@@ -9,6 +9,7 @@ from plasticity_bench.agents.methods.base import MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.periodic_reset import PeriodicUnitReset
 from plasticity_bench.agents.methods.units import activations
+from plasticity_bench.ranges import AT_LEAST_ONE, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,7 @@ class ReDo(PeriodicUnitReset):
         family="resets of units",
         search_space={"tau": (0.0, 0.01, 0.025, 0.05, 0.1, 0.2), "period": (100, 300, 1000)},
         later=("fresh_count",),
+        ranges={"tau": Range(-1), "period": AT_LEAST_ONE, "examples": AT_LEAST_ONE},
     )
     tau: float = 0.1  # dormant at or below this score; the paper's, 0.025 in its default setting
     period: int = 1000  # updates between resets

@@ -9,6 +9,7 @@ from plasticity_bench.agents.methods.base import MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.periodic_reset import PeriodicUnitReset
 from plasticity_bench.agents.methods.units import incoming
+from plasticity_bench.ranges import AT_LEAST_ONE, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,7 @@ class ReGraMa(PeriodicUnitReset):
         family="resets of units",
         search_space={"tau": (0.0, 0.003, 0.01, 0.03, 0.1), "period": (100, 300, 1000)},
         later=("fresh_count",),
+        ranges={"tau": Range(-1), "period": AT_LEAST_ONE, "examples": AT_LEAST_ONE},
     )
     tau: float = 0.01  # inactive at or below this score; the paper's
     period: int = 1000  # updates between resets; the paper's

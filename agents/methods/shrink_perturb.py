@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -40,6 +41,7 @@ class ShrinkPerturb(Method):
         family="shrinking and perturbing",
         task_boundaries=True,
         search_space={"shrink": (0.1, 0.2, 0.4, 0.6, 0.8), "noise": (0.01, 0.1, 0.5)},
+        ranges={"shrink": SHARE, "noise": NOT_NEGATIVE, "interval": NOT_NEGATIVE},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates",)
     shrink: float = 0.6  # share taken off the weights; the authors' code keeps 0.4 of them

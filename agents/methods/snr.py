@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import PerUnit, Recent, activations, batch_size, reinitialise
+from plasticity_bench.ranges import AT_LEAST_ONE, SHARE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +51,7 @@ class SelfNormalizedResets(Method):
         family="resets of units",
         search_space={"eta": (0.01, 0.02, 0.04, 0.08, 0.16), "window": (500, 2000, 8000)},
         later=("fresh_count",),
+        ranges={"eta": SHARE, "window": AT_LEAST_ONE, "limit": AT_LEAST_ONE, "period": AT_LEAST_ONE},
     )
     needs_features: ClassVar[bool] = True
     eta: float = 0.08  # level of the test; 0 never rejects

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import AT_LEAST_ONE, NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,13 +51,10 @@ class Spectral(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)},
+        ranges={"strength": NOT_NEGATIVE, "k": AT_LEAST_ONE},
     )
     strength: float = 1e-4  # coefficient of the penalty
     k: int = 2  # exponent of the singular value
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError("k must be at least 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         #: The left singular vector of every layer, found so far: ``(..., out)``.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.methods.base import Method, MethodInfo, before_next
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.agents.methods.units import remembered
+from plasticity_bench.ranges import AT_LEAST_ONE, SHARE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -46,17 +47,12 @@ class SelectiveWeightReinit(Method):
         family="resets of units",
         search_space={"share": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "period": (10, 100, 1000)},
         later=("fresh_count",),
+        ranges={"share": SHARE, "period": AT_LEAST_ONE},
     )
     schedule: ClassVar[tuple[str, ...]] = ("updates", "owed")
     share: float = 0.01  # of a parameter's numbers that are drawn again each time
     period: int = 100  # updates between reinitialisations
     fresh_count: bool = False  # whether Adam counts redrawn weights' steps again from 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError("share must lie between 0 and 1")
-        if self.period < 1:
-            raise ValueError("period must be at least 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng = rng

@@ -16,6 +16,7 @@ from plasticity_bench.agents.blocks import Aligned, Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.decay import FORMS, STRENGTHS, decay
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -56,6 +57,7 @@ class Syre(Method):
         papers=(ZIYIN_2025,),
         family="decay and regularisation",
         search_space={"strength": STRENGTHS, "sigma": SIGMAS, "decoupled": FORMS},
+        ranges={"strength": NOT_NEGATIVE, "sigma": NOT_NEGATIVE, "anisotropy": SHARE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay; the paper's gamma is half of it
     sigma: float = 0.01  # standard deviation of theta_0 in initial standard deviations (section 5.4)
@@ -93,6 +95,7 @@ class SyreOffsetOnly(Method):
         papers=(ZIYIN_2025,),
         family="controls",
         search_space={"sigma": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)},
+        ranges={"sigma": NOT_NEGATIVE},
     )
     sigma: float = 0.01  # as syre's
 
@@ -117,6 +120,7 @@ class SyreRedrawn(Method):
         papers=(ZIYIN_2025,),
         family="controls",
         search_space={"strength": STRENGTHS, "sigma": SIGMAS, "decoupled": FORMS},
+        ranges={"strength": NOT_NEGATIVE, "sigma": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # as syre's
     sigma: float = 0.01  # as syre's

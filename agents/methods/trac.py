@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks, listed
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import AT_LEAST_ONE, POSITIVE
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -48,14 +49,11 @@ class Trac(Method):
         ),
         family="optimizers",
         search_space={"scale": (1e-8, 1e-6, 1e-4, 1e-2)},
+        ranges={"scale": POSITIVE, "discounts": AT_LEAST_ONE, "eps": POSITIVE},
     )
     scale: float = 1e-8  # s at the start
     discounts: int = 6  # number of discounts: 0.9, 0.99, ...
     eps: float = 1e-8  # added to the root of v, and the start of sigma
-
-    def __post_init__(self) -> None:
-        if self.discounts < 1:
-            raise ValueError("discounts must be at least 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         import torch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import BELOW_ONE, NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -52,16 +53,18 @@ class Upgd(Method):
             "weight_decay": (0.0, 1e-3, 1e-2, 1e-1, 1.0),
             "beta": (0.999, 0.9999),
         },
+        ranges={
+            "beta": BELOW_ONE,
+            "sigma": NOT_NEGATIVE,
+            "weight_decay": NOT_NEGATIVE,
+            "factor": NOT_NEGATIVE,
+        },
     )
     beta: float = 0.999  # decay of the utility's running mean
     sigma: float = 1e-3  # standard deviation of the noise that is added to the gradient
     weight_decay: float = 1e-3  # decoupled, as AdamW's
     factor: float = 2.0  # multiple of the gated step
     protect: bool = True  # false: the gate scales the noise alone, the authors' non-protecting variant
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < 1:
-            raise ValueError("beta must be at least 0 and below 1")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.rng = rng

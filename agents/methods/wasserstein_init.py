@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -47,6 +48,7 @@ class WassersteinInit(Method):
         ),
         family="decay and regularisation",
         search_space={"strength": (1e-3, 1e-1, 1.0, 3.0, 10.0, 30.0, 100.0)},
+        ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the sum of mean squared differences
 

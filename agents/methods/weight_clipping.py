@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from plasticity_bench.agents.blocks import Aligned, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
 from plasticity_bench.agents.methods.papers import Paper
+from plasticity_bench.ranges import NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from plasticity_bench.agents.layers import Layer
@@ -44,12 +45,9 @@ class WeightClipping(Method):
         family="decay and regularisation",
         search_space={"kappa": (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)},
         version=2,
+        ranges={"kappa": NOT_NEGATIVE},
     )
     kappa: float = 2.0  # multiple of the initial range
-
-    def __post_init__(self) -> None:
-        if self.kappa < 0:
-            raise ValueError("kappa must not be negative")
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         self.low, self.high = Aligned(layers), Aligned(layers)

@@ -12,6 +12,7 @@ from docs.generate.settings import settings_of
 from plasticity_bench.agents.methods import Method, Paper
 from plasticity_bench.errors import InputError
 from plasticity_bench.plugins import import_class
+from plasticity_bench.ranges import POSITIVE
 from plasticity_bench.registry.catalog import METHODS
 from plasticity_bench.registry.families import FAMILIES
 from plasticity_bench.registry.settings import setting_text
@@ -150,14 +151,13 @@ def _settings(cls: type[Method]) -> str:
     for setting in settings_of(cls):
         tried = cls.info.search_space.get(setting.name, ())
         searched = ", ".join(map(setting_text, tried))
-        lines.append(
-            [code(setting.name), setting.kind, code(setting.default), inert(setting.meaning), searched]
-        )
+        facts = code(setting.name), setting.kind, code(setting.default), inert(setting.meaning)
+        lines.append([*facts, setting.allowed, searched])
     times = f"{LEARNING_RATE_RANGE:g}"
     step = "step size of the optimizer, in place of the stream's"
     around = f"from the stream's / {times} to the stream's x {times}"
-    lines.append([code("lr"), "number", "the stream's", step, around])
-    return table(("name", "type", "default", "meaning", "values for `sweep`"), lines)
+    lines.append([code("lr"), "number", "the stream's", step, str(POSITIVE), around])
+    return table(("name", "type", "default", "meaning", "allowed", "values for `sweep`"), lines)
 
 
 def _description(cls: type[Method]) -> str:

@@ -21,6 +21,7 @@ class Setting:
     kind: str
     default: str
     meaning: str
+    allowed: str  # the values that it may have
 
 
 def settings_of(cls: type[Any], *others: type[Any]) -> list[Setting]:
@@ -29,9 +30,14 @@ def settings_of(cls: type[Any], *others: type[Any]) -> list[Setting]:
     for each in (*cls.__mro__, *others):
         for name, meaning in _meanings(each):
             known.setdefault(name, meaning)
+    ranges = cls.info.ranges if hasattr(cls, "info") else {}
     return [
         Setting(
-            field.name, KINDS[type(field.default)], setting_text(field.default), known.get(field.name, "")
+            field.name,
+            KINDS[type(field.default)],
+            setting_text(field.default),
+            known.get(field.name, ""),
+            str(ranges.get(field.name, "")),
         )
         for field in fields(cls)
     ]

@@ -205,13 +205,13 @@ def stream_settings(cls: type[Stream]) -> list[Setting]:
 
 def _settings(stream: Stream) -> str:
     lines = [
-        [code(setting.name), setting.kind, code(setting.default), inert(setting.meaning)]
+        [code(setting.name), setting.kind, code(setting.default), inert(setting.meaning), setting.allowed]
         for setting in stream_settings(type(stream))
     ]
     if not isinstance(stream, ControlStream):
         values = "; ".join(f"{code(name)}: {inert(text)}" for name, text in PRECISIONS.items())
-        lines.append([code("precision"), "text", code(DEFAULT), values])
-    return table(("name", "type", "default", "meaning"), lines)
+        lines.append([code("precision"), "text", code(DEFAULT), values, ""])
+    return table(("name", "type", "default", "meaning", "allowed"), lines)
 
 
 def _ppo(spec: PPOSpec) -> str:

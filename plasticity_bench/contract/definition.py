@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -27,6 +28,7 @@ def is_defined(subject: Subject) -> str:
         _class_variables(part.cls)
         _settings(part.cls)
         _hooks(part.cls)
+        _ranges(part.cls)
         _search_space(part.cls)
         _later(part.cls)
         _off(part.cls)
@@ -127,6 +129,22 @@ def _later(cls: Any) -> None:
             raise Broken(f'later names "{name}", which is no hyperparameter', "name fields of the class")
         if name in cls.info.search_space:
             raise Broken(f'"{name}" is in later and in search_space', "a searched setting is always recorded")
+
+
+def _ranges(cls: Any) -> None:
+    known = {f.name for f in fields(cls)}
+    for name, allowed in cls.info.ranges.items():
+        if name not in known:
+            raise Broken(f'ranges names "{name}", which is no hyperparameter', "name fields of the class")
+        outside = math.nextafter(allowed.low, -math.inf) if allowed.low > -math.inf else math.nan
+        try:
+            cls(**{name: outside})
+        except ValueError:
+            continue
+        raise Broken(
+            f"{name}={outside:g} is not refused, although ranges says that it must be {allowed}",
+            "begin __post_init__ with super().__post_init__()",
+        )
 
 
 def _search_space(cls: Any) -> None:
