@@ -24,9 +24,9 @@ class AdamO(Method):
     at the weights before the step; every layer takes it, the output layer too. Rule, step size (the
     optimizer's) and the sum over all layers were read in a third party's documentation of it
     (junaidaliop.github.io/zij/math/adamo) and strength 1e-3 in notes of another; the paper's experiments
-    were not seen. At our learning rates 1e-3 hardly acts within a stream; a sweep tries up to 10.
-    ``parseval`` is the coupled form for rows of squared length 2. Convolutions are not in these sources;
-    they are taken as (out, in * kh * kw).
+    were not seen. At our learning rates 1e-3 hardly acts within a stream, hence the default. ``parseval`` is
+    the coupled form for rows of squared length 2. Convolutions are not in these sources; they are taken as
+    (out, in * kh * kw).
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -46,7 +46,7 @@ class AdamO(Method):
         search_space={"strength": (1e-3, 1e-2, 1e-1, 1.0, 10.0)},
         ranges={"strength": NOT_NEGATIVE},
     )
-    strength: float = 1e-3  # coefficient of the penalty
+    strength: float = 0.1  # coefficient of the penalty
 
     def before_update(self, layers: Sequence[Layer], optimizer: FlatOptimizer) -> None:
         from plasticity_bench.agents.methods.spectral import as_matrix

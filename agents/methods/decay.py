@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from plasticity_bench.agents.optim import FlatOptimizer
     from plasticity_bench.agents.rng import SeedRng
 
-#: What a sweep tries. Decoupled decay needs greater strengths: it is multiplied by the learning rate.
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-FORMS = (False, True)
+STRENGTHS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def decay(
@@ -57,7 +55,7 @@ class L2(Method):
             DOHARE_2024,
         ),
         family="decay and regularisation",
-        search_space={"strength": STRENGTHS, "decoupled": FORMS},
+        search_space={"strength": STRENGTHS},
         ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay
@@ -85,7 +83,7 @@ class L2Init(Method):
             ),
         ),
         family="decay and regularisation",
-        search_space={"strength": STRENGTHS, "decoupled": FORMS},
+        search_space={"strength": STRENGTHS},
         ranges={"strength": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plasticity_bench.agents.blocks import Aligned, Scratch, blocks
 from plasticity_bench.agents.methods.base import Method, MethodInfo
-from plasticity_bench.agents.methods.decay import FORMS, STRENGTHS, decay
+from plasticity_bench.agents.methods.decay import STRENGTHS, decay
 from plasticity_bench.agents.methods.papers import Paper
 from plasticity_bench.ranges import NOT_NEGATIVE, SHARE
 
@@ -30,8 +30,6 @@ ZIYIN_2025 = Paper(
     "ICLR",
     arxiv="2408.15495",
 )
-
-SIGMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
 def draw_offsets(into: Aligned, layers: Sequence[Layer], rng: SeedRng, sigma: float) -> None:
@@ -56,7 +54,7 @@ class Syre(Method):
         summary="weight decay toward a static random offset, which breaks the loss's symmetries",
         papers=(ZIYIN_2025,),
         family="decay and regularisation",
-        search_space={"strength": STRENGTHS, "sigma": SIGMAS, "decoupled": FORMS},
+        search_space={"strength": STRENGTHS},
         ranges={"strength": NOT_NEGATIVE, "sigma": NOT_NEGATIVE, "anisotropy": SHARE},
     )
     strength: float = 1e-3  # coefficient of the decay, torch's weight_decay; the paper's gamma is half of it
@@ -119,7 +117,7 @@ class SyreRedrawn(Method):
         summary="control: syre with its offset redrawn at every update",
         papers=(ZIYIN_2025,),
         family="controls",
-        search_space={"strength": STRENGTHS, "sigma": SIGMAS, "decoupled": FORMS},
+        search_space={"strength": STRENGTHS},
         ranges={"strength": NOT_NEGATIVE, "sigma": NOT_NEGATIVE},
     )
     strength: float = 1e-3  # as syre's

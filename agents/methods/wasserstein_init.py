@@ -23,8 +23,8 @@ class WassersteinInit(Method):
     The mean is the squared 2-Wasserstein distance between the two empirical distributions, so weights may
     trade places at no cost. Read in a third party's code ("w-regen", strength 1e-3, of
     github.com/wechu/parseval_reg), which sorts every weight tensor and every bias by itself, as here. Whether
-    the authors divide by the number of weights could not be seen; with the division the default is far too
-    weak to act with Adam on our streams, and a sweep tries up to 100.
+    the authors divide by the number of weights could not be seen; with the division 1e-3 is far too weak to
+    act with Adam on our streams, hence the default.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -50,7 +50,7 @@ class WassersteinInit(Method):
         search_space={"strength": (1e-3, 1e-1, 1.0, 3.0, 10.0, 30.0, 100.0)},
         ranges={"strength": NOT_NEGATIVE},
     )
-    strength: float = 1e-3  # coefficient of the sum of mean squared differences
+    strength: float = 10.0  # coefficient of the sum of mean squared differences
 
     def setup(self, layers: Sequence[Layer], rng: SeedRng) -> None:
         #: Sorted initial values of weight and bias of every layer, and the current order of the values.
