@@ -214,6 +214,8 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
 
 
 def _print_table(name: str, table: TableOutcome) -> None:
+    if table.divergence:
+        print(f"note: {name}: {table.divergence}")
     if table.first_task is None:
         print(f"{name}: bit-identical")
         return

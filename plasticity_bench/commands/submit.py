@@ -104,6 +104,9 @@ def _options(args: argparse.Namespace) -> str:
 
 def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
     """Prints what was written, what is missing, and the next steps."""
+    from plasticity_bench.records.cells import read_cell
+    from plasticity_bench.scoring.metrics import measure
+    from plasticity_bench.scoring.notes import divergence
     from plasticity_bench.storage.documents import parse_document
     from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
 
@@ -121,6 +124,9 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
         score = "unknown" if metric.point is None else f"{metric.point:.3f}"
         best = f"; best of {entry.tuning.budget} configurations" if entry.tuning else ""
         print(f"  {stream}: {len(entry.seeds)} seeds, level {score}{best}")
+        cell = read_cell(folder / "records" / stream / entry.cell)
+        if said := divergence(measure(cell).not_finite):
+            print(f"  note: {said}")
     lacking = any(
         set(entry.seeds) - set(seeds)
         for stream, entry in document.streams.items()

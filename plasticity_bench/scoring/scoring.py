@@ -5,7 +5,9 @@ and initial weights.
 
 Which seeds count: a seed is left out of a metric that is not defined for it, because there are no fresh twins
 of it or nothing was measured; a note says so. A seed whose performance is nan is not left out. It makes the
-summary nan, with a note: a summary without the failed seeds would flatter the method.
+summary nan, with a note: a summary without the failed seeds would flatter the method. A seed that diverged
+counts as chance from the first task on which its network is not finite, its diagnostics are nan, and a note
+says so.
 """
 
 from __future__ import annotations
@@ -118,7 +120,16 @@ class _StreamScoring:
 def scored(entry: MeasuredCell, references: References) -> CellScores:
     """The scores of a cell."""
     found = seed_metrics(entry, references)
-    return CellScores(entry.cell, entry.seeds, entry.curves, found.values, found.defined, found.plasticity)
+    return CellScores(
+        entry.cell,
+        entry.seeds,
+        entry.curves,
+        found.values,
+        found.defined,
+        found.plasticity,
+        entry.not_finite,
+        entry.twins.not_finite,
+    )
 
 
 def _check_references(cells: Iterable[MeasuredCell]) -> None:

@@ -60,7 +60,8 @@ def write_cell(
     cell = open_cell(runs, f"{stream}-v1", folder, config, made_sweep(tuning) if tuning else None)
     for seed, values in performance.items():
         rows: list[dict[str, float]] = [
-            {"task": task, "online_performance": value} for task, value in enumerate(values)
+            {"task": task, "online_performance": value, "online_loss": 1.0}
+            for task, value in enumerate(values)
         ]
         for name, column in (columns or {}).items():
             for row, value in zip(rows, column, strict=True):
@@ -68,7 +69,7 @@ def write_cell(
         cell.trained.write(seed, rows, made_origin(seconds, stack, device))
     for seed, values in (fresh or {}).items():
         rows = [
-            {"task": task, "online_performance": values[task]}
+            {"task": task, "online_performance": values[task], "online_loss": 1.0}
             | ({"target_variance": variance[seed][task]} if variance else {})
             for task in cell.fresh.tasks
         ]
