@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import POLICY, Cell, read_cell
 from plasticity_bench.storage.files import write_bytes
+from plasticity_bench.storage.tensors import read_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,13 +114,16 @@ def _policy(cell: Cell, seed: int) -> Any:
         raise InputError(f"no policy of seed {seed} in {cell.path}; {which}")
     network = StackedNetwork(cell.config.network, SeedRng([seed], "init"), torch.device("cpu"), torch.float32)
     try:
-        state = torch.load(path, weights_only=True)
+        state = read_tensors(path)
         with torch.no_grad():
             for parameter, saved in zip(trainable(network.layers), state["weights"], strict=True):
                 parameter[0].copy_(saved)
         network.load_extras(state)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
-        raise InputError(f"{path} is damaged ({error}); delete the seed and run it again") from error
+        reason = str(error).partition("\n")[0][:100]
+        raise InputError(f"{path} is damaged ({reason}); delete the seed and run it again") from error
 
     def outputs(observations: torch.Tensor) -> torch.Tensor:
         if "mean" in state:

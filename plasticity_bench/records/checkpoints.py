@@ -11,6 +11,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.names import seed_ranges
 from plasticity_bench.storage.files import write_atomic
+from plasticity_bench.storage.tensors import read_tensors
 
 
 class Resumable(Protocol):
@@ -104,12 +105,10 @@ def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
 
     Raises InputError if the file is damaged, of other seeds, or cannot be read.
     """
-    import torch
-
     if not path.exists():
         return 0.0
     try:
-        state = torch.load(path, weights_only=True, map_location=device)
+        state = read_tensors(path, device)
         if state["protocol"] != PROTOCOL or state["seeds"] != learner.seeds:
             raise ValueError(f"protocol {state['protocol']}, seeds {state['seeds']}")
         learner.load_state_dict(state["learner"])

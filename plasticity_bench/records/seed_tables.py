@@ -46,8 +46,8 @@ class SeedTables:
         record = read_document(path, SeedRecord, self._advice(seed))
         if record.seed != seed:
             raise InputError(
-                f"{path} is the record of seed {record.seed}, not {seed}: give both of its files their name "
-                "back, or move them away"
+                f"{path} is the record of seed {record.seed} in the place of seed {seed}: name both of its "
+                f"files {table_stem(self.kind, record.seed)} again, or move them away"
             )
         return record
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.records.documents import Origin
+from plasticity_bench.records.documents import Origin, SeedRecord
+from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import COLUMNS, Table
 from plasticity_bench.scoring.plasticity import Plasticity, plasticity
 from plasticity_bench.scoring.references import PLAIN_LABELS
@@ -57,7 +58,8 @@ class MeasuredCell:
     ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
     ``batches``: (stack size, device, hardware) of every seed; times are comparable only if these are equal.
     ``twins``: the fresh twins of those of the seeds that have them. ``not_finite``: of every seed that
-    diverged, the first task of those to the end that it counts as chance on.
+    diverged, the first task of those to the end that it counts as chance on. ``digests``: SHA-256 of a table
+    -> its seed, of the seeds that are finite at the first task.
     """
 
     cell: Cell
@@ -67,6 +69,7 @@ class MeasuredCell:
     batches: tuple[tuple[object, ...], ...]
     twins: Twins
     not_finite: Mapping[int, int] = field(default_factory=dict)
+    digests: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def trend(self) -> np.ndarray:
@@ -140,10 +143,29 @@ def measure(cell: Cell) -> MeasuredCell:
     """
     seeds = cell.seeds()
     twins = [seed for seed in cell.fresh.seeds() if seed in set(seeds)]
-    fresh, _ = cell.fresh.records(twins, columns_of_twins(cell)) if twins else ({}, [])
-    found = measure_tables(cell, *cell.trained.records(seeds, [*_columns(cell).values(), LOSS]), fresh)
+    fresh, twin_origins = cell.fresh.records(twins, columns_of_twins(cell)) if twins else ({}, [])
+    tables, origins = cell.trained.records(seeds, [*_columns(cell).values(), LOSS])
+    digests = _check_twice(cell.trained, tables, origins)
+    _check_twice(cell.fresh, fresh, twin_origins)
+    found = measure_tables(cell, tables, origins, fresh)
+    found = replace(found, digests=digests)
     _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
+
+
+def _check_twice(
+    kept: SeedTables, tables: Mapping[int, Table], origins: Sequence[SeedRecord]
+) -> dict[str, int]:
+    """SHA-256 -> seed. Raises InputError if two seeds have the same table, which training gives only if both
+    diverge at once; such tables are left out."""
+    known: dict[str, int] = {}
+    for (seed, table), origin in zip(tables.items(), origins, strict=True):
+        if np.isfinite(table[LOSS][0]) and (other := known.setdefault(origin.sha256, seed)) != seed:
+            raise InputError(
+                f"{kept.path(other)} and {kept.path(seed).name} there are one table twice, not two "
+                "seeds: move the one away that is a copy, with its .json"
+            )
+    return known
 
 
 def measure_tables(

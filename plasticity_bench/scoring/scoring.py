@@ -81,12 +81,14 @@ def place_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
 def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores:
     """Scores cells in the order of ``measure_cells``: each stream as soon as all of it is read.
 
-    Raises InputError if a stream holds a reference twice.
+    Raises InputError if a stream holds a reference twice, or two streams the same table.
     """
-    started = [
-        _StreamScoring(list(group), workers)
-        for _, group in groupby(measured, lambda entry: entry.cell.stream)
-    ]
+    started, known = [], {}
+    for _, group in groupby(measured, lambda entry: entry.cell.stream):
+        entries = list(group)
+        for entry in entries:
+            _check_streams(entry, known)
+        started.append(_StreamScoring(entries, workers))
     streams = tuple(stream.scores() for stream in started)
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
@@ -130,6 +132,18 @@ def scored(entry: MeasuredCell, references: References) -> CellScores:
         entry.not_finite,
         entry.twins.not_finite,
     )
+
+
+def _check_streams(entry: MeasuredCell, known: dict[str, tuple[str, Path]]) -> None:
+    """Raises InputError if a table is that of another stream. ``known``: SHA-256 -> (stream, file)."""
+    for digest, seed in entry.digests.items():
+        path = entry.cell.trained.path(seed)
+        stream, other = known.setdefault(digest, (entry.cell.stream, path))
+        if stream != entry.cell.stream:
+            raise InputError(
+                f"{other} and {path} are the same table on two streams: move the one away that is a copy, "
+                "with its .json"
+            )
 
 
 def _check_references(cells: Iterable[MeasuredCell]) -> None:
