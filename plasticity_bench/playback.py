@@ -89,10 +89,16 @@ def save_gif(pictures: list[np.ndarray], path: Path, rate: float) -> None:
 
 
 def _stream(cell: Cell) -> ControlStream:
+    from plasticity_bench.registry.catalog import STREAMS
     from plasticity_bench.registry.create import create_stream
+    from plasticity_bench.registry.settings import choice_text
     from plasticity_bench.tasks.base import ControlStream
 
-    stream = create_stream(cell.config.stream.label)
+    recorded = cell.config.stream
+    # Only built-in streams have agents that act. Another name may be that of a file, whose code would be run.
+    stream = (
+        create_stream(choice_text(recorded.name, recorded.settings)) if recorded.name in STREAMS else None
+    )
     if not isinstance(stream, ControlStream):
         raise InputError(f"nobody acts on {cell.stream}: there is nothing to watch; try plot")
     return stream

@@ -130,7 +130,7 @@ def _materialise(dataset: str, raw: Path, folder: Path) -> None:
 
 
 def _read_cache(folder: Path) -> MnistData | None:
-    """The arrays, None if they were never made. Raises _Damaged. Everything is hashed, a tenth of a second."""
+    """The arrays, None if they were never made. Raises _Damaged. Everything is hashed: 0.1 s."""
     path = folder / "index.json"
     try:
         index = json.loads(path.read_text())
