@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import POLICY, Cell, read_cell
-from plasticity_bench.storage.files import write_bytes
+from plasticity_bench.storage.files import cannot_read, write_bytes
 from plasticity_bench.storage.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _policy(cell: Cell, seed: int) -> Any:
                 parameter[0].copy_(saved)
         network.load_extras(state)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; make it readable") from error
+        raise cannot_read(path, error, "run it again") from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         reason = str(error).partition("\n")[0][:100]
         raise InputError(f"{path} is damaged ({reason}); delete the seed and run it again") from error

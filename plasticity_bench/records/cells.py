@@ -154,7 +154,9 @@ def open_cell(
             )
         return found
     if path.exists() and any(path.glob("seed-*.json")):
-        raise InputError(f"{path} holds records but no config.json; move it away or restore the file")
+        raise InputError(
+            f"{path} holds records but no config.json; restore it: is it there under another name?"
+        )
     for name, content in sources.items():
         write_bytes(path / SOURCE / name, content)
     if tuning:

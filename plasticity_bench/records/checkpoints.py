@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.names import seed_ranges
-from plasticity_bench.storage.files import write_atomic
+from plasticity_bench.storage.files import cannot_read, write_atomic
 from plasticity_bench.storage.tensors import read_tensors
 
 
@@ -114,10 +114,7 @@ def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
         learner.load_state_dict(state["learner"])
         return float(state["seconds"])
     except OSError as error:
-        raise InputError(
-            f"cannot read checkpoint {path}: {error.strerror}; make it readable, or delete it "
-            f"to train seeds {_seeds_of(path)} anew"
-        ) from error
+        raise cannot_read(path, error, "run the same command again") from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise InputError(

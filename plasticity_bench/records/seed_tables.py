@@ -16,7 +16,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import Origin, SeedRecord, read_document
 from plasticity_bench.records.names import recorded_seeds, table_stem
 from plasticity_bench.records.tables import Table, columns_held, read_columns, read_many, to_csv
-from plasticity_bench.storage.files import sha256, write_bytes
+from plasticity_bench.storage.files import cannot_read, sha256, write_bytes
 from plasticity_bench.storage.untrusted import Refused
 
 #: Number of tables that are read together: more do not fit the cache of a core.
@@ -137,7 +137,8 @@ class SeedTables:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; {self._advice(seed)}") from error
+            restore = f"restore it, or {self._advice(seed)}"
+            raise cannot_read(path, error, restore) from error
         provenance = self.provenance(seed)
         if sha256(data) != provenance.sha256:
             raise InputError(
