@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from plasticity_bench.commands.options import (
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking, twins)
     ]
     restore_tables(found, planned)
-    launch.train_missing(planned, workers, devices, Console(stderr=True))
+    launch.train_missing(planned, workers, devices, Console(stderr=True, markup=False, emoji=False))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)
@@ -99,7 +100,7 @@ def _options(args: argparse.Namespace) -> str:
         words += ["--out", args.out]
     if args.no_twins:
         words.append("--no-twins")
-    return "".join(f" {word}" for word in words)
+    return "".join(f" {shlex.quote(str(word))}" for word in words)
 
 
 def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
@@ -141,12 +142,12 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
         )
         print(f"      {command} submit none{_options(args)}, then this command again")
     print("next:")
-    print(f"  {command} leaderboard --verify {folder}")
-    board = folder.parent.parent
+    quoted, board = shlex.quote(str(folder)), folder.parent.parent
+    print(f"  {command} leaderboard --verify {quoted}")
     # Only the repository's own leaderboard is generated and committed with its submissions.
     if (board / "SUBMITTING.md").exists():
-        print(f"  {command} leaderboard --submissions {folder.parent}")
-        print(f"  git add {board} && git commit -m 'Submission: {folder.name}'")
+        print(f"  {command} leaderboard --submissions {shlex.quote(str(folder.parent))}")
+        print(f"  git add {shlex.quote(str(board))} && git commit -m 'Submission: {folder.name}'")
     else:
-        print(f"  git add {folder} && git commit -m 'Submission: {folder.name}'")
+        print(f"  git add {quoted} && git commit -m 'Submission: {folder.name}'")
     print("  git push, and open a pull request")

@@ -16,6 +16,7 @@ Nothing that depends on the clock or the machine goes into config.json or the ta
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -189,7 +190,7 @@ def find_cells(runs: Path) -> list[Cell]:
     if not found:
         raise InputError(
             f"no records in {runs}; "
-            f"make some with `python -m plasticity_bench run --method syre --runs {runs}`"
+            f"make some with `python -m plasticity_bench run --method syre --runs {shlex.quote(str(runs))}`"
         )
     return found
 

@@ -36,6 +36,8 @@ class Resumable(Protocol):
 
 #: What the names of checkpoints begin with: of seeds, and of their fresh twins.
 CHECKPOINT, FRESH_CHECKPOINT = "checkpoint", "fresh-checkpoint"
+#: More seeds than any stack has: a larger range in a name is of another file.
+LARGEST_STACK = 100_000
 
 
 def checkpoint_path(folder: Path, seeds: Sequence[int], kind: str = CHECKPOINT) -> Path:
@@ -51,14 +53,17 @@ def checkpoint_seeds(folder: Path, kind: str = CHECKPOINT) -> list[tuple[int, ..
     ``checkpoint_path``."""
     stacks = []
     for path in sorted(folder.glob(f"{kind}-*.pt")):
-        match = re.fullmatch(rf"{kind}-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
+        match = re.fullmatch(rf"{kind}-(\d{{1,9}}(?:-\d{{1,9}})?(?:_\d{{1,9}}(?:-\d{{1,9}})?)*)", path.stem)
         if not match:
             continue
         seeds: list[int] = []
         for part in match[1].split("_"):
             first, _, last = part.partition("-")
+            if int(last or first) - int(first) >= LARGEST_STACK:  # not a file of ours
+                break
             seeds += range(int(first), int(last or first) + 1)
-        stacks.append(tuple(seeds))
+        else:
+            stacks.append(tuple(seeds))
     return stacks
 
 

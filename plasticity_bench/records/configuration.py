@@ -121,7 +121,7 @@ def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
         network = method.make().network(spec)
     except (InputError, RunFailed):
         raise
-    except Exception as error:  # in the code of a plug-in
+    except (Exception, SystemExit) as error:  # in the code of a plug-in
         line = error_location(error, method.files)
         raise RunFailed(f"{method.label}: network() failed: {type(error).__name__}: {error}{line}") from error
     if not isinstance(network, NetworkSpec):

@@ -141,6 +141,11 @@ class SeedTables:
             raise cannot_read(path, error, restore) from error
         provenance = self.provenance(seed)
         if sha256(data) != provenance.sha256:
+            if sha256(data.replace(b"\r\n", b"\n")) == provenance.sha256:
+                raise InputError(
+                    f"{path} is sound but for its line ends, which are CRLF (git with core.autocrlf, or an "
+                    "editor): write them as LF again, such as with dos2unix; nothing has to be trained again"
+                )
             raise InputError(
                 f"{path} is damaged (its checksum differs from the one recorded); {self._advice(seed)}"
             )

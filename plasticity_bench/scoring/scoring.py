@@ -83,7 +83,8 @@ def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores
 
     Raises InputError if a stream holds a reference twice, or two streams the same table.
     """
-    started, known = [], {}
+    started: list[_StreamScoring] = []
+    known: dict[str, tuple[str, Path]] = {}
     for _, group in groupby(measured, lambda entry: entry.cell.stream):
         entries = list(group)
         for entry in entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from plasticity_bench.playback import _policy
 from plasticity_bench.records.cells import Cell, read_cell
 from plasticity_bench.records.checkpoints import load_checkpoint
 from tests.support.fake_records import write_cell
+from tests.support.paths import REPOSITORY
 
 READ: dict[str, Callable[[Cell], object]] = {
     "config.json": lambda cell: read_cell(cell.path),
@@ -56,3 +58,20 @@ def test_a_renamed_config_is_to_be_restored(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="restore it: is it there under another name") as caught:
         read_cell(cell.path)
     assert "move" not in str(caught.value)
+
+
+def test_a_table_whose_line_ends_changed_is_not_to_be_trained_again(tmp_path: Path) -> None:
+    cell = write_cell(tmp_path, "l2", {0: [0.5] * 4})
+    path = cell.trained.path(0)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(InputError, match="sound but for its line ends, which are CRLF") as caught:
+        cell.trained.table(0)
+    assert "delete" not in str(caught.value)
+
+
+def test_git_does_not_change_the_bytes_of_records() -> None:
+    records = ["leaderboard/submissions/l2/method.json", "leaderboard/leaderboard.csv"]
+    done = subprocess.run(
+        ["git", "check-attr", "text", *records], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"{name}: text: unset" for name in records]

@@ -10,10 +10,10 @@ from plasticity_bench.storage.tensors import read_tensors
 
 
 def test_no_damaged_byte_changes_what_is_read(tmp_path: Path) -> None:
-    path, saved = tmp_path / "a.pt", {"weights": torch.arange(64.0), "task": 3}
-    torch.save(saved, path)
+    path, numbers = tmp_path / "a.pt", torch.arange(64.0)
+    torch.save({"weights": numbers, "task": 3}, path)
     whole, refused = path.read_bytes(), 0
-    weights = whole.index(saved["weights"].numpy().tobytes())
+    weights = whole.index(numbers.numpy().tobytes())
     for place in [*range(0, len(whole), 7), *range(weights, weights + 256)]:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         try:
@@ -23,7 +23,7 @@ def test_no_damaged_byte_changes_what_is_read(tmp_path: Path) -> None:
             continue
         assert not weights <= place < weights + 256
         assert found["task"] == 3
-        assert torch.equal(found["weights"], saved["weights"])
+        assert torch.equal(found["weights"], numbers)
     assert refused >= 256
     path.write_bytes(whole)
-    assert torch.equal(read_tensors(path)["weights"], saved["weights"])
+    assert torch.equal(read_tensors(path)["weights"], numbers)
