@@ -13,6 +13,7 @@ healthy;
 
 from __future__ import annotations
 
+import copy
 import math
 from array import array
 from collections.abc import Mapping
@@ -280,6 +281,17 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
             self._start()
             self._replay(world, array("d", state["torques"]))
         self.np_random.bit_generator.state = state["random"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without the physics server, which two environments cannot share."""
+        own = {name: value for name, value in vars(self).items() if name not in ("_world", "_length")}
+        return {"own": copy.deepcopy(own), "begun": self._world is not None, "state": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["own"])
+        self._world, self._length = None, length_function()
+        if state["begun"]:
+            self.load_state_dict(state["state"])
 
     def _replay(self, world: World, torques: array[float]) -> None:
         count = self.sizes[1]

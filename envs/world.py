@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class World:
             raise RuntimeError(
                 "PyBullet serves about 1,000 environments per process: close() those not in use"
             )
+        self._disconnect = weakref.finalize(self, pybullet.disconnect, client)  # also if nobody closes it
         self.variables = Variables()  # what the physics is set to
         self._saved = -1  # PyBullet's id of the state that every reset but the first starts from
         pybullet.resetSimulation(physicsClientId=client)
@@ -171,5 +173,5 @@ class World:
         return np.array(pixels, np.uint8).reshape(height, width, 4)[:, :, :3].copy()
 
     def close(self) -> None:
-        """Disconnects; PyBullet gives the number of this client to the next world."""
-        pybullet.disconnect(self.client)
+        """Disconnects, once: PyBullet gives the number of this client to the next world."""
+        self._disconnect()

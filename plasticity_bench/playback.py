@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.cells import POLICY, Cell, read_cell
-from plasticity_bench.storage.files import write_bytes
+from plasticity_bench.storage.files import cannot_read, write_bytes
+from plasticity_bench.storage.tensors import read_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,10 +89,16 @@ def save_gif(pictures: list[np.ndarray], path: Path, rate: float) -> None:
 
 
 def _stream(cell: Cell) -> ControlStream:
+    from plasticity_bench.registry.catalog import STREAMS
     from plasticity_bench.registry.create import create_stream
+    from plasticity_bench.registry.settings import choice_text
     from plasticity_bench.tasks.base import ControlStream
 
-    stream = create_stream(cell.config.stream.label)
+    recorded = cell.config.stream
+    # Only built-in streams have agents that act. Another name may be that of a file, whose code would be run.
+    stream = (
+        create_stream(choice_text(recorded.name, recorded.settings)) if recorded.name in STREAMS else None
+    )
     if not isinstance(stream, ControlStream):
         raise InputError(f"nobody acts on {cell.stream}: there is nothing to watch; try plot")
     return stream
@@ -113,13 +120,16 @@ def _policy(cell: Cell, seed: int) -> Any:
         raise InputError(f"no policy of seed {seed} in {cell.path}; {which}")
     network = StackedNetwork(cell.config.network, SeedRng([seed], "init"), torch.device("cpu"), torch.float32)
     try:
-        state = torch.load(path, weights_only=True)
+        state = read_tensors(path)
         with torch.no_grad():
             for parameter, saved in zip(trainable(network.layers), state["weights"], strict=True):
                 parameter[0].copy_(saved)
         network.load_extras(state)
+    except OSError as error:
+        raise cannot_read(path, error, "run it again") from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
-        raise InputError(f"{path} is damaged ({error}); delete the seed and run it again") from error
+        reason = str(error).partition("\n")[0][:100]
+        raise InputError(f"{path} is damaged ({reason}); delete the seed and run it again") from error
 
     def outputs(observations: torch.Tensor) -> torch.Tensor:
         if "mean" in state:

@@ -165,6 +165,7 @@ def _row_json(row: CellScores) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "p_loss": _or_none(row.p_loss),
         "undefined": dict(row.plasticity.undefined),
+        "not_finite_from": {str(seed): task for seed, task in row.not_finite.items()},
         "metrics": {
             metric: {
                 **interval_json(row.summary[metric]),

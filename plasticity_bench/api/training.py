@@ -96,7 +96,7 @@ def run(
     streams = choose_streams(names, precision, devices)
     plans = plan_cells(streams, methods, references, Path(tuned) if tuned is not None else None)
     planned = open_cells(Path(runs), plans, _seeds(seeds), twins)
-    console = Console(stderr=True, quiet=not progress)
+    console = Console(stderr=True, markup=False, emoji=False, quiet=not progress)
     launch.train_missing(planned, workers, devices, console)
     return Results({item.cell.path: item.cell for item in planned}.values())
 

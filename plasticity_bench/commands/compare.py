@@ -42,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
             f"{args.a} and {args.b} have no stream in common: {', '.join(left)} against {', '.join(right)}"
         )
     found = {stream: _differences(left[stream], right[stream]) for stream in shared}
+    notes = {stream: _notes(left[stream], right[stream]) for stream in shared}
     if args.json:
-        print(json.dumps({"a": args.a, "b": args.b, "streams": found}, indent=1))
+        print(json.dumps({"a": args.a, "b": args.b, "streams": found, "notes": notes}, indent=1))
     else:
-        _print(args.a, args.b, found)
+        _print(args.a, args.b, found, notes)
     return 0
 
 
@@ -103,7 +104,14 @@ def _differences(a: CellScores, b: CellScores) -> dict[str, Any]:
     return found
 
 
-def _print(a: str, b: str, found: dict[str, Any]) -> None:
+def _notes(*rows: CellScores) -> list[str]:
+    """What to say of seeds that diverged."""
+    from plasticity_bench.scoring.notes import divergence
+
+    return [f"{row.method}: {said}" for row in rows if (said := divergence(row.not_finite))]
+
+
+def _print(a: str, b: str, found: dict[str, Any], notes: dict[str, list[str]]) -> None:
     from rich.text import Text
 
     from plasticity_bench.stats.bootstrap import Interval
@@ -124,6 +132,8 @@ def _print(a: str, b: str, found: dict[str, Any]) -> None:
             name = name.replace("\n", " ").replace("_", " ")
             table.add_row(name, *cells, p_value, str(entry["seeds"]), entry["a_is"])
         console.print(table)
+        for note in notes[stream]:
+            console.print(Text(f"note: {note}"))
         console.print()
     about = (
         "level: over the fresh twins of none; retention: over its own fresh twins (1: nothing lost).\n"

@@ -45,7 +45,9 @@ def _show(checks: list, runs: Path) -> None:
     from plasticity_bench import doctor
 
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else 160)  # in a pipe or a file, long paths are not wrapped
+    console = Console(
+        width=None if terminal else 160, markup=False, emoji=False
+    )  # in a pipe or a file, long paths are not wrapped
     with console.status("checking") as status:
         for check in doctor.diagnose(runs):
             checks.append(check)

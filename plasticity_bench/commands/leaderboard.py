@@ -135,7 +135,7 @@ def _report(paths: Sequence[Path], workers: Workers) -> Report:
 
     from plasticity_bench.submissions.verify import verify
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     # Without a thread that redraws the bar, worker processes can be forked.
     bars = Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False)
     with bars:
@@ -190,7 +190,7 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     with Workers(usable_cores()) as readers:
         submissions = _checked(paths, readers).submissions
     pairs = draw_pairs(submissions, args.replay, args.seed, streams)
-    outcomes = replay(pairs, workers, devices, Console(stderr=True), args.trust)
+    outcomes = replay(pairs, workers, devices, Console(stderr=True, markup=False, emoji=False), args.trust)
     _print_outcomes(outcomes)
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
@@ -214,6 +214,8 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
 
 
 def _print_table(name: str, table: TableOutcome) -> None:
+    if table.divergence:
+        print(f"note: {name}: {table.divergence}")
     if table.first_task is None:
         print(f"{name}: bit-identical")
         return

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             f"no finished seed in {args.runs} yet ({len(cells)} begun); "
             "the command that trains them continues where it stopped"
         )
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     with console.status(f"scoring {len(cells)} cells"):
         data = page_data(score(cells), args.out.parent, runs=ReportedRuns(str(args.runs), unfinished))
     write_page(data, args.out)

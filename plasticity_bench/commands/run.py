@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if cluster:
         require_command("sbatch")
     planned = open_cells(args.runs, plans, seeds, twins=not args.no_twins)
-    messages = Console(stderr=True)
+    messages = Console(stderr=True, markup=False, emoji=False)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
         if cluster is None:
             launch.train_missing(planned, workers, devices, messages)
@@ -115,7 +115,7 @@ def _print(args: argparse.Namespace, planned: list) -> None:
         return
     console = make_console()
     print_scores(cells, console)
-    folder = f" --runs {args.runs}"
+    folder = f" --runs {shlex.quote(str(args.runs))}"
     runs = folder if args.runs != RUNS else ""
     method = shlex.quote(planned[-1].cell.method)
     other = "reset" if method == "none" else "none"

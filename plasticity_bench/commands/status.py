@@ -41,7 +41,9 @@ def _print(runs: Path, found: Sequence[CellState]) -> None:
 
     from plasticity_bench.running.slurm.states import FAILED, STATES, STOPPED
 
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    console = Console(
+        highlight=False, markup=False, emoji=False, width=None if Console().is_terminal else 120
+    )
     table = Table("stream", "method", *STATES, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from plasticity_bench.commands.options import (
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking, twins)
     ]
     restore_tables(found, planned)
-    launch.train_missing(planned, workers, devices, Console(stderr=True))
+    launch.train_missing(planned, workers, devices, Console(stderr=True, markup=False, emoji=False))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)
@@ -99,11 +100,14 @@ def _options(args: argparse.Namespace) -> str:
         words += ["--out", args.out]
     if args.no_twins:
         words.append("--no-twins")
-    return "".join(f" {word}" for word in words)
+    return "".join(f" {shlex.quote(str(word))}" for word in words)
 
 
 def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
     """Prints what was written, what is missing, and the next steps."""
+    from plasticity_bench.records.cells import read_cell
+    from plasticity_bench.scoring.metrics import measure
+    from plasticity_bench.scoring.notes import divergence
     from plasticity_bench.storage.documents import parse_document
     from plasticity_bench.submissions.documents import MethodDocument, ScoresDocument
 
@@ -121,6 +125,9 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
         score = "unknown" if metric.point is None else f"{metric.point:.3f}"
         best = f"; best of {entry.tuning.budget} configurations" if entry.tuning else ""
         print(f"  {stream}: {len(entry.seeds)} seeds, level {score}{best}")
+        cell = read_cell(folder / "records" / stream / entry.cell)
+        if said := divergence(measure(cell).not_finite):
+            print(f"  note: {said}")
     lacking = any(
         set(entry.seeds) - set(seeds)
         for stream, entry in document.streams.items()
@@ -135,12 +142,12 @@ def _print_summary(args: argparse.Namespace, folder: Path, done: str) -> None:
         )
         print(f"      {command} submit none{_options(args)}, then this command again")
     print("next:")
-    print(f"  {command} leaderboard --verify {folder}")
-    board = folder.parent.parent
+    quoted, board = shlex.quote(str(folder)), folder.parent.parent
+    print(f"  {command} leaderboard --verify {quoted}")
     # Only the repository's own leaderboard is generated and committed with its submissions.
     if (board / "SUBMITTING.md").exists():
-        print(f"  {command} leaderboard --submissions {folder.parent}")
-        print(f"  git add {board} && git commit -m 'Submission: {folder.name}'")
+        print(f"  {command} leaderboard --submissions {shlex.quote(str(folder.parent))}")
+        print(f"  git add {shlex.quote(str(board))} && git commit -m 'Submission: {folder.name}'")
     else:
-        print(f"  git add {folder} && git commit -m 'Submission: {folder.name}'")
+        print(f"  git add {quoted} && git commit -m 'Submission: {folder.name}'")
     print("  git push, and open a pull request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         [sweep.plan_sweep(stream, method, args.budget, args.design) for stream in streams]
         for method in map(choose_method, args.method)
     ]
-    messages, console, tables = Console(stderr=True), make_console(), []
+    messages, console, tables = Console(stderr=True, markup=False, emoji=False), make_console(), []
     # With --executor slurm, jobs train all methods at once, so that nothing is left to train below.
     if cluster and not _trained_by_jobs(args, plans, seeds, cluster, messages):
         return 0
@@ -94,8 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([table.as_json() for table in tables], indent=1))
     else:
-        methods = " ".join(args.method)
-        print_next_steps(f"run --method {methods} --tuned {args.out}")
+        print_next_steps(shlex.join(["run", "--method", *args.method, "--tuned", str(args.out)]))
     return 0
 
 

@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from plasticity_bench.tracking.tracker import Tracker, open_sinks, unique
 
     cells = unique(of_streams(find_cells(args.runs), args.stream))
-    tracker = Tracker(open_sinks(args.to, args.out or args.runs / "tracking"), Console(stderr=True))
+    tracker = Tracker(
+        open_sinks(args.to, args.out or args.runs / "tracking"),
+        Console(stderr=True, markup=False, emoji=False),
+    )
     with suppress(KeyboardInterrupt):
         while args.follow:
             time.sleep(tracker.update(cells))

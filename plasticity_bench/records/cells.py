@@ -15,7 +15,9 @@ Nothing that depends on the clock or the machine goes into config.json or the ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +29,9 @@ from plasticity_bench.records.documents import (
     SweepTable,
     differences,
     read_document,
+    recorded_identity,
 )
-from plasticity_bench.records.names import TUNED_MARK, cell_label
+from plasticity_bench.records.names import TUNED_MARK, cell_label, recorded_stream_folder
 from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import (
     COLUMNS,
@@ -152,7 +155,9 @@ def open_cell(
             )
         return found
     if path.exists() and any(path.glob("seed-*.json")):
-        raise InputError(f"{path} holds records but no config.json; move it away or restore the file")
+        raise InputError(
+            f"{path} holds records but no config.json; restore it: is it there under another name?"
+        )
     for name, content in sources.items():
         write_bytes(path / SOURCE / name, content)
     if tuning:
@@ -176,14 +181,36 @@ def find_cells(runs: Path) -> list[Cell]:
     """Every cell in a folder, ordered by stream and method.
 
     ``runs`` may be a run folder, a folder of submissions, or a submission. Raises InputError if there is no
-    cell or one is damaged.
+    cell, or one is damaged, there twice, or in the folder of another stream.
     """
     places = ("*/*", "*/records/*/*", "records/*/*")
     paths = {path.parent for place in places for path in runs.glob(f"{place}/{CONFIG}")}
     found = [read_cell(path) for path in sorted(paths, key=lambda path: (path.parts[-2:], path))]
+    _check_places(found)
     if not found:
         raise InputError(
             f"no records in {runs}; "
-            f"make some with `python -m plasticity_bench run --method syre --runs {runs}`"
+            f"make some with `python -m plasticity_bench run --method syre --runs {shlex.quote(str(runs))}`"
         )
     return found
+
+
+def _check_places(cells: Sequence[Cell]) -> None:
+    """Raises InputError if a cell is in the folder of another stream, or two are of one configuration."""
+    known: dict[str, Cell] = {}
+    for cell in cells:
+        stream = cell.config.stream
+        folder = recorded_stream_folder(stream.name, stream.version, stream.label)
+        if cell.stream != folder:
+            raise InputError(
+                f"{cell.path} holds records of {folder}, not of {cell.stream}: move it to "
+                f"{cell.path.parent.with_name(folder)}"
+            )
+        tuning = cell.tuning.as_json() if cell.tuning else None
+        config = {**cell.config.as_json(), "stream": folder, "method": recorded_identity(cell.config.method)}
+        other = known.setdefault(json.dumps([config, tuning], sort_keys=True), cell)
+        if other is not cell:
+            raise InputError(
+                f"{other.path} and {cell.path} are records of one configuration, {cell.method} on "
+                f"{cell.stream}: move one of them away"
+            )

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import PROTOCOL
 from plasticity_bench.records.names import seed_ranges
-from plasticity_bench.storage.files import write_atomic
+from plasticity_bench.storage.files import cannot_read, write_atomic
+from plasticity_bench.storage.tensors import read_tensors
 
 
 class Resumable(Protocol):
@@ -35,6 +36,8 @@ class Resumable(Protocol):
 
 #: What the names of checkpoints begin with: of seeds, and of their fresh twins.
 CHECKPOINT, FRESH_CHECKPOINT = "checkpoint", "fresh-checkpoint"
+#: More seeds than any stack has: a larger range in a name is of another file.
+LARGEST_STACK = 100_000
 
 
 def checkpoint_path(folder: Path, seeds: Sequence[int], kind: str = CHECKPOINT) -> Path:
@@ -50,14 +53,17 @@ def checkpoint_seeds(folder: Path, kind: str = CHECKPOINT) -> list[tuple[int, ..
     ``checkpoint_path``."""
     stacks = []
     for path in sorted(folder.glob(f"{kind}-*.pt")):
-        match = re.fullmatch(rf"{kind}-(\d+(?:-\d+)?(?:_\d+(?:-\d+)?)*)", path.stem)
+        match = re.fullmatch(rf"{kind}-(\d{{1,9}}(?:-\d{{1,9}})?(?:_\d{{1,9}}(?:-\d{{1,9}})?)*)", path.stem)
         if not match:
             continue
         seeds: list[int] = []
         for part in match[1].split("_"):
             first, _, last = part.partition("-")
+            if int(last or first) - int(first) >= LARGEST_STACK:  # not a file of ours
+                break
             seeds += range(int(first), int(last or first) + 1)
-        stacks.append(tuple(seeds))
+        else:
+            stacks.append(tuple(seeds))
     return stacks
 
 
@@ -104,21 +110,16 @@ def load_checkpoint(path: Path, learner: Resumable, device: Any) -> float:
 
     Raises InputError if the file is damaged, of other seeds, or cannot be read.
     """
-    import torch
-
     if not path.exists():
         return 0.0
     try:
-        state = torch.load(path, weights_only=True, map_location=device)
+        state = read_tensors(path, device)
         if state["protocol"] != PROTOCOL or state["seeds"] != learner.seeds:
             raise ValueError(f"protocol {state['protocol']}, seeds {state['seeds']}")
         learner.load_state_dict(state["learner"])
         return float(state["seconds"])
     except OSError as error:
-        raise InputError(
-            f"cannot read checkpoint {path}: {error.strerror}; make it readable, or delete it "
-            f"to train seeds {_seeds_of(path)} anew"
-        ) from error
+        raise cannot_read(path, error, "run the same command again") from error
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from msgspec import UNSET, structs
 from plasticity_bench.errors import InputError, RunFailed
 from plasticity_bench.plugins import error_location
 from plasticity_bench.records.documents import PROTOCOL, CellConfig, MethodRecord, StreamRecord, SweepTable
+from plasticity_bench.records.names import recorded_stream_folder
 from plasticity_bench.registry.choices import Chosen, choose_method, choose_stream
 from plasticity_bench.registry.learning_rate import with_learning_rate
 from plasticity_bench.registry.settings import LEARNING_RATE, field_defaults
@@ -121,7 +121,7 @@ def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
         network = method.make().network(spec)
     except (InputError, RunFailed):
         raise
-    except Exception as error:  # in the code of a plug-in
+    except (Exception, SystemExit) as error:  # in the code of a plug-in
         line = error_location(error, method.files)
         raise RunFailed(f"{method.label}: network() failed: {type(error).__name__}: {error}{line}") from error
     if not isinstance(network, NetworkSpec):
@@ -132,9 +132,7 @@ def _network(method: Chosen, spec: NetworkSpec) -> NetworkSpec:
 def stream_folder(stream: Chosen) -> str:
     """``permuted-digits-v1``, with ``_key=value`` for every setting that differs from the default."""
     info = stream.cls.info
-    changed = stream.label.removeprefix(info.name).removeprefix(":")
-    name = re.sub(r"[^\w.+-]+", ".", info.name)  # names of Avalanche's streams have a colon
-    return f"{name}-v{info.version}" + (f"_{changed.replace(',', '_')}" if changed else "")
+    return recorded_stream_folder(info.name, info.version, stream.label)
 
 
 def method_folder(method: Chosen) -> str:

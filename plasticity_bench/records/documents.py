@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from plasticity_bench.errors import InputError
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, PPOSpec
 from plasticity_bench.storage.documents import Document, DocumentT, Setting, convert, shown
+from plasticity_bench.storage.files import cannot_read
 from plasticity_bench.storage.untrusted import Refused, parse_object
 
 #: Increased when the meaning of a record changes (columns, metrics, random streams).
@@ -176,7 +177,7 @@ class SweepTable(Document, frozen=True):
 def read_document(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
     """A document of a cell: config.json, seed-NNN.json or tuning.json.
 
-    Raises InputError, whose message ends with ``advice``, if it is missing, damaged or of another protocol
+    Raises InputError if it is missing, damaged (then the message ends with ``advice``) or of another protocol
     version.
     """
     try:
@@ -188,7 +189,8 @@ def read_document(path: Path, kind: type[DocumentT], advice: str) -> DocumentT:
             )
         return convert(found, kind)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
+        restore = f"restore it: is it there under another name, or in a copy of {path.parent}?"
+        raise cannot_read(path, error, restore) from error
     except Refused as error:
         raise InputError(f"{path} is damaged ({error}); {advice}") from error
 

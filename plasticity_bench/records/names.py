@@ -15,6 +15,13 @@ def cell_label(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
+def recorded_stream_folder(name: str, version: int, label: str) -> str:
+    """``permuted-digits-v1``, with ``_key=value`` for every setting that differs from the default."""
+    changed = label.removeprefix(name).removeprefix(":")
+    name = re.sub(r"[^\w.+-]+", ".", name)  # names of Avalanche's streams have a colon
+    return f"{name}-v{version}" + (f"_{changed.replace(',', '_')}" if changed else "")
+
+
 def table_stem(kind: str, seed: int) -> str:
     """What the names of a table's files begin with: ``seed-000``, or ``fresh-000`` for fresh twins."""
     return f"{kind}-{seed:03d}"

@@ -16,7 +16,7 @@ from plasticity_bench.errors import InputError
 from plasticity_bench.records.documents import Origin, SeedRecord, read_document
 from plasticity_bench.records.names import recorded_seeds, table_stem
 from plasticity_bench.records.tables import Table, columns_held, read_columns, read_many, to_csv
-from plasticity_bench.storage.files import sha256, write_bytes
+from plasticity_bench.storage.files import cannot_read, sha256, write_bytes
 from plasticity_bench.storage.untrusted import Refused
 
 #: Number of tables that are read together: more do not fit the cache of a core.
@@ -46,8 +46,8 @@ class SeedTables:
         record = read_document(path, SeedRecord, self._advice(seed))
         if record.seed != seed:
             raise InputError(
-                f"{path} is the record of seed {record.seed}, not {seed}: give both of its files their name "
-                "back, or move them away"
+                f"{path} is the record of seed {record.seed} in the place of seed {seed}: name both of its "
+                f"files {table_stem(self.kind, record.seed)} again, or move them away"
             )
         return record
 
@@ -137,9 +137,15 @@ class SeedTables:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; {self._advice(seed)}") from error
+            restore = f"restore it, or {self._advice(seed)}"
+            raise cannot_read(path, error, restore) from error
         provenance = self.provenance(seed)
         if sha256(data) != provenance.sha256:
+            if sha256(data.replace(b"\r\n", b"\n")) == provenance.sha256:
+                raise InputError(
+                    f"{path} is sound but for its line ends, which are CRLF (git with core.autocrlf, or an "
+                    "editor): write them as LF again, such as with dos2unix; nothing has to be trained again"
+                )
             raise InputError(
                 f"{path} is damaged (its checksum differs from the one recorded); {self._advice(seed)}"
             )

@@ -108,7 +108,7 @@ class Chosen(Generic[MethodOrStream]):
             raise InputError(f"{self.label}: {error}") from error
         except InputError:
             raise
-        except Exception as error:  # from the code of a plug-in
+        except (Exception, SystemExit) as error:  # from the code of a plug-in
             raise InputError(f"{self.label} cannot be made: {type(error).__name__}: {error}") from error
 
 
@@ -167,6 +167,11 @@ def _find(name: str, names: Mapping[str, str]) -> Chosen[Method]:
     if name in METHODS:
         return _default(import_class(METHODS[name]), name)
     if name in names:
+        if not re.fullmatch(r"[\w.]+:[\w.]+", names[name]):
+            raise InputError(
+                f'plug-in method "{name}" is declared as "{names[name]}", which is not package.module:Class; '
+                "correct the entry point in its package"
+            )
         name = names[name]
     elif not (":" in name or is_file(name)):
         raise InputError(f'unknown method "{name}": {did_you_mean(name, names)}, or path/to/file.py:Class')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
+from math import isfinite
 from typing import Any
 
 from plasticity_bench.errors import InputError
@@ -155,7 +156,7 @@ def choice_text(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def field_defaults(cls: type[Any]) -> dict[str, Any]:
-    """The default of every setting. Raises InputError if one is missing, or if it is not a plain value."""
+    """The default of every setting. Raises InputError if one is missing, not a plain value, or not finite."""
     for f in fields(cls):
         if f.default is MISSING:
             raise InputError(
@@ -165,5 +166,10 @@ def field_defaults(cls: type[Any]) -> dict[str, Any]:
             kind = type(f.default).__name__
             raise InputError(
                 f'{cls.info.name}: field "{f.name}" is a {kind}; settings are numbers, true or false, or text'
+            )
+        if isinstance(f.default, float) and not isfinite(f.default):
+            raise InputError(
+                f'{cls.info.name}: field "{f.name}" is {f.default} by default, which no record can hold; '
+                "write a finite number, or None for none"
             )
     return {f.name: f.default for f in fields(cls)}

@@ -49,6 +49,8 @@ def as_html(renderable: RenderableType) -> str:
         force_jupyter=False,
         force_terminal=True,
         highlight=False,
+        markup=False,
+        emoji=False,
     )
     console.print(renderable)
     return console.export_html(inline_styles=True, code_format=f'<pre style="{STYLE}">{{code}}</pre>')

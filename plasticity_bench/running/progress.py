@@ -60,11 +60,11 @@ class JobProgress:
         without_seeds = len(set(labels)) == len(jobs) or len(jobs) > MAX_BARS
         self.names = [job.label if without_seeds else f"{job.label}  {seeds_text(job.seeds)}" for job in jobs]
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names hold what users wrote
             BarColumn(bar_width=30),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
             console=console,
             disable=not console.is_terminal,
             transient=True,

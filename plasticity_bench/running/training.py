@@ -46,11 +46,11 @@ def train_cell(job: Job, report: OnProgress, should_stop: ShouldStop) -> bool:
         return _train_and_record(job, report, should_stop)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plug-in that exits has not finished
         raise run_error(job, error) from None
 
 
-def run_error(job: Job, error: Exception) -> RunFailed:
+def run_error(job: Job, error: BaseException) -> RunFailed:
     """The error to raise in place of ``error``: OutOfMemory, or RunFailed with the traceback in the cell's
     folder."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from plasticity_bench.errors import InputError, did_you_mean
 from plasticity_bench.records.cells import Cell
-from plasticity_bench.records.documents import Origin
+from plasticity_bench.records.documents import Origin, SeedRecord
+from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import COLUMNS, Table
 from plasticity_bench.scoring.plasticity import Plasticity, plasticity
 from plasticity_bench.scoring.references import PLAIN_LABELS
-from plasticity_bench.scoring.twins import Twins, columns_of_twins, twins_of
+from plasticity_bench.scoring.twins import LOSS, Twins, columns_of_twins, twins_of
 from plasticity_bench.stats.bootstrap import theil_sen
 from plasticity_bench.stats.ratios import Ratio
 
@@ -56,7 +57,9 @@ class MeasuredCell:
 
     ``curves``: "performance" and ``DIAGNOSTICS``, each (seeds, tasks). ``seconds``: training time, (seeds,).
     ``batches``: (stack size, device, hardware) of every seed; times are comparable only if these are equal.
-    ``twins``: the fresh twins of those of the seeds that have them.
+    ``twins``: the fresh twins of those of the seeds that have them. ``not_finite``: of every seed that
+    diverged, the first task of those to the end that it counts as chance on. ``digests``: SHA-256 of a table
+    -> its seed, of the seeds that are finite at the first task.
     """
 
     cell: Cell
@@ -65,6 +68,8 @@ class MeasuredCell:
     seconds: np.ndarray
     batches: tuple[tuple[object, ...], ...]
     twins: Twins
+    not_finite: Mapping[int, int] = field(default_factory=dict)
+    digests: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def trend(self) -> np.ndarray:
@@ -92,6 +97,7 @@ class MeasuredCell:
             self.seconds[rows],
             tuple(self.batches[row] for row in rows),
             self.twins.of([seed for seed in seeds if seed in self.twins.seeds]),
+            {seed: task for seed, task in self.not_finite.items() if seed in seeds},
         )
 
 
@@ -137,10 +143,29 @@ def measure(cell: Cell) -> MeasuredCell:
     """
     seeds = cell.seeds()
     twins = [seed for seed in cell.fresh.seeds() if seed in set(seeds)]
-    fresh, _ = cell.fresh.records(twins, columns_of_twins(cell)) if twins else ({}, [])
-    found = measure_tables(cell, *cell.trained.records(seeds, _columns(cell).values()), fresh)
+    fresh, twin_origins = cell.fresh.records(twins, columns_of_twins(cell)) if twins else ({}, [])
+    tables, origins = cell.trained.records(seeds, [*_columns(cell).values(), LOSS])
+    digests = _check_twice(cell.trained, tables, origins)
+    _check_twice(cell.fresh, fresh, twin_origins)
+    found = measure_tables(cell, tables, origins, fresh)
+    found = replace(found, digests=digests)
     _ = found.trend  # slow; computed here, in a worker process, and kept
     return found
+
+
+def _check_twice(
+    kept: SeedTables, tables: Mapping[int, Table], origins: Sequence[SeedRecord]
+) -> dict[str, int]:
+    """SHA-256 -> seed. Raises InputError if two seeds have the same table, which training gives only if both
+    diverge at once; such tables are left out."""
+    known: dict[str, int] = {}
+    for (seed, table), origin in zip(tables.items(), origins, strict=True):
+        if np.isfinite(table[LOSS][0]) and (other := known.setdefault(origin.sha256, seed)) != seed:
+            raise InputError(
+                f"{kept.path(other)} and {kept.path(seed).name} there are one table twice, not two "
+                "seeds: move the one away that is a copy, with its .json"
+            )
+    return known
 
 
 def measure_tables(
@@ -164,9 +189,40 @@ def measure_tables(
         name: np.array([table[column] for table in tables.values()]).reshape(len(tables), cell.tasks)
         for name, column in _columns(cell).items()
     }
+    loss = np.array([table[LOSS] for table in tables.values()]).reshape(len(tables), cell.tasks)
+    not_finite = {}
+    firsts = first_not_finite(curves["performance"], loss, curves["weight_norm"])
+    for row, (seed, first) in enumerate(zip(tables, firsts, strict=True)):
+        if first < cell.tasks:
+            not_finite[seed] = int(first)
+            curves["performance"][row, first:] = cell.config.stream.chance
     seconds = np.array([origin.seconds for origin in origins])
     batches = tuple((origin.stack, origin.device, origin.hardware) for origin in origins)
-    return MeasuredCell(cell, tuple(tables), curves, seconds, batches, twins_of(cell, fresh))
+    twins = twins_of(cell, fresh)
+    return MeasuredCell(cell, tuple(tables), curves, seconds, batches, twins, not_finite)
+
+
+def first_not_finite(performance: np.ndarray, loss: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """For every seed the first task from which on its network is not finite.
+
+    A network that is nan stays so. One that overflows and recovers has not diverged.
+
+    Args:
+        performance: The column that is scored, (seeds, tasks).
+        loss: ``LOSS``, (seeds, tasks).
+        weights: The norm of the weights, nan where it was not measured, (seeds, tasks).
+
+    Returns:
+        Tasks, (seeds,); the number of tasks for a network that is finite at the end.
+    """
+    lost = ~np.isfinite(loss)
+    # Updates are counted in the loss of the next task, so the last ones show in the weights only.
+    measured = np.isfinite(weights).any(axis=1)
+    lost[:, -1] |= np.isinf(weights[:, -1]) | (measured & np.isnan(weights[:, -1]))
+    # An agent whose weights break in the last update of a task has a loss there but no performance.
+    gone = lost | np.isnan(performance)
+    trailing = np.logical_and.accumulate(gone[:, ::-1], axis=1).sum(axis=1)
+    return np.asarray(np.where(lost[:, -1], loss.shape[1] - trailing, loss.shape[1]))
 
 
 def _columns(cell: Cell) -> dict[str, str]:
@@ -185,18 +241,20 @@ def seed_metrics(own: MeasuredCell, references: References) -> SeedMetrics:
     nothing was measured or timed. A value can be nan and still be defined: the performance was nan.
     """
     performance = own.curves["performance"]
+    diverged = np.isin(own.seeds, list(own.not_finite))
     measured = plasticity(own.seeds, performance, own.cell.config.stream.chance, own.twins, references.plain)
     values = {name: _contributions(own.seeds, measured.ratios[name]) for name in RATIOS} | {
         "trend": own.trend,
         "average_performance": performance.mean(axis=1),
-        **{name: _late_means(own.curves[name]) for name in DIAGNOSTICS},
+        **{name: np.where(diverged, np.nan, _late_means(own.curves[name])) for name in DIAGNOSTICS},
         "cost": _cost(own, references.none),
     }
     defined = {name: np.ones(len(own.seeds), dtype=bool) for name in METRICS}
     for name in RATIOS:
         defined[name] = np.isin(own.seeds, measured.ratios[name].seeds)
-    for name in (*DIAGNOSTICS, "cost"):
-        defined[name] = ~np.isnan(values[name])
+    for name in DIAGNOSTICS:  # without the failed seeds, a mean would flatter the method
+        defined[name] = diverged | ~np.isnan(values[name])
+    defined["cost"] = ~np.isnan(values["cost"])
     if own.cell.tasks < 2:
         defined["trend"][:] = False
     return SeedMetrics(values, defined, measured)

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plasticity_bench.records.names import seeds_text
 from plasticity_bench.scoring.ranking import FEW_SEEDS, LEVEL
 
 if TYPE_CHECKING:
     from plasticity_bench.scoring.scores import CellScores
 
+#: Most further tasks at which seeds diverged that a note lists.
+MOST_LISTED = 4
 #: Measure -> what a seed needs for it.
 NEEDS = {"level": "fresh twins of none", "retention": "fresh twins"}
+
+
+def divergence(not_finite: Mapping[int, int]) -> str:
+    """What to say of seeds that diverged; empty if there are none.
+
+    Args:
+        not_finite: Seed -> the task from which on its network is not finite.
+
+    Example:
+        >>> divergence({3: 26})
+        'not finite from task 26 on (seed 3): counted as chance from there on, diagnostics unknown'
+    """
+    by_task: dict[int, list[int]] = {}
+    for seed, task in sorted(not_finite.items()):
+        by_task.setdefault(task, []).append(seed)
+    first, *later = [f"from task {task} on ({seeds_text(by_task[task])})" for task in sorted(by_task)] or [""]
+    if len(later) >= MOST_LISTED:
+        rest = len(not_finite) - len(by_task[min(by_task)])
+        later = [f"later on {rest} other seeds"]
+    where = ", ".join((first, *later))
+    return f"not finite {where}: counted as chance from there on, diagnostics unknown" if first else ""
 
 
 def loses_plasticity(none: CellScores) -> bool | None:
@@ -36,6 +60,10 @@ def notes_on(rows: Sequence[CellScores], unfinished: Sequence[str]) -> Iterable[
     for measure in NEEDS:
         yield from _on_measure(rows, measure)
     for row in rows:
+        if said := divergence(row.not_finite):
+            yield f"{row.method}: {said}"
+        if lost := sum(row.twins_not_finite.values()):
+            yield f"{row.method}: {lost} of its fresh twins are not finite: counted as chance"
         failed = np.isnan(row.curves["performance"]).any(axis=1)
         if failed.any():
             yield f"{row.method}: performance is nan for {failed.sum()} of {len(row.seeds)} seeds"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,9 @@ class CellScores:
     """A cell's metrics: ``values[metric]`` and ``defined[metric]`` (bool) of shape (seeds,).
 
     ``curves``: "performance" and ``metrics.DIAGNOSTICS``, each (seeds, tasks). ``plasticity``: the ratios
-    from which level, retention, plasticity loss and fresh level are computed.
+    from which level, retention, plasticity loss and fresh level are computed. ``not_finite``: seed that
+    diverged -> the first task of those that count as chance; ``twins_not_finite``: seed -> how many of its
+    fresh twins count as chance.
     """
 
     cell: Cell
@@ -37,6 +39,8 @@ class CellScores:
     values: Mapping[str, np.ndarray]
     defined: Mapping[str, np.ndarray]
     plasticity: Plasticity
+    not_finite: Mapping[int, int] = field(default_factory=dict)
+    twins_not_finite: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def method(self) -> str:

@@ -5,7 +5,9 @@ and initial weights.
 
 Which seeds count: a seed is left out of a metric that is not defined for it, because there are no fresh twins
 of it or nothing was measured; a note says so. A seed whose performance is nan is not left out. It makes the
-summary nan, with a note: a summary without the failed seeds would flatter the method.
+summary nan, with a note: a summary without the failed seeds would flatter the method. A seed that diverged
+counts as chance from the first task on which its network is not finite, its diagnostics are nan, and a note
+says so.
 """
 
 from __future__ import annotations
@@ -79,12 +81,15 @@ def place_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
 def score_measured(measured: Iterable[MeasuredCell], workers: Workers) -> Scores:
     """Scores cells in the order of ``measure_cells``: each stream as soon as all of it is read.
 
-    Raises InputError if a stream holds a reference twice.
+    Raises InputError if a stream holds a reference twice, or two streams the same table.
     """
-    started = [
-        _StreamScoring(list(group), workers)
-        for _, group in groupby(measured, lambda entry: entry.cell.stream)
-    ]
+    started: list[_StreamScoring] = []
+    known: dict[str, tuple[str, Path]] = {}
+    for _, group in groupby(measured, lambda entry: entry.cell.stream):
+        entries = list(group)
+        for entry in entries:
+            _check_streams(entry, known)
+        started.append(_StreamScoring(entries, workers))
     streams = tuple(stream.scores() for stream in started)
     aggregate, notes = aggregate_streams(streams)
     return Scores(streams, aggregate, notes)
@@ -118,7 +123,28 @@ class _StreamScoring:
 def scored(entry: MeasuredCell, references: References) -> CellScores:
     """The scores of a cell."""
     found = seed_metrics(entry, references)
-    return CellScores(entry.cell, entry.seeds, entry.curves, found.values, found.defined, found.plasticity)
+    return CellScores(
+        entry.cell,
+        entry.seeds,
+        entry.curves,
+        found.values,
+        found.defined,
+        found.plasticity,
+        entry.not_finite,
+        entry.twins.not_finite,
+    )
+
+
+def _check_streams(entry: MeasuredCell, known: dict[str, tuple[str, Path]]) -> None:
+    """Raises InputError if a table is that of another stream. ``known``: SHA-256 -> (stream, file)."""
+    for digest, seed in entry.digests.items():
+        path = entry.cell.trained.path(seed)
+        stream, other = known.setdefault(digest, (entry.cell.stream, path))
+        if stream != entry.cell.stream:
+            raise InputError(
+                f"{other} and {path} are the same table on two streams: move the one away that is a copy, "
+                "with its .json"
+            )
 
 
 def _check_references(cells: Iterable[MeasuredCell]) -> None:

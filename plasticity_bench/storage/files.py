@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from plasticity_bench.errors import CannotWrite
+from plasticity_bench.errors import CannotWrite, InputError
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -74,6 +74,21 @@ def _system_error(error: BaseException) -> OSError | None:
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
     return cause
+
+
+def cannot_read(path: Path, error: OSError, gone: str) -> InputError:
+    """The error to raise if a file cannot be read. Its advice destroys nothing: the content may be sound.
+
+    Args:
+        path: The file.
+        error: What the system said.
+        gone: The advice if there is no such file.
+    """
+    missing = isinstance(error, FileNotFoundError)
+    advice = (
+        gone if missing else "it may be sound: make it a file that you can read (its owner, rights, disk)"
+    )
+    return InputError(f"cannot read {path}: {error.strerror or error}; {advice}")
 
 
 def sha256(data: bytes) -> str:

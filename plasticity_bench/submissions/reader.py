@@ -7,6 +7,7 @@ import re
 from plasticity_bench.records.cells import SOURCE, TUNED, TUNING, Cell
 from plasticity_bench.records.documents import CellConfig, SweepTable, recorded_identity
 from plasticity_bench.scoring.metrics import measure_tables
+from plasticity_bench.scoring.notes import divergence
 from plasticity_bench.storage.files import sha256
 from plasticity_bench.storage.untrusted import (
     MAX_SOURCE,
@@ -69,6 +70,9 @@ class Reader(TableReader):
         if lacking := sorted(stream for stream, evidence in streams.items() if not evidence.fresh_origins):
             reason = f"no fresh twins on {', '.join(lacking)}: no retention is known there"
             self.notes.append(Note(self.folder, reason))
+        for stream, evidence in sorted(streams.items()):
+            if said := divergence(evidence.measured.not_finite):
+                self.notes.append(Note(self.folder, f"{stream}: {said}"))
         submission = Submission(
             self.folder, dict(sorted(streams.items())), method, scores, self.digests, self.sources
         )

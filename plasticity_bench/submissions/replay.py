@@ -19,6 +19,9 @@ from plasticity_bench.records.seed_tables import SeedTables
 from plasticity_bench.records.tables import Table
 from plasticity_bench.registry.settings import choice_text, setting_texts
 from plasticity_bench.running.plan import Planned, open_cells
+from plasticity_bench.scoring.metrics import first_not_finite
+from plasticity_bench.scoring.notes import divergence
+from plasticity_bench.scoring.twins import LOSS
 from plasticity_bench.specs import late_tasks
 from plasticity_bench.submissions.model import Submission
 from plasticity_bench.submissions.reader import source_name
@@ -53,6 +56,7 @@ class TableOutcome:
     first_task: int | None  # the first task with a difference; None: the tables are bit-identical
     score: float  # largest relative difference of the mean performances: see TOLERANCE
     changed: tuple[str, ...]  # versions and hardware that differ from the recorded ones
+    divergence: str = ""  # what to say if the network that was trained again is not finite at the end
 
     @property
     def same_training(self) -> bool:
@@ -217,7 +221,15 @@ def _compare_tables(cell: Cell, submitted: SeedTables, trained: SeedTables, seed
         min(first_tasks, default=None),
         _score_difference(cell, recorded, again),
         _changed(submitted.provenance(seed), trained.provenance(seed)),
+        "" if submitted.kind == "fresh" else _divergence(cell, again, seed),
     )
+
+
+def _divergence(cell: Cell, again: Table, seed: int) -> str:
+    """``scoring.notes.divergence`` of a table that was trained again."""
+    columns = (again[name][None] for name in (cell.config.stream.score, LOSS, "weight_norm"))
+    first = int(first_not_finite(*columns)[0])
+    return divergence({seed: first}) if first < cell.tasks else ""
 
 
 def _score_difference(cell: Cell, recorded: Table, again: Table) -> float:

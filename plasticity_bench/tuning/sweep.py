@@ -10,6 +10,7 @@ nan is never chosen.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,9 +179,10 @@ def find_sweep(out: Path, stream: Chosen[Stream], method: Chosen[Method]) -> Swe
     """The table of the sweep of ``method`` on ``stream``. Raises InputError if there is none."""
     path = table_path(out, stream_folder(stream), method.label)
     if not path.exists():
+        words = ["--method", method.label, "--stream", stream.label, "--out", str(out)]
         raise InputError(
             f"no sweep of {method.label} on {stream.label} in {out}; make one with `python -m "
-            f"plasticity_bench sweep --method {method.label} --stream {stream.label} --out {out}`"
+            f"plasticity_bench sweep {shlex.join(words)}`"
         )
     return read_sweep(path)
 

@@ -313,6 +313,8 @@ def test_a_seed_in_anothers_place(cell: Cell) -> None:
         path = cell.trained.path(0).with_suffix(suffix)
         path.with_name(f"seed-009{suffix}").write_bytes(path.read_bytes())
     complaint(
-        lambda: cell.trained.table(9), "seed-009.json is the record of seed 0, not 9", "their name back"
+        lambda: cell.trained.table(9),
+        "seed-009.json is the record of seed 0 in the place of seed 9",
+        "name both of its files seed-000 again",
     )
     assert cell.trained.table(0)["task"].tolist() == [0, 1, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -56,11 +57,17 @@ def write_cell(
             "task_boundaries": method.startswith(("reset", "shrink-perturb")),
         },
     )
+    kind = 1 + crc32(stream.encode()) / 2**32
+
+    def loss(seed: int) -> float:  # no two seeds and no two streams have equal tables
+        return kind + seed / 1000
+
     folder = f"{method.replace(':', '-').replace('=', '-')}-0123abcd"
     cell = open_cell(runs, f"{stream}-v1", folder, config, made_sweep(tuning) if tuning else None)
     for seed, values in performance.items():
         rows: list[dict[str, float]] = [
-            {"task": task, "online_performance": value} for task, value in enumerate(values)
+            {"task": task, "online_performance": value, "online_loss": loss(seed)}
+            for task, value in enumerate(values)
         ]
         for name, column in (columns or {}).items():
             for row, value in zip(rows, column, strict=True):
@@ -68,7 +75,7 @@ def write_cell(
         cell.trained.write(seed, rows, made_origin(seconds, stack, device))
     for seed, values in (fresh or {}).items():
         rows = [
-            {"task": task, "online_performance": values[task]}
+            {"task": task, "online_performance": values[task], "online_loss": loss(seed)}
             | ({"target_variance": variance[seed][task]} if variance else {})
             for task in cell.fresh.tasks
         ]

@@ -197,6 +197,9 @@ CACHE_DAMAGES: dict[str, Callable[[Path], object]] = {
     "garbage of the same size": lambda path: path.write_bytes(b"x" * path.stat().st_size),
     "another shape": lambda path: path.write_bytes(path.read_bytes().replace(b"(30, 784)", b"(784, 30)")),
     "too long": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "one flipped bit": lambda path: path.write_bytes(
+        path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])
+    ),
     "another type": lambda path: path.write_bytes(path.read_bytes().replace(b"'|u1'", b"'|i1'")),
 }
 

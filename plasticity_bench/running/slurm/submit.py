@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import shutil
 import time
 import uuid
@@ -74,9 +75,10 @@ def submit_missing(
 
 def say_next(runs: Path, console: Console) -> None:
     """Prints what a user can do while the jobs run."""
+    folder = shlex.quote(str(runs))
     for line in (
-        f"python -m plasticity_bench status --runs {runs}    what is done, running, pending, failed",
-        f"python -m plasticity_bench cancel --runs {runs}    end the jobs",
+        f"python -m plasticity_bench status --runs {folder}    what is done, running, pending, failed",
+        f"python -m plasticity_bench cancel --runs {folder}    end the jobs",
         "the same command again: shows the results, or submits again what failed",
     ):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
