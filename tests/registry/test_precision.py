@@ -149,4 +149,4 @@ def test_committed_records_are_of_float32() -> None:
     paths = list((REPOSITORY / "leaderboard" / "submissions").glob("*/records/*"))
     assert paths
     assert not [path for path in paths if "precision" in path.name]
-    assert plan_cell("permuted-digits", "l2").stream.settings == {"tasks": 300}
+    assert plan_cell("permuted-digits", "l2").stream.settings == {"tasks": 300, "sgd": 0.0}

@@ -110,9 +110,9 @@ def test_unknown_settings_are_refused() -> None:
     for text, message in [
         ("permuted-mnist:dataset=cifar", "unknown dataset"),
         ("permuted-mnist:architecture=resnet", "unknown architecture"),
-        ("permuted-mnist:images=60001", "out of range"),
-        ("online-permuted-mnist:batch_size=0", "out of range"),
-        ("bit-flip:flips=16", "out of range"),
+        ("permuted-mnist:images=60001", "images must be at least 64 and at most 60000"),
+        ("online-permuted-mnist:batch_size=0", "batch_size must be at least 1"),
+        ("bit-flip:flips=16", "flips must be at least 0 and at most 15"),
         ("permuted-digits:tasks=1", "at least 2 tasks"),
         ("permuted-digits:task=1", 'did you mean "tasks"'),
         ("permuted-digit", 'did you mean "permuted-digits"'),
