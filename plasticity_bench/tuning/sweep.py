@@ -89,7 +89,7 @@ def sweep_table(plan: SweepPlan, planned: Sequence[Planned], seeds: Sequence[int
         measured = measure(item.cell)
         last_window = dict(zip(measured.seeds, measured.last_window().tolist(), strict=True))
         seconds = dict(zip(measured.seeds, measured.seconds.tolist(), strict=True))
-        values = [last_window[seed] for seed in seeds]
+        values = [np.nan if seed in measured.not_finite else last_window[seed] for seed in seeds]
         rows.append(
             TriedConfiguration(
                 settings=dict(settings),

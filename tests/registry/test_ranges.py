@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,11 +25,11 @@ ELSEWHERE = {"tasks"}
 @pytest.mark.parametrize("name", [*METHODS, *STREAMS])
 def test_every_number_has_a_range_and_nothing_outside_is_taken(name: str) -> None:
     choose = choose_method if name in METHODS else choose_stream
-    cls = choose(name).cls
+    cls: Any = choose(name).cls
     numbers = {f.name for f in fields(cls) if type(f.default) in (int, float)} - ELSEWHERE
     assert {*cls.info.ranges} == numbers
     for setting, allowed in cls.info.ranges.items():
-        default = next(f.default for f in fields(cls) if f.name == setting)
+        default: Any = next(f.default for f in fields(cls) if f.name == setting)
         assert allowed.holds(default)
         step = 1 if type(default) is int else 1e-6
         for wrong in (allowed.low - step, allowed.high + step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,11 @@ def test_run_with_the_tuned_settings(tmp_path: Path, capsys: Any) -> None:
     assert "leave one out" in capsys.readouterr().err
 
 
-def test_nan_is_never_chosen(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("diverged", [False, True])
+def test_nan_is_never_chosen(
+    diverged: bool, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a performance of nan, nor weights that are not finite, whose tasks count as chance."""
     from plasticity_bench.tuning import sweep as module
 
     real = module.measure
@@ -156,6 +161,8 @@ def test_nan_is_never_chosen(tmp_path: Path, capsys: Any, monkeypatch: pytest.Mo
         measured = real(cell)
         if "lr" in cell.configuration:
             return measured
+        if diverged:
+            return dataclasses.replace(measured, not_finite=dict.fromkeys(measured.seeds, 3))
         measured.curves["performance"][:] = np.nan
         return measured
 
