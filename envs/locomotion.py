@@ -13,7 +13,6 @@ healthy;
 
 from __future__ import annotations
 
-import copy
 import math
 from array import array
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box
 
 from plasticity_bench.envs.bullet import pybullet
+from plasticity_bench.envs.copies import Copies
 from plasticity_bench.envs.robots import ANT, HALF_CHEETAH, HOPPER, WALKER_2D, Robot
 from plasticity_bench.envs.rounding import heading, length_function, mean_costs
 from plasticity_bench.envs.variables import Variables
@@ -41,7 +41,7 @@ OBSERVATION_LIMIT = 5  # largest observation
 ELECTRICITY, STALL, JOINT_AT_LIMIT = -2.0, -0.1, -0.1
 
 
-class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
+class Locomotion(Copies, gymnasium.Env[np.ndarray, np.ndarray]):
     """Base class of the robots, which are rewarded for walking toward a target 1 km away.
 
     Observations, float32, clipped to +-5, in this order: height above the start (m); sine and cosine of the
@@ -281,17 +281,6 @@ class Locomotion(gymnasium.Env[np.ndarray, np.ndarray]):
             self._start()
             self._replay(world, array("d", state["torques"]))
         self.np_random.bit_generator.state = state["random"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: without the physics server, which two environments cannot share."""
-        own = {name: value for name, value in vars(self).items() if name not in ("_world", "_length")}
-        return {"own": copy.deepcopy(own), "begun": self._world is not None, "state": self.state_dict()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state["own"])
-        self._world, self._length = None, length_function()
-        if state["begun"]:
-            self.load_state_dict(state["state"])
 
     def _replay(self, world: World, torques: array[float]) -> None:
         count = self.sizes[1]

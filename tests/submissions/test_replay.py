@@ -92,7 +92,7 @@ def test_draw_pairs(tmp_path: Path) -> None:
     for submission in submissions:
         plan = plan_of(submission, FOLDER)
         assert dict(plan.method.settings) == submission.recorded.settings
-        assert dict(plan.stream.settings) == {"tasks": 3}
+        assert dict(plan.stream.settings) == {"tasks": 3, "sgd": 0.0}
 
 
 def test_submitted_code_is_not_run_without_trust(tmp_path: Path) -> None:
