@@ -85,7 +85,7 @@ def test_in_batch_norm_the_running_statistics_are_averaged_and_returned_too() ->
     assert not torch.equal(next(made.layers[0].buffers()), next(made.trained.predictor.layers[0].buffers()))
 
 
-@pytest.mark.parametrize(("text", "phrase"), [("decay=1", "below 1"), ("period=-1", "negative")])
+@pytest.mark.parametrize(("text", "phrase"), [("decay=1", "below 1"), ("period=-1", "at least 0")])
 def test_mistakes_are_one_line(text: str, phrase: str) -> None:
     with pytest.raises(InputError) as caught:
         create_method(f"hare-tortoise:{text}")

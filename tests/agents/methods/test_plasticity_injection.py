@@ -201,6 +201,6 @@ def test_it_is_refused_if_it_would_never_inject(tmp_path: Path, method: str, sai
 def test_what_is_not_supported_gives_one_line() -> None:
     with pytest.raises(InputError, match="averaged weights cannot follow"):
         learner("hare-tortoise+plasticity-injection")
-    for text, phrase in (("after=-1", "negative"), ("head=0", "at least 1")):
+    for text, phrase in (("after=-1", "at least 0"), ("head=0", "at least 1")):
         with pytest.raises(InputError, match=phrase):
             create_method(f"plasticity-injection:{text}")
