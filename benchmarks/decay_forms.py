@@ -11,15 +11,9 @@ docs/data/decay-forms.csv, in the columns of syre_controls.py, which has coupled
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-from pathlib import Path
-
-from syre_controls import DECAYS, HEAD, rows
+from syre_controls import DECAYS, options, rows, write_lines
 
 from plasticity_bench.records.configuration import CellPlan, plan_cell
-from plasticity_bench.storage.files import write_text
 
 #: (stream, decoupled, strengths). The share of a weight that a step takes off is the learning rate times the
 #: strength, so that strengths differ between the arms.
@@ -47,18 +41,8 @@ def plans() -> list[CellPlan]:
 
 def main() -> None:
     """Trains, scores and writes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=Path("runs/decay-forms"))
-    parser.add_argument("--out", type=Path, default=Path("docs/data/decay-forms.csv"))
-    parser.add_argument("--jobs", type=int)
-    parser.add_argument("--device", default="auto")
-    args = parser.parse_args()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEAD)
-    writer.writerows(rows(args.runs, plans(), range(SEEDS), args.jobs, args.device))
-    write_text(args.out, text.getvalue())
-    print(f"wrote {args.out}")
+    args = options(__doc__.splitlines()[0], "decay-forms").parse_args()
+    write_lines(args.out, rows(args.runs, plans(), range(SEEDS), args.jobs, args.device))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 from findings_data import Results, paired, table
+from syre_controls import DECAYS
 
 from plasticity_bench.stats.inference import holm
 from plasticity_bench.stats.ratios import Ratio, ratio_interval
 from plasticity_bench.terminal import interval_text, p_text
+
+#: Columns: the levels of DECAYS, and the differences of the last one to the others.
+COMPARED = (
+    *(f"`{method}`" for method in DECAYS),
+    *("`syre` - `l2`", "p (Holm)", "`syre` - `l2-init`", "p (Holm)"),
+)
+#: The first cells of a row, and the levels of DECAYS; no levels for a row that compares nothing.
+Case = tuple[list[str], Sequence[Ratio]]
 
 
 def strengths(results: Results) -> str:
@@ -32,56 +41,47 @@ def strengths(results: Results) -> str:
     for row, first, second in zip(rows, to_l2, to_init, strict=True):
         row.insert(6, p_text(first))
         row.append(p_text(second))
-    head = ["stream", "strength", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`", "p (Holm)"]
-    return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
+    return table(["stream", "strength", *COMPARED], rows)
 
 
 def crossed(results: Results) -> str:
     """L2, L2-init and syre with the settings that a sweep chose for one of them."""
-    rows, tested = [], []
-    for stream, rate, strength in sorted({(key[0], *key[2:]) for key in results.crossed}):
-        own = {
-            method: results.crossed[stream, method, rate, strength] for method in ("l2", "l2-init", "syre")
-        }
-        points = [interval_text(ratio_interval([level])) for level in own.values()]
-        differences = [paired(own["syre"], own[other]) for other in ("l2", "l2-init")]
-        tested += differences
-        rows.append([stream, f"lr={rate}, strength={strength}", *points])
-        rows[-1] += [interval_text(entry.difference) for entry in differences]
-    corrected = holm([entry.p for entry in tested])
-    for i, row in enumerate(rows):
-        row.insert(6, p_text(corrected[2 * i]))
-        row.append(p_text(corrected[2 * i + 1]))
-    head = ["stream", "settings", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`", "p (Holm)"]
-    return table([*head, "`syre` - `l2-init`", "p (Holm)"], rows)
+    cases: list[Case] = [
+        (
+            [stream, f"lr={rate}, strength={strength}"],
+            [results.crossed[stream, method, rate, strength] for method in DECAYS],
+        )
+        for stream, rate, strength in sorted({(key[0], *key[2:]) for key in results.crossed})
+    ]
+    return table(["stream", "settings", *COMPARED], _compared(cases))
 
 
 def forms(results: Results) -> str:
     """Decoupled decay, and decay with SGD, at several strengths."""
-    rows, tested = [], []
+    cases: list[Case] = []
     arms = sorted({(key[0], key[3]) for key in results.forms if key[1] == "l2"}, key=lambda arm: arm[::-1])
     for stream, decoupled in arms:
         form = "Adam, decoupled" if decoupled == "True" else "SGD"
         own = {key[1:3]: v for key, v in results.forms.items() if key[0] == stream}
         for method in ("none", "reset"):
-            rows.append([stream, form, f"`{method}`", interval_text(ratio_interval([own[method, ""]]))])
-            rows[-1] += [""] * 6
+            level = interval_text(ratio_interval([own[method, ""]]))
+            cases.append(([stream, form, f"`{method}`", level], []))
         for strength in sorted({strength for method, strength in own if method == "l2"}, key=float):
-            levels = [own[method, strength] for method in ("l2", "l2-init", "syre")]
-            differences = [paired(levels[2], other) for other in levels[:2]]
-            tested += differences
-            rows.append([stream, form, strength, ""])
-            rows[-1] += [interval_text(ratio_interval([level])) for level in levels]
-            rows[-1] += [interval_text(entry.difference) for entry in differences]
-    corrected = iter(holm([entry.p for entry in tested]))
-    for row in rows:
-        if len(row) == 9:
-            row.insert(8, p_text(next(corrected)))
-            row.append(p_text(next(corrected)))
-        else:
-            row.append("")
-    head = ["stream", "optimizer", "strength", "level", "`l2`", "`l2-init`", "`syre`", "`syre` - `l2`"]
-    return table([*head, "p (Holm)", "`syre` - `l2-init`", "p (Holm)"], rows)
+            cases.append(([stream, form, strength, ""], [own[method, strength] for method in DECAYS]))
+    return table(["stream", "optimizer", "strength", "level", *COMPARED], _compared(cases))
+
+
+def _compared(cases: Sequence[Case]) -> list[list[str]]:
+    """The rows of ``COMPARED``: Holm's correction is over all of them."""
+    found = [[paired(levels[-1], other) for other in levels[:-1]] for _, levels in cases]
+    corrected = iter(holm([entry.p for differences in found for entry in differences]))
+    rows = []
+    for (first, levels), differences in zip(cases, found, strict=True):
+        row = [*first, *(interval_text(ratio_interval([level])) for level in levels)]
+        for entry in differences:
+            row += [interval_text(entry.difference), p_text(next(corrected))]
+        rows.append(row + [""] * (len(first) + len(COMPARED) - len(row)))
+    return rows
 
 
 def _mean(runs: Sequence[Ratio]) -> Ratio:

@@ -69,31 +69,31 @@ def read_controls(path: Path) -> tuple[dict[tuple[str, str, str, str], Ratio], .
 
     Raises InputError if it lacks the columns of levels.
     """
-    controls: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
-    crossed: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
     with path.open() as file:
-        rows = csv.DictReader(file)
-        if not {*LEVEL_COLUMNS} <= {*(rows.fieldnames or ())}:
+        reader = csv.DictReader(file)
+        if not {*LEVEL_COLUMNS} <= {*(reader.fieldnames or ())}:
             raise InputError(f"{path} has no levels; make it again: python benchmarks/syre_controls.py")
-        for row in rows:
-            if row["lr"]:
-                key, kind = (row["stream"], row["method"], row["lr"], row["strength"]), crossed
-            else:
-                key, kind = (row["stream"], row["method"], row["strength"], row["sigma"]), controls
-            kind.setdefault(key, []).append(row)
-    return {key: _level(rows) for key, rows in controls.items()}, {
-        key: _level(rows) for key, rows in crossed.items()
-    }
+        rows = list(reader)
+    return (
+        _levels((row for row in rows if not row["lr"]), "strength", "sigma"),
+        _levels((row for row in rows if row["lr"]), "lr", "strength"),
+    )
 
 
 def read_forms(path: Path) -> dict[tuple[str, str, str, str], Ratio]:
     """Reads the file of ``decay_forms.py``: (stream, method, strength, decoupled) -> level."""
-    found: dict[tuple[str, str, str, str], list[dict[str, str]]] = {}
     with path.open() as file:
-        for row in csv.DictReader(file):
-            key = row["stream"], row["method"], row["strength"], row["decoupled"]
-            found.setdefault(key, []).append(row)
-    return {key: _level(rows) for key, rows in found.items()}
+        return _levels(csv.DictReader(file), "strength", "decoupled")
+
+
+def _levels(
+    rows: Iterable[Mapping[str, str]], third: str, fourth: str
+) -> dict[tuple[str, str, str, str], Ratio]:
+    """(stream, method, column ``third``, column ``fourth``) -> level of all seeds."""
+    found: dict[tuple[str, str, str, str], list[Mapping[str, str]]] = {}
+    for row in rows:
+        found.setdefault((row["stream"], row["method"], row[third], row[fourth]), []).append(row)
+    return {key: _level(own) for key, own in found.items()}
 
 
 def _level(rows: Sequence[Mapping[str, str]]) -> Ratio:

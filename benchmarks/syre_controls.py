@@ -107,24 +107,32 @@ def kept(path: Path, streams: Sequence[str]) -> list[list[str]]:
     return [line for line in lines if not line[0].startswith(tuple(f"{name}-v" for name in streams))]
 
 
-def main() -> None:
-    """Trains, scores and writes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=Path("runs/syre-controls"))
-    parser.add_argument("--out", type=Path, default=Path("docs/data/syre-controls.csv"))
-    parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS)
+def options(description: str, name: str) -> argparse.ArgumentParser:
+    """The options of a benchmark that trains in ``runs/<name>`` and writes ``docs/data/<name>.csv``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--runs", type=Path, default=Path(f"runs/{name}"))
+    parser.add_argument("--out", type=Path, default=Path(f"docs/data/{name}.csv"))
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--device", default="auto")
-    args = parser.parse_args()
+    return parser
+
+
+def write_lines(path: Path, lines: Sequence[Sequence[str]]) -> None:
+    """Writes the head and the lines of ``rows``."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEAD)
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *lines])
+    write_text(path, text.getvalue())
+    print(f"wrote {path}")
+
+
+def main() -> None:
+    """Trains, scores and writes."""
+    parser = options(__doc__.splitlines()[0], "syre-controls")
+    parser.add_argument("--streams", nargs="+", default=STREAMS, choices=STREAMS)
+    args = parser.parse_args()
     trained = rows(args.runs, plans(args.streams), range(SEEDS), args.jobs, args.device)
     lines: list[list[str]] = [*kept(args.out, args.streams), *trained]
-    lines.sort(key=lambda line: line[0])
-    writer.writerows(lines)
-    write_text(args.out, text.getvalue())
-    print(f"wrote {args.out}")
+    write_lines(args.out, sorted(lines, key=lambda line: line[0]))
 
 
 if __name__ == "__main__":
