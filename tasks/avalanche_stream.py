@@ -13,6 +13,7 @@ import torch
 
 from plasticity_bench.errors import InputError
 from plasticity_bench.plugins import Plugin
+from plasticity_bench.ranges import AT_LEAST_ONE, Range
 from plasticity_bench.seeding import generator
 from plasticity_bench.specs import NetworkSpec, OptimizerSpec, layer_shapes
 from plasticity_bench.tasks.avalanche_data import BENCHMARKS, Benchmark, materialise
@@ -41,10 +42,9 @@ class AvalancheStream(SupervisedStream):
     architecture: str = "mlp"  # "mlp": two hidden layers of 100; "cnn": convolutions of 8 and 16, 128 units
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.architecture not in ("mlp", "cnn"):
             raise ValueError(f'unknown architecture "{self.architecture}"; known: mlp, cnn')
-        if self.examples < self.batch or self.epochs < 1:
-            raise ValueError(f"examples must be at least {self.batch} and epochs at least 1")
         if self.architecture == "cnn":
             if len(self.benchmark.facts.shape) != 3:
                 raise ValueError("architecture=cnn needs images")
@@ -88,6 +88,7 @@ def stream_class(name: str, plugin: Plugin | None = None) -> type[AvalancheStrea
         ),
         seeds=4,
         chance=1 / facts.classes,
+        ranges={"examples": Range(AvalancheStream.batch), "epochs": AT_LEAST_ONE},
     )
     return make_dataclass(
         "AvalancheStream",

@@ -54,6 +54,7 @@ class MnistStream(SupervisedStream):
 class PermutedMnist(MnistStream):
     """Task 0 is the data as they are, the others are fixed pixel permutations of training and test set."""
 
+    batch: ClassVar[int] = 64
     info: ClassVar[StreamInfo] = StreamInfo(
         name="permuted-mnist",
         version=1,
@@ -68,10 +69,9 @@ class PermutedMnist(MnistStream):
         ),
         seeds=8,
         warmup_tasks=1,
-        ranges={"images": Range(64, TRAIN_IMAGES), "epochs": AT_LEAST_ONE},
+        ranges={"images": Range(batch, TRAIN_IMAGES), "epochs": AT_LEAST_ONE},
     )
     tested: ClassVar[bool] = True
-    batch: ClassVar[int] = 64
     optimizer: ClassVar[OptimizerSpec] = OptimizerSpec("adam", 3e-3)
 
     tasks: int = 10  # number of tasks
