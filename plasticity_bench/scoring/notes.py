@@ -29,15 +29,16 @@ def divergence(not_finite: Mapping[int, int]) -> str:
         >>> divergence({3: 26})
         'not finite from task 26 on (seed 3): counted as chance from there on, diagnostics unknown'
     """
+    if not not_finite:
+        return ""
     by_task: dict[int, list[int]] = {}
     for seed, task in sorted(not_finite.items()):
         by_task.setdefault(task, []).append(seed)
-    first, *later = [f"from task {task} on ({seeds_text(by_task[task])})" for task in sorted(by_task)] or [""]
+    first, *later = (f"from task {task} on ({seeds_text(seeds)})" for task, seeds in sorted(by_task.items()))
     if len(later) >= MOST_LISTED:
-        rest = len(not_finite) - len(by_task[min(by_task)])
-        later = [f"later on {rest} other seeds"]
+        later = [f"later on {len(not_finite) - len(by_task[min(by_task)])} other seeds"]
     where = ", ".join((first, *later))
-    return f"not finite {where}: counted as chance from there on, diagnostics unknown" if first else ""
+    return f"not finite {where}: counted as chance from there on, diagnostics unknown"
 
 
 def loses_plasticity(none: CellScores) -> bool | None:

@@ -14,7 +14,7 @@ from plasticity_bench.specs import late_tasks
 #: Unit of a score for which tasks are weighted by the variance of their targets. A task's R2 is 1 - MSE /
 #: variance. Weighted by the variance, the sum over tasks is the R2 of all their examples together.
 WEIGHTED_UNIT = "R2"
-#: The column that tells whether a network is finite.
+#: The column that shows whether a network is finite.
 LOSS = "online_loss"
 
 
