@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plasticity_bench.consoles import plain_console
 from plasticity_bench.records.cells import Cell
 from plasticity_bench.scoring.metrics import METRICS
 from plasticity_bench.scoring.notes import loses_plasticity
@@ -45,7 +46,7 @@ TERMINAL_WIDTH = 100
 def make_console() -> Console:
     """The console for results; if stdout is not a terminal, it is plain and 100 columns wide."""
     width = None if sys.stdout.isatty() else TERMINAL_WIDTH
-    return Console(width=width, highlight=False, emoji=False, markup=False)
+    return plain_console(width=width, highlight=False)
 
 
 def print_scores(cells: Iterable[Cell], console: Console) -> None:

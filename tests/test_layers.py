@@ -29,7 +29,7 @@ LAYERS = (
     ("tasks",),
     ("plugins", "envs"),
     ("class_source",),
-    ("specs", "storage", "processes", "seeding", "ranges"),
+    ("specs", "storage", "processes", "seeding", "ranges", "consoles"),
     ("errors", "stats"),
 )
 #: Modules that import each other for annotations only.

@@ -173,19 +173,16 @@ class Results:
         return draw_functions(scores)
 
     def __repr__(self) -> str:
-        from rich.console import Console
-
+        from plasticity_bench.consoles import plain_console
         from plasticity_bench.terminal import TERMINAL_WIDTH, print_tables
 
         text = io.StringIO()
-        console = Console(
+        console = plain_console(
             file=text,
             width=TERMINAL_WIDTH,
             force_terminal=False,
             force_jupyter=False,
             highlight=False,
-            emoji=False,
-            markup=False,
         )
         print_tables(self._scores, console)
         return text.getvalue().rstrip()

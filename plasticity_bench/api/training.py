@@ -81,7 +81,7 @@ def run(
         >>> results.methods
         ['l2', 'none', 'reset']
     """
-    from rich.console import Console
+    from plasticity_bench.consoles import plain_console
 
     if settings and tuned is not None:
         raise InputError("settings and tuned both choose the settings: leave one out")
@@ -96,7 +96,7 @@ def run(
     streams = choose_streams(names, precision, devices)
     plans = plan_cells(streams, methods, references, Path(tuned) if tuned is not None else None)
     planned = open_cells(Path(runs), plans, _seeds(seeds), twins)
-    console = Console(stderr=True, markup=False, emoji=False, quiet=not progress)
+    console = plain_console(stderr=True, quiet=not progress)
     launch.train_missing(planned, workers, devices, console)
     return Results({item.cell.path: item.cell for item in planned}.values())
 

@@ -38,16 +38,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(checks: list, runs: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from plasticity_bench import doctor
+    from plasticity_bench.consoles import plain_console
 
     terminal = sys.stdout.isatty()
-    console = Console(
-        width=None if terminal else 160, markup=False, emoji=False
-    )  # in a pipe or a file, long paths are not wrapped
+    console = plain_console(width=None if terminal else 160)  # long paths are not wrapped in a pipe or file
     with console.status("checking") as status:
         for check in doctor.diagnose(runs):
             checks.append(check)

@@ -130,12 +130,12 @@ def _verify(paths: Sequence[Path]) -> int:
 
 
 def _report(paths: Sequence[Path], workers: Workers) -> Report:
-    from rich.console import Console
     from rich.progress import Progress
 
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.submissions.verify import verify
 
-    console = Console(stderr=True, markup=False, emoji=False)
+    console = plain_console(stderr=True)
     # Without a thread that redraws the bar, worker processes can be forked.
     bars = Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False)
     with bars:
@@ -171,8 +171,7 @@ def _rescore(paths: Sequence[Path]) -> int:
 
 
 def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
-    from rich.console import Console
-
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.errors import InputError, RunFailed
     from plasticity_bench.records.configuration import stream_folder
     from plasticity_bench.registry.catalog import suite_streams
@@ -190,7 +189,7 @@ def _replay(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     with Workers(usable_cores()) as readers:
         submissions = _checked(paths, readers).submissions
     pairs = draw_pairs(submissions, args.replay, args.seed, streams)
-    outcomes = replay(pairs, workers, devices, Console(stderr=True, markup=False, emoji=False), args.trust)
+    outcomes = replay(pairs, workers, devices, plain_console(stderr=True), args.trust)
     _print_outcomes(outcomes)
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:

@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: if there are no records, no finished seed, or damaged records; or if --out is a folder or
             a file that is not such a page.
     """
-    from rich.console import Console
-
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.errors import InputError
     from plasticity_bench.page.document import ReportedRuns, is_page, page_data, write_page
     from plasticity_bench.records.cells import find_cells
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             f"no finished seed in {args.runs} yet ({len(cells)} begun); "
             "the command that trains them continues where it stopped"
         )
-    console = Console(stderr=True, markup=False, emoji=False)
+    console = plain_console(stderr=True)
     with console.status(f"scoring {len(cells)} cells"):
         data = page_data(score(cells), args.out.parent, runs=ReportedRuns(str(args.runs), unfinished))
     write_page(data, args.out)

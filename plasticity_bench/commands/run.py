@@ -62,9 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains what is missing, then prints the scores of the selected methods and streams."""
-    from rich.console import Console
-
     from plasticity_bench.api.training import plan_cells
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.errors import InputError
     from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if cluster:
         require_command("sbatch")
     planned = open_cells(args.runs, plans, seeds, twins=not args.no_twins)
-    messages = Console(stderr=True, markup=False, emoji=False)
+    messages = plain_console(stderr=True)
     with tracked(sinks, list({item.cell.path: item.cell for item in planned}.values()), messages):
         if cluster is None:
             launch.train_missing(planned, workers, devices, messages)

@@ -36,14 +36,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(runs: Path, found: Sequence[CellState]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.running.slurm.states import FAILED, STATES, STOPPED
 
-    console = Console(
-        highlight=False, markup=False, emoji=False, width=None if Console().is_terminal else 120
-    )
+    console = plain_console(highlight=False, width=None if plain_console().is_terminal else 120)
     table = Table("stream", "method", *STATES, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"

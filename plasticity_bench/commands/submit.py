@@ -47,8 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains the seeds that are neither submitted nor recorded, and writes or extends the submission."""
-    from rich.console import Console
-
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.errors import InputError
     from plasticity_bench.records.configuration import CellPlan, stream_folder
     from plasticity_bench.registry.choices import choose_method, choose_stream
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         item for plan, lacking in plans if lacking for item in open_cells(args.runs, [plan], lacking, twins)
     ]
     restore_tables(found, planned)
-    launch.train_missing(planned, workers, devices, Console(stderr=True, markup=False, emoji=False))
+    launch.train_missing(planned, workers, devices, plain_console(stderr=True))
     given = found.method.submitter if found and found.method else Submitter()
     submitter = Submitter(args.by or given.name, args.link or given.link)
     done = write_submission(args.out, name, method, planned, found, submitter)

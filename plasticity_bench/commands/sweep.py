@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is missing of every configuration, then records and prints the tables."""
     import json
 
-    from rich.console import Console
-
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.registry.choices import choose_method
     from plasticity_bench.running import launch
     from plasticity_bench.running.plan import open_cells
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         [sweep.plan_sweep(stream, method, args.budget, args.design) for stream in streams]
         for method in map(choose_method, args.method)
     ]
-    messages, console, tables = Console(stderr=True, markup=False, emoji=False), make_console(), []
+    messages, console, tables = plain_console(stderr=True), make_console(), []
     # With --executor slurm, jobs train all methods at once, so that nothing is left to train below.
     if cluster and not _trained_by_jobs(args, plans, seeds, cluster, messages):
         return 0

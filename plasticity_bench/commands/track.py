@@ -28,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
     import time
     from contextlib import suppress
 
-    from rich.console import Console
-
+    from plasticity_bench.consoles import plain_console
     from plasticity_bench.errors import RunFailed
     from plasticity_bench.records.cells import find_cells
     from plasticity_bench.scoring.scoring import of_streams
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     cells = unique(of_streams(find_cells(args.runs), args.stream))
     tracker = Tracker(
         open_sinks(args.to, args.out or args.runs / "tracking"),
-        Console(stderr=True, markup=False, emoji=False),
+        plain_console(stderr=True),
     )
     with suppress(KeyboardInterrupt):
         while args.follow:

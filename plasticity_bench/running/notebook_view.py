@@ -40,17 +40,15 @@ class NotebookView:
 
 def as_html(renderable: RenderableType) -> str:
     """One HTML element."""
-    from rich.console import Console
+    from plasticity_bench.consoles import plain_console
 
-    console = Console(
+    console = plain_console(
         file=io.StringIO(),
         record=True,
         width=WIDTH,
         force_jupyter=False,
         force_terminal=True,
         highlight=False,
-        markup=False,
-        emoji=False,
     )
     console.print(renderable)
     return console.export_html(inline_styles=True, code_format=f'<pre style="{STYLE}">{{code}}</pre>')
