@@ -19,6 +19,7 @@ from plasticity_bench.tracking.sinks.base import Log, Point, Tracked
 from plasticity_bench.tracking.sinks.tensorboard import TensorBoard
 from plasticity_bench.tracking.tracker import Tracker, open_sinks, tracked
 from tests.support.here import no_workers
+from tests.support.submission_bench import edit_json
 from tests.support.tracked import BOTH, console, expect_shown, made_up, offline, state, track
 
 
@@ -243,8 +244,9 @@ def test_nothing_is_imported_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_two_cells_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a", "b"):
-        made_up(tmp_path / name / "records")
+    """Two of one configuration are refused when they are found; these differ, under one name."""
+    for name, rate in (("a", 1e-3), ("b", 1e-2)):
+        edit_json(made_up(tmp_path / name / "records").path / "config.json", optimizer__lr=rate)
     assert read_cell(next(tmp_path.glob("a/records/*/*"))).seeds() == [0, 1]
     assert track(tmp_path, tmp_path / "out") == 2
     assert "track them apart" in capsys.readouterr().err
